@@ -1,0 +1,37 @@
+# Each target sets up what it needs; on a complete set-up that costs less than a second.
+#   make setup TRAJGEN_PYTHON=/path/to/python3.13           the Python to build on
+#   make setup TRAJGEN_HARBOR_PYTHON=/path/to/python3.13    the Python for Harbor
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo ui ui-demo test check locks clean-env
+export TRAJGEN_PYTHON TRAJGEN_HARBOR_PYTHON
+
+ENV_DIR := $(or $(TRAJGEN_ENV_DIR),artifacts/env)
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## check this machine and build the environments: trajgen, LiteLLM, Harbor
+	@scripts/bootstrap
+
+demo: ## roll out the demo tasks in the local sandbox, from manifest to training data
+	@scripts/bootstrap --sandbox
+	@exec .venv/bin/trajgen demo
+
+ui: setup ## serve the Dagster UI of artifacts/
+	@exec .venv/bin/trajgen ui
+
+ui-demo: setup ## serve the Dagster UI of the demo
+	@exec .venv/bin/trajgen --root artifacts/demo ui
+
+test: setup ## run the tests; ARGS="tests/unit -q" chooses
+	@exec .venv/bin/python -m pytest $(ARGS)
+
+check: setup ## lint, format, types, direction of imports, definitions
+	@exec scripts/check
+
+locks: ## renew locks/*.txt; ARGS=--upgrade takes the newest versions
+	@exec scripts/lock $(ARGS)
+
+clean-env: ## remove every environment; jobs, data and ledger stay
+	rm -rf .venv .uv $(ENV_DIR)/store $(ENV_DIR)/harbor-uv $(ENV_DIR)/litellm-venv

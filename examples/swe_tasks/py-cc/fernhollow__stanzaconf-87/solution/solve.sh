@@ -1,0 +1,5 @@
+#!/bin/bash
+set -euo pipefail
+
+cd /app
+git apply /solution/fix.patch

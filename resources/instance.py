@@ -1,0 +1,86 @@
+"""Dagster's instance under an artifacts root: made once, private to its owner, with telemetry off."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from trajgen_assets.core.atomic import write_yaml
+from trajgen_assets.core.errors import RequirementError
+from trajgen_assets.core.paths import Root
+
+ROLLOUT_POOL = "rollouts"
+
+# A run that has not announced itself by then is failed by run monitoring, and launched again by run retries.
+START_TIMEOUT_S = 180
+POLL_S = 10
+
+# The daemon looks at its queue this often: it is most of the wait between a request and its run.
+DEQUEUE_INTERVAL_S = 2
+
+
+def instance_settings(root: Root) -> dict[str, Any]:
+    """The content of `dagster.yaml` for `root`. Retries are for infrastructure deaths; failed tasks are the ledger's."""
+    return {
+        "telemetry": {"enabled": False},
+        "run_launcher": {"module": "resources.run_launcher", "class": "LocalRunLauncher"},
+        "run_coordinator": {
+            "module": "dagster.core.run_coordinator",
+            "class": "QueuedRunCoordinator",
+            "config": {"dequeue_interval_seconds": DEQUEUE_INTERVAL_S},
+        },
+        "concurrency": {"pools": {"granularity": "run", "default_limit": 1}, "runs": {"max_concurrent_runs": 8}},
+        "run_monitoring": {
+            "enabled": True,
+            "start_timeout_seconds": START_TIMEOUT_S,
+            "poll_interval_seconds": POLL_S,
+            "free_slots_after_run_end_seconds": 30,
+        },
+        "run_retries": {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False},
+        "compute_logs": {
+            "module": "dagster.core.storage.local_compute_log_manager",
+            "class": "LocalComputeLogManager",
+            "config": {"base_dir": str(root.logs / "dagster")},
+        },
+    }
+
+
+def prepare_instance(root: Root, *, max_jobs: int) -> None:
+    """Make `DAGSTER_HOME` with its settings and the limit of pool `rollouts`; safe to repeat.
+
+    The pool's limit is set explicitly, because the daemon reads the known pools before it stores a default
+    limit, and so starts every run that it finds at its first look. The launcher is made once here, because an
+    import failure would otherwise show only when the first run is launched.
+    """
+    root.dagster_home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    root.dagster_home.chmod(0o700)
+    write_yaml(root.dagster_home / "dagster.yaml", instance_settings(root), mode=0o600)
+    with open_instance(root) as instance:
+        instance.event_log_storage.set_concurrency_slots(ROLLOUT_POOL, max_jobs)
+        if instance.run_launcher is None:
+            raise RequirementError("Dagster's run launcher could not be made", where=root.dagster_home)
+
+
+def open_instance(root: Root) -> dg.DagsterInstance:
+    """The instance under `root`, as a context manager.
+
+    Raises:
+        RequirementError: set-up has not been run for this root.
+    """
+    home = root.dagster_home
+    if not (home / "dagster.yaml").exists():
+        raise RequirementError("there is no Dagster instance yet", where=home, mend="run `trajgen setup`")
+    os.environ["DAGSTER_HOME"] = str(home)  # its run workers inherit it
+    return dg.DagsterInstance.from_config(str(home))
+
+
+def dagster_environ(root: Root, config: Path) -> dict[str, str]:
+    """What Dagster's own processes need to find the root, the configuration and the instance."""
+    return {
+        "DAGSTER_HOME": str(root.dagster_home),
+        "TRAJGEN_ROOT": str(root.path),
+        "TRAJGEN_ENV_DIR": str(root.env),
+        "TRAJGEN_CONFIG": str(config),
+        "DAGSTER_DISABLE_TELEMETRY": "yes",
+    }

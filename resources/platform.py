@@ -1,0 +1,46 @@
+"""The one resource that assets and sensors work with: an artifacts root, its configuration and its ledger."""
+
+import os
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from trajgen_assets.core.config.load import load_config
+from trajgen_assets.core.ledger.store import open_ledger
+from trajgen_assets.core.paths import PROJECT, Root
+from trajgen_assets.core.platform import Platform
+
+
+class PlatformResource(dg.ConfigurableResource[Platform]):
+    """Opens root, configuration and ledger anew for each use, so that an edited `config.yaml` counts from the next run on.
+
+    The configuration names its secrets as `${NAME}`; nothing secret is ever a value of this resource, which the
+    web UI shows in clear.
+    """
+
+    root: str = Field(
+        default="", description="Artifacts root; empty means TRAJGEN_ROOT, else artifacts/ of the checkout."
+    )
+    config: str = Field(
+        default="", description="config.yaml; empty means TRAJGEN_CONFIG, else the one of the checkout."
+    )
+
+    def open(self) -> Platform:
+        """Read the configuration and open the ledger.
+
+        Raises:
+            ConfigError: the configuration is missing or wrong.
+            LedgerError: the ledger is missing, corrupt or of another version; nothing may be rolled out.
+        """
+        root = self.artifacts_root()
+        return Platform(root, load_config(config_path(self.config)), open_ledger(root))
+
+    def artifacts_root(self) -> Root:
+        """The root alone, for those who need no configuration."""
+        return Root.from_environ(self.root or None)
+
+
+def config_path(given: str | Path | None = None) -> Path:
+    """`given`, else `TRAJGEN_CONFIG`, else `config.yaml` of the checkout."""
+    return Path(given or os.environ.get("TRAJGEN_CONFIG") or PROJECT / "config.yaml").expanduser().absolute()

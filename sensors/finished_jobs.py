@@ -1,0 +1,47 @@
+"""Makes the results and the data of each job that is over: exactly once for each set of accepted trials."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from resources.platform import PlatformResource
+from trajgen_assets.core.ledger.models import JobRow
+from trajgen_assets.core.platform import Platform
+from trajgen_assets.partitions import DATA_JOB, JOBS, add_partitions, data_assets
+
+INTERVAL_S = 15
+
+
+@dg.sensor(
+    name="finished_jobs",
+    job_name=DATA_JOB,
+    minimum_interval_seconds=INTERVAL_S,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description=(
+        "Asks the ledger for jobs that are over, in whatever way, and requests their job_result, and with "
+        "sft_conversion.enabled their sft_im and sft_lf."
+    ),
+)
+def finished_jobs(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult | dg.SkipReason:
+    """One tick. The run key holds the digest of the accepted trials: Dagster drops a request that it has seen.
+
+    The ledger is told by the run itself when it is done, so that a tick that dies half-way loses nothing.
+    """
+    requests = list(_requests(context.instance, platform.open()))
+    return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("no job has ended since")
+
+
+def _requests(instance: dg.DagsterInstance, platform: Platform) -> Iterator[dg.RunRequest]:
+    for job in platform.ledger.jobs_needing_downstream():
+        if platform.root.job(job.name).trials.exists():
+            yield _request(instance, platform, job)
+
+
+def _request(instance: dg.DagsterInstance, platform: Platform, job: JobRow) -> dg.RunRequest:
+    add_partitions(instance, JOBS, [job.name])
+    return dg.RunRequest(
+        run_key=f"{job.name}:{job.accepted_digest}",
+        partition_key=job.name,
+        asset_selection=data_assets(convert=platform.config.runtime_info.input.sft_conversion.enabled),
+        tags={"trajgen/job": job.name},
+    )

@@ -1,0 +1,82 @@
+"""A chat-completions upstream whose answer is chosen by the last user message, served on a loopback port."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+USAGE = {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16, "prompt_tokens_details": {"cached_tokens": 3}}
+TOOL_CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"at": "x"}'}}
+
+
+@dataclass
+class Upstream:
+    """What the twin was asked. `port` is known once it serves."""
+
+    port: int = 0
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
+
+    async def answer(self, request: Request) -> Response:
+        body = await request.json()
+        self.requests.append(body)
+        self.keys.append(request.headers.get("authorization"))
+        wish = _last_user_text(body)
+        if "hang" in wish:
+            await asyncio.sleep(60)
+        failing_once = "flaky" in wish and sum("flaky" in _last_user_text(each) for each in self.requests) == 1
+        if "fail" in wish or failing_once:
+            return JSONResponse({"error": {"message": "the twin was told to fail", "type": "server"}}, 500)
+        if body.get("stream"):
+            return StreamingResponse(_chunks(body, slow="slow" in wish), media_type="text/event-stream")
+        message = {"role": "assistant", "content": "hello", "reasoning_content": "think", "tool_calls": [TOOL_CALL]}
+        return JSONResponse(_envelope(body, message=message, finish_reason="tool_calls") | {"usage": USAGE})
+
+
+def _last_user_text(body: dict[str, Any]) -> str:
+    return json.dumps([each["content"] for each in body["messages"] if each["role"] == "user"][-1:])
+
+
+def _envelope(body: dict[str, Any], **choice: Any) -> dict[str, Any]:
+    kind = "chat.completion.chunk" if "delta" in choice else "chat.completion"
+    return {
+        "id": "cmpl-1", "object": kind, "created": 1, "model": body["model"], "choices": [{"index": 0} | choice],
+    }  # fmt: skip
+
+
+async def _chunks(body: dict[str, Any], *, slow: bool) -> AsyncIterator[str]:
+    deltas = [{"role": "assistant", "reasoning_content": "think"}, {"content": "hel"}, {"content": "lo"}]
+    deltas += [{"content": f" {n}"} for n in range(400)] if slow else [{"tool_calls": [TOOL_CALL]}]
+    for delta in deltas:
+        yield f"data: {json.dumps(_envelope(body, delta=delta, finish_reason=None))}\n\n"
+        await asyncio.sleep(0.05 if slow else 0)
+    last = _envelope(body, delta={}, finish_reason="stop" if slow else "tool_calls") | {"usage": USAGE}
+    yield f"data: {json.dumps(last)}\n\ndata: [DONE]\n\n"
+
+
+@contextmanager
+def serving_upstream() -> Iterator[Upstream]:
+    """Serve the twin from a thread of this process until the block ends."""
+    upstream = Upstream()
+    app = Starlette(routes=[Route("/v1/chat/completions", upstream.answer, methods=["POST"])])
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    upstream.port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield upstream
+    finally:
+        server.should_exit = True
+        thread.join(5)

@@ -1,0 +1,246 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from tests.unit.config.test_load import MINIMAL, config_of
+from trajgen_assets.core.config import Secret, parse_config, redacted
+from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.redact import Redactor
+
+LITERAL = "sk-literal-0123456789"
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("TEST_LLM_KEY", "sk-from-the-environment\n")
+    return "sk-from-the-environment"
+
+
+def test_a_missing_environment_variable_is_named_only_when_the_secret_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TEST_LLM_KEY", raising=False)
+    api_key = config_of().campaign().llm_api.api_key
+    with pytest.raises(ConfigError, match="TEST_LLM_KEY is not set"):
+        api_key.reveal()
+
+
+def test_an_environment_variable_of_several_lines_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_LLM_KEY", "a\nb")
+    with pytest.raises(ConfigError, match="line break"):
+        Secret("${TEST_LLM_KEY}").reveal()
+
+
+def test_a_secret_is_read_from_the_environment_without_margins(key: str) -> None:
+    assert config_of().campaign().llm_api.api_key.reveal() == key
+
+
+def test_a_literal_secret_works_and_is_warned_of() -> None:
+    config = config_of(input={"llm_api": {"api_key": LITERAL}, "env_extra": {"HF_TOKEN": "hf_x", "MAX_TOKENS": 3}})
+    assert config.campaign().llm_api.api_key.reveal() == LITERAL
+    assert [line.split()[0] for line in config.warnings()] == [
+        "runtime_info.input.llm_api.api_key",
+        "runtime_info.input.env_extra.HF_TOKEN",
+    ]
+
+
+def test_no_print_or_dump_of_a_configuration_shows_a_literal_secret() -> None:
+    config = config_of(
+        input={
+            "llm_api": {"api_key": LITERAL},
+            "litellm_proxy": {"master_key": f"{LITERAL}-2"},
+            "campaigns": {"b": {"llm_api": {"model": "a/b", "api_base_url": "http://x", "api_key": f"{LITERAL}-3"}}},
+            "env_extra": {"OTHER_API_KEY": f"{LITERAL}-4", "HF_TOKEN": "${HF_TOKEN}"},
+        },
+        environment={"extra": {"MY_SECRET": f"{LITERAL}-5"}},
+        meta_info={
+            "resources": {"pwd": f"{LITERAL}-6"},
+        },
+    )
+    for text in (
+        repr(config),
+        str(config),
+        config.model_dump_json(exclude={"meta_info"}),
+        json.dumps(redacted(config)),
+    ):
+        assert LITERAL not in text
+    assert redacted(config)["runtime_info"]["input"]["env_extra"] == {
+        "OTHER_API_KEY": "<redacted>",
+        "HF_TOKEN": "${HF_TOKEN}",
+    }
+
+
+def test_a_login_within_an_address_is_redacted_wherever_it_stands() -> None:
+    copy = redacted(config_of(status={"blockers": ["see https://me:pw@host/x", {"at": "ssh://git@host"}]}))
+    assert copy["status"]["blockers"] == ["see https://<redacted>@host/x", {"at": "ssh://<redacted>@host"}]
+
+
+def test_a_redacted_copy_of_a_clean_file_is_itself_valid_and_equal() -> None:
+    config = config_of(status={"last_updated": "2026-05-06"})
+    again = parse_config(yaml.safe_dump(redacted(config)), config.path)
+    assert redacted(again) == redacted(config)
+    assert again.notices() == []
+
+
+def test_known_secrets_can_be_redacted_from_any_text(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UNSET_TOKEN", raising=False)
+    config = config_of(input={"env_extra": {"HF_TOKEN": "hf_0123456789", "OTHER_TOKEN": "${UNSET_TOKEN}"}})
+    text = Redactor(config.secret_values()).text(f"401 {key} hf_0123456789")
+    assert text == "401 <redacted:TEST_LLM_KEY> <redacted:runtime_info.input.env_extra.HF_TOKEN>"
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        config_of().runtime_info.input.agent.max_turns = 3  # type: ignore[misc]
+
+
+def test_the_shortest_file_has_the_documented_defaults() -> None:
+    inputs = config_of().runtime_info.input
+    assert (inputs.harbor_job.environment, inputs.harbor_job.network) == ("docker", "open")
+    assert (inputs.harbor_job.n_concurrent, inputs.harbor_job.n_tasks) == (8, None)
+    assert (inputs.harbor_job.max_retries, inputs.harbor_job.max_infra_retries) == (2, 3)
+    assert (inputs.agent.name, inputs.agent.max_turns, inputs.agent.temperature) == ("terminus-2", 80, 0.7)
+    assert not inputs.automation.enabled
+    assert inputs.automation.max_tasks_per_day is None
+    assert inputs.sft_conversion.instance_status == "resolved"
+    assert config_of().runtime_info.output.sft_data_dir.format == "sharegpt"
+
+
+def test_an_empty_value_counts_as_absent() -> None:
+    config = config_of(input={"agent": {"runtime_host_path": "", "version": None}, "sft_conversion": None})
+    assert config.notices() == []
+    assert config.runtime_info.input.sft_conversion.scaffold == "auto"
+
+
+def test_the_older_names_of_keys_still_work() -> None:
+    text = """\
+runtime_info:
+  input:
+    llm_api: {upstream_model: openai/m, api_base: "http://x/v1", api_key: "${K}"}
+    task_source: {dataset_name: py-cc}
+"""
+    llm_api = parse_config(text, Path("/c.yaml")).campaign().llm_api
+    assert (llm_api.model, llm_api.api_base_url) == ("openai/m", "http://x/v1")
+
+
+def test_every_key_that_nothing_reads_says_what_happens_instead() -> None:
+    config = config_of(
+        input={
+            "litellm_proxy": {"port": 4001, "master_key": "${MASTER}", "config_template": "scripts/x.yaml"},
+            "harbor_job": {"jobs_dir": "artifacts/jobs", "job_name_prefix": "x"},
+            "agent": {"version": "2.1.118", "runtime_image": "some/image:1"},
+            "campaigns": {"b": {"agent": {"runtime_host_path": "x"}}},
+        },
+        meta_info={"resources": {"ip": "10.0.0.1"}, "environment": {"litellm": {"litellm_version": "1.83.14"}}},
+        evolving={"tunable_params": {"temperature": 0.5}},
+    )
+    assert [line.split()[0].removeprefix("runtime_info.input.") for line in config.notices()] == [
+        "litellm_proxy.config_template",
+        "litellm_proxy.port",
+        "litellm_proxy.master_key",
+        "harbor_job.job_name_prefix",
+        "agent.version",
+        "agent.runtime_image",
+        "campaigns.b.agent.runtime_host_path",
+        "meta_info.resources.ip",
+        "meta_info.environment.litellm.litellm_version",
+        "evolving.tunable_params.temperature",
+    ]
+
+
+def test_sources_are_absolute_from_the_folder_of_the_file_and_named_after_their_folder() -> None:
+    config = config_of(
+        input={
+            "task_sources": [
+                {"dataset_name": "/data/js-cc", "staging": "link"},
+                {"dataset_name": "more/", "dataset": "go-cc", "manifest": "lists/go.txt"},
+            ]
+        }
+    )
+    first, second, third = config.sources()
+    assert (first.dataset, first.folder, first.manifest, first.staging) == (
+        "py-cc",
+        Path("/work/swe_tasks/py-cc"),
+        Path("/work/swe_tasks/py-cc/verifiable_tasks.txt"),
+        "copy",
+    )
+    assert (second.dataset, second.staging) == ("js-cc", "link")
+    assert (third.dataset, third.folder, third.manifest) == (
+        "go-cc",
+        Path("/work/block/more"),
+        Path("/work/block/lists/go.txt"),
+    )
+
+
+def test_a_source_is_found_by_its_data_set() -> None:
+    config = config_of()
+    assert [config.source("py-cc")] == config.sources()
+    with pytest.raises(ConfigError, match="known: py-cc"):
+        config.source("js-cc")
+
+
+def test_an_agent_knows_its_scaffold() -> None:
+    assert config_of().campaign().agent.scaffold.sft == "terminus2"
+
+
+def test_a_list_of_sources_needs_no_single_one() -> None:
+    config = config_of(input={"task_source": None, "task_sources": [{"dataset_name": "/data/js-cc"}]})
+    assert [source.dataset for source in config.sources()] == ["js-cc"]
+
+
+def test_main_and_smoke_are_the_file_s_own_model_and_agent() -> None:
+    config = config_of()
+    assert config.campaigns() == ["main"]
+    assert config.campaign("smoke").llm_api == config.campaign("main").llm_api == config.runtime_info.input.llm_api
+
+
+def test_an_unknown_campaign_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="known: main, b"):
+        config_of(input={"campaigns": {"b": {}}}).campaign("c")
+
+
+def test_a_campaign_changes_just_what_it_says_and_prices_belong_to_their_model() -> None:
+    config = config_of(
+        input={
+            "llm_api": {"input_cost_per_token": 1e-6},
+            "agent": {"temperature": 0.1},
+            "campaigns": {"b": {"model": "openai/other", "agent": {"max_turns": 5}}},
+        }
+    )
+    campaign = config.campaign("b")
+    assert (campaign.llm_api.model, campaign.llm_api.input_cost_per_token) == ("openai/other", None)
+    assert campaign.llm_api.api_base_url == config.campaign().llm_api.api_base_url
+    assert (campaign.agent.max_turns, campaign.agent.temperature) == (5, 0.1)
+
+
+def test_the_environment_of_children_joins_both_places_and_reads_references(key: str) -> None:
+    config = config_of(
+        environment={"extra": {"A": "old", "HARBOR_EXCLUDE_TASKS": "excluded_tasks.txt  a-1\na-2"}},
+        input={"env_extra": {"A": 4, "B": "${TEST_LLM_KEY}"}},
+    )
+    assert config.child_env() == {"A": "4", "B": key, "HARBOR_EXCLUDE_TASKS": "excluded_tasks.txt  a-1\na-2"}
+    assert config.excluded_tokens() == ("excluded_tasks.txt", "a-1", "a-2")
+
+
+def test_a_repository_is_pinned_by_commit_then_ref_then_branch() -> None:
+    commit = "0" * 39 + "a"
+    repositories = {
+        "harbor": {"url": "x", "commit": commit, "branch": "main"},
+        "b": {"url": "x", "ref": "v1", "branch": "main", "path": "elsewhere"},
+        "c": {"url": "x", "branch": "main"},
+    }
+    named = config_of(meta_info={"repositories": repositories}).meta_info.repositories
+    assert [named[name].target for name in repositories] == [commit, "v1", "origin/main"]
+    assert [named[name].path for name in repositories] == ["repos/harbor", "elsewhere", "repos/c"]
+
+
+def test_the_minimal_file_is_really_minimal() -> None:
+    for path in (("llm_api", "model"), ("llm_api", "api_base_url"), ("llm_api", "api_key"), ("task_source",)):
+        short = json.loads(json.dumps(MINIMAL))
+        section = short["runtime_info"]["input"]
+        for part in path[:-1]:
+            section = section[part]
+        del section[path[-1]]
+        with pytest.raises(ConfigError):
+            parse_config(yaml.safe_dump(short), Path("/c.yaml"))

@@ -1,0 +1,138 @@
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trajgen_assets.core.errors import ManifestError, ManifestMissingError
+from trajgen_assets.core.intake.manifest import Manifest, read_manifest
+from trajgen_assets.core.keys import is_safe_name
+
+
+def read(folder: Path, data: bytes) -> Manifest:
+    path = folder / "verifiable_tasks.txt"
+    path.write_bytes(data)
+    return read_manifest(path)
+
+
+def test_a_missing_manifest_is_an_error_and_not_an_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(ManifestMissingError, match="there is no manifest"):
+        read_manifest(tmp_path / "verifiable_tasks.txt")
+
+
+def test_text_that_is_not_utf8_is_refused_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="line 3"):
+        read(tmp_path, b"a-1\na-2\n\xff\xfe\na-4\n")
+
+
+def test_a_folder_or_pipe_in_its_place_is_refused_without_hanging(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="not a file"):
+        read_manifest(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ManifestError, match="not a file"):
+        read_manifest(tmp_path / "pipe")
+
+
+def test_a_file_that_never_keeps_still_is_refused() -> None:
+    with pytest.raises(ManifestError, match="changes while it is read"):
+        read_manifest(Path("/proc/self/status"))  # its size never agrees with what is read from it
+
+
+def test_a_refused_manifest_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        with pytest.raises(ManifestError):
+            read_manifest(tmp_path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_while_it_is_replaced_a_reader_sees_one_version_whole(tmp_path: Path) -> None:
+    path = tmp_path / "m.txt"
+    versions = [b"".join(b"%s-%d\n" % (name, n) for n in range(size)) for name, size in ((b"a", 2000), (b"b", 3000))]
+    path.write_bytes(versions[0])
+    stop = threading.Event()
+
+    def replace() -> None:
+        while not stop.wait(0.002):
+            (tmp_path / "new").write_bytes(versions[1])
+            os.replace(tmp_path / "new", path)
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    try:
+        seen = set()
+        for _ in range(50):
+            with suppress(ManifestError):  # it changed at each of the three reads
+                seen.add(len(read_manifest(path).entries))
+    finally:
+        stop.set()
+        writer.join()
+    assert seen
+    assert seen <= {2000, 3000}
+
+
+def test_an_empty_manifest_has_no_entries_yet(tmp_path: Path) -> None:
+    manifest = read(tmp_path, b"")
+    assert (manifest.entries, manifest.problems, manifest.pending_line) == ((), (), False)
+
+
+def test_blank_lines_comments_crlf_bom_and_margins_do_not_matter(tmp_path: Path) -> None:
+    manifest = read(tmp_path, b"\xef\xbb\xbfa-1\r\n\r\n# a-2\r\n  # a-3\n \ta-4  \n")
+    assert manifest.entries == ("a-1", "a-4")
+    assert manifest.problems == ()
+
+
+def test_a_last_line_without_newline_waits_even_when_it_is_torn_within_a_character(tmp_path: Path) -> None:
+    manifest = read(tmp_path, b"a-1\na-\xc3")
+    assert manifest.entries == ("a-1",)
+    assert manifest.pending_line
+
+
+def test_trailing_blanks_are_no_pending_line(tmp_path: Path) -> None:
+    assert not read(tmp_path, b"a-1\n  ").pending_line
+
+
+def test_a_duplicate_is_taken_once_and_reported_once(tmp_path: Path) -> None:
+    manifest = read(tmp_path, b"x\na-2\nx\nx\n")
+    assert manifest.entries == ("x", "a-2")
+    assert [(each.line, each.text, each.reason) for each in manifest.problems] == [(3, "x", "listed twice")]
+
+
+def test_ids_that_differ_only_in_case_are_a_problem_of_the_second(tmp_path: Path) -> None:
+    manifest = read(tmp_path, b"Repo-1\nrepo-1\nRepo-1\n")
+    assert manifest.entries == ("Repo-1",)
+    assert [(each.line, each.reason) for each in manifest.problems] == [
+        (2, "differs from Repo-1 only in case"),
+        (3, "listed twice"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["../x", "/etc", "a/b", "..", ".hidden", "-flag", "a b", "a\\b", "a\x00b", "a\u2028b", "ä", "x" * 201, "a\rb"],
+)
+def test_an_unsafe_id_is_reported_by_name_and_keeps_no_other_back(tmp_path: Path, line: str) -> None:
+    manifest = read(tmp_path, f"good-1\n{line}\ngood-2\n".encode())
+    assert manifest.entries == ("good-1", "good-2")
+    assert [(each.line, each.text) for each in manifest.problems] == [(2, line[:80])]
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_whatever_the_text_only_safe_distinct_names_come_out(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    manifest = read(tmp_path_factory.getbasetemp(), text.encode("utf-8", "replace"))
+    assert all(is_safe_name(entry) for entry in manifest.entries)
+    assert len({entry.lower() for entry in manifest.entries}) == len(manifest.entries)
+
+
+@settings(deadline=None)
+@given(st.lists(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,20}", fullmatch=True), unique_by=str.lower))
+def test_every_safe_id_comes_out_in_order(tmp_path_factory: pytest.TempPathFactory, ids: list[str]) -> None:
+    manifest = read(tmp_path_factory.getbasetemp(), "".join(f"{each}\n" for each in ids).encode())
+    assert list(manifest.entries) == ids
+    assert manifest.problems == ()

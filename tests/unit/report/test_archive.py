@@ -1,0 +1,64 @@
+"""Every run leaves one archive entry with a truthful status, and two never share a number."""
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trajgen_assets.core.errors import EndpointError, TrajgenError
+from trajgen_assets.core.paths import Root
+from trajgen_assets.core.report.archive import archived
+
+
+def index_of(root: Root) -> list[dict[str, str]]:
+    runs: list[dict[str, str]] = yaml.safe_load(root.index.read_text())["runs"]
+    return runs
+
+
+def test_a_run_that_breaks_is_archived_as_failed(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    with pytest.raises(ZeroDivisionError), archived(root, job="j", owner="r", config={}):
+        _ = 1 / 0
+    assert [(row["id"], row["status"]) for row in index_of(root)] == [("run_001", "failed")]
+
+
+def test_an_interrupt_is_archived_as_interrupted_with_its_exit_code(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    with pytest.raises(KeyboardInterrupt), archived(root, job="j", owner="r", config={}):
+        raise KeyboardInterrupt
+    metadata = yaml.safe_load((root.archives / "run_001" / "metadata.yaml").read_text())
+    assert (metadata["status"], metadata["exit_code"]) == ("interrupted", 130)
+
+
+def test_a_refusal_keeps_its_reason(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    with pytest.raises(EndpointError), archived(root, job="j", owner="r", config={}) as entry:
+        entry.status = "refused"
+        raise EndpointError("the model endpoint is out of reach", where="http://x")
+    assert index_of(root)[0]["status"] == "refused"
+    assert "out of reach" in index_of(root)[0]["notes"]
+
+
+def test_an_index_that_is_not_one_is_refused_and_left_alone(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    root.index.write_text("just text\n")
+    with pytest.raises(TrajgenError, match=r"index\.yaml"), archived(root, job="j", owner="r", config={}):
+        pass
+    assert root.index.read_text() == "just text\n"
+
+
+def _archive_one(folder: Path) -> None:
+    with archived(Root(folder), job="j", owner="r", config={"a": 1}) as entry:
+        entry.status = "completed"
+
+
+def test_jobs_that_end_together_get_different_numbers(tmp_path: Path) -> None:
+    processes = [multiprocessing.get_context("spawn").Process(target=_archive_one, args=(tmp_path,)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    ids = [row["id"] for row in index_of(Root(tmp_path))]
+    assert sorted(ids) == ["run_001", "run_002", "run_003", "run_004"]
+    assert len(list(Root(tmp_path).archives.glob("run_*"))) == 4

@@ -1,0 +1,366 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.sft.twin import JobOnDisk, TerminusTwin, job_with, lines_of, solved
+from trajgen_assets.core.errors import ConversionError
+from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.sft.convert import convert_job, write_im, write_lf
+from trajgen_assets.core.sft.settings import ConversionSettings
+
+DEFAULT = ConversionSettings()
+
+
+def everything_in(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def reasons(job: JobPaths) -> list[tuple[str, str, str]]:
+    rejected = lines_of(job.sft / "rejected.jsonl")
+    return [(each["trial"], each["level"], each["reason"]) for each in rejected]
+
+
+def test_a_missing_trials_file_is_an_error_and_writes_nothing(tmp_path: Path) -> None:
+    job = JobOnDisk(tmp_path).paths
+    with pytest.raises(ConversionError, match=r"no trials\.json"):
+        convert_job(job, DEFAULT)
+    assert not job.sft.exists()
+
+
+@pytest.mark.parametrize("asked", ["claude_code", "nonsense"])
+def test_an_unknown_scaffold_is_refused_and_the_known_ones_are_named(tmp_path: Path, asked: str) -> None:
+    with pytest.raises(ConversionError, match="known are terminus2"):
+        convert_job(job_with(tmp_path, [solved()]), ConversionSettings(scaffold=asked))
+
+
+def test_a_job_of_another_scaffold_is_refused(tmp_path: Path) -> None:
+    job = JobOnDisk(tmp_path).write(scaffold="open_code")
+    with pytest.raises(ConversionError, match="rolled out with open_code"):
+        convert_job(job, ConversionSettings(scaffold="terminus2"))
+
+
+def test_lf_without_im_is_refused(tmp_path: Path) -> None:
+    job = job_with(tmp_path, [solved()])
+    with pytest.raises(ConversionError, match=r"no im\.jsonl"):
+        write_lf(job, DEFAULT)
+    write_im(job, DEFAULT)
+    (job.sft / "im.jsonl").write_bytes(b"{}\n")
+    with pytest.raises(ConversionError, match=r"no im\.jsonl"):
+        write_lf(job, DEFAULT)
+
+
+def test_the_row_of_a_trial_says_everything_about_where_it_comes_from(tmp_path: Path) -> None:
+    job = JobOnDisk(tmp_path).add("fix__x", solved()).write()
+    receipt = convert_job(job, DEFAULT)
+    (row,) = lines_of(receipt.im)
+    facts = row["meta_info"].pop("unique_info")
+    assert list(row) == ["version", "meta_info", "tools", "messages"]
+    assert row["version"] == "2.0.0"
+    assert row["meta_info"] == {
+        "teacher": "served-v2",
+        "query_source": "synthesized",
+        "response_generate_time": "2025-11-21",
+        "response_update_time": "2025-11-21",
+        "owner": "00000000",
+        "language": "en",
+        "category": "code",
+        "rounds": 3,
+    }
+    assert facts["_instance_id"] == "tox-dev__tox-3813"
+    assert facts["_agent_type"] == "main"
+    assert facts["_score"] is None
+    assert facts["_gen_params"] == {"model": "served", "temperature": 0.7}
+    assert facts["_usage"]["total_tokens"] == 310
+    assert facts["_instance_metadata"] == {"language": "python", "tags": ["math"]}
+    assert (facts["job"], facts["trial"], facts["reward"], facts["capture"]) == ("demo-job", "fix__x", 1.0, "complete")
+    assert (facts["task_digest"], facts["model"], facts["think_mode"]) == ("d1", "openai/served", "slow")
+    roles = [message["role"] for message in row["messages"]]
+    assert roles == ["system", "user", "assistant", "user", "assistant", "user", "assistant"]
+    assert [each["reasoning_content"] for each in row["messages"][2::2]] == ["Look first.", "", "Look first."]
+
+
+def test_model_turns_reach_the_data_byte_for_byte(tmp_path: Path) -> None:
+    twin = TerminusTwin().ask("one", ' {"plan" :  "ü 漢"}  \n', "t").ask("two", "not json at all\n\n", "t")
+    receipt = convert_job(job_with(tmp_path, [twin]), DEFAULT)
+    (row,) = lines_of(receipt.im)
+    assert [each["content"] for each in row["messages"][2::2]] == [' {"plan" :  "ü 漢"}  \n', "not json at all\n\n"]
+    (lf,) = json.loads(receipt.lf.read_bytes())
+    assert lf["conversations"][3]["value"] == "<think>\nt\n</think>\n\nnot json at all\n\n"
+
+
+def test_lf_alternates_and_carries_thoughts_in_tags_only_where_there_are_any(tmp_path: Path) -> None:
+    receipt = convert_job(job_with(tmp_path, [solved(), solved(reasoning=None)]), DEFAULT)
+    slow, fast = json.loads(receipt.lf.read_bytes())
+    assert [turn["from"] for turn in slow["conversations"]] == ["human", "gpt"] * 3
+    assert slow["conversations"][1]["value"].startswith("<think>\nLook first.\n</think>\n\n{")
+    assert slow["conversations"][3]["value"].startswith("{")
+    assert all("<think>" not in turn["value"] for turn in fast["conversations"])
+    assert (slow["system"], slow["tools"]) == ("", "")
+    assert json.loads(slow["_usage"])["total_tokens"] == 310
+
+
+def test_the_older_style_has_messages_of_role_and_content(tmp_path: Path) -> None:
+    job = job_with(tmp_path, [solved()])
+    receipt = convert_job(job, ConversionSettings(lf_format="llamafactory_lf_v0.1"))
+    (row,) = json.loads(receipt.lf.read_bytes())
+    assert [message["role"] for message in row["messages"]] == ["user", "assistant"] * 3
+    assert row["messages"][1]["content"].startswith("<think>\nLook first.\n</think>\n\n{")
+    assert row["_instance_metadata"] == {"language": "python", "tags": ["math"]}
+    tags = json.loads((job.sft / "dataset_info.json").read_bytes())["demo-job"]["tags"]
+    assert (tags["role_tag"], tags["user_tag"], tags["assistant_tag"]) == ("role", "user", "assistant")
+
+
+def test_statistics_are_of_recorded_usage_and_leave_open_what_was_not_measured(tmp_path: Path) -> None:
+    bare = solved()
+    bare.records[-1]["usage"] = None
+    job = job_with(tmp_path, [solved(), bare])
+    convert_job(job, DEFAULT)
+    stats = json.loads((job.sft / "lf.stats.json").read_bytes())
+    assert stats == {
+        "count": 2,
+        "total_tokens": 310,
+        "token_source": "recorded_usage",
+        "rows_without_usage": 1,
+        "token_lens": {"max": 310, "min": 310, "mean": 310, "gt_128k": 0},
+        "n_turns": {"max": 3, "min": 3, "mean": 3, "gte_100": 0},
+        "scores": None,
+        "tool_call_errors": None,
+    }
+
+
+def test_a_job_without_any_kept_row_still_gives_valid_files(tmp_path: Path) -> None:
+    receipt = convert_job(JobOnDisk(tmp_path).write(), DEFAULT)
+    assert receipt.im.read_bytes() == b""
+    assert json.loads(receipt.lf.read_bytes()) == []
+    assert receipt.n_rows == 0
+
+
+REJECTED: dict[str, dict[str, Any]] = {
+    "not_accepted": {"accepted": False, "status": "failed", "cause": "sandbox"},
+    "instance_status": {"reward": 0.0},
+    "capture_unknown": {"capture": None},
+    "capture_gap": {"capture": "gap"},
+    "capture_cut": {"capture": "cut"},
+    "trajectory_changed": {"trajectory_sha256": "0" * 64},
+}
+
+
+@pytest.mark.parametrize("reason", REJECTED)
+def test_a_trial_is_left_out_for_what_its_entry_says(tmp_path: Path, reason: str) -> None:
+    job = JobOnDisk(tmp_path).add("bad__x", solved(), **REJECTED[reason]).add("good__x", solved()).write()
+    receipt = convert_job(job, DEFAULT)
+    assert reasons(job) == [("bad__x", "trial", reason)]
+    assert (receipt.n_rows, receipt.rejected) == (1, {"trials": {reason: 1}, "rows": {}})
+
+
+def broken(*, line: bytes) -> bytes:
+    return solved().lines() + line + b"\n"
+
+
+def with_message(message: Any) -> bytes:
+    twin = solved()
+    twin.records[-1]["request_body"]["messages"][1] = message
+    return twin.lines()
+
+
+def all_failed() -> bytes:
+    twin = solved()
+    return b"".join(json.dumps(record | {"success": False}).encode() + b"\n" for record in twin.records)
+
+
+BAD_FILES: dict[str, tuple[bytes | None, str]] = {
+    "file that is missing": (None, "missing_trajectory"),
+    "empty file": (b"", "no_successful_record"),
+    "failed calls only": (all_failed(), "no_successful_record"),
+    "torn line": (solved().lines()[:-40], "broken_line"),
+    "line that is no object": (broken(line=b"[1]"), "broken_line"),
+    "byte order mark": (b"\xef\xbb\xbf" + solved().lines(), "broken_line"),
+    "bytes that are not UTF-8": (broken(line=b'{"a": "\xff"}'), "broken_line"),
+    "lone surrogate": (broken(line=rb'{"a": "\ud800"}'), "broken_line"),
+    "number that is none": (broken(line=b'{"a": NaN}'), "broken_line"),
+    "nesting without end": (broken(line=b"[" * 5000 + b"]" * 5000), "broken_line"),
+    "message that is no object": (with_message("hello"), "malformed_record"),
+    "message without a role": (with_message({"content": "hello"}), "malformed_record"),
+    "deeply nested content": (
+        with_message({"role": "user", "content": json.loads("[" * 400 + "]" * 400)}),
+        "unencodable",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD_FILES)
+def test_a_bad_trajectory_costs_its_own_trial_only(tmp_path: Path, what: str) -> None:
+    lines, reason = BAD_FILES[what]
+    job = JobOnDisk(tmp_path).add("before__x", solved()).add("bad__x", lines).add("after__x", solved()).write()
+    receipt = convert_job(job, DEFAULT)
+    assert reasons(job) == [("bad__x", "trial", reason)]
+    assert [row["meta_info"]["unique_info"]["trial"] for row in lines_of(receipt.im)] == ["before__x", "after__x"]
+
+
+def test_an_unforeseen_failure_costs_one_trial_and_is_tried_again(tmp_path: Path) -> None:
+    twin = solved()
+    twin.records[0]["response_body"]["choices"][0]["message"]["tool_calls"] = 7
+    job = JobOnDisk(tmp_path).add("odd__x", twin).add("good__x", solved()).write()
+    receipt = convert_job(job, DEFAULT)
+    assert receipt.rejected["trials"] == {"unexpected_error": 1}
+    assert receipt.n_rows == 1
+    assert write_im(job, DEFAULT).changed
+
+
+def two_users() -> TerminusTwin:
+    twin = solved()
+    twin.call([*twin.chat, {"role": "user", "content": "a"}, {"role": "user", "content": "b"}], "c", "t")
+    return twin
+
+
+def one_turn() -> TerminusTwin:
+    return TerminusTwin().ask("do", "done", "t")
+
+
+def few_thoughts() -> TerminusTwin:
+    twin = TerminusTwin().ask("0", "a", "t")
+    for number in range(1, 6):
+        twin.ask(str(number), "a")
+    return twin
+
+
+@pytest.mark.parametrize(
+    ("build", "reason"), [(two_users, "role_order"), (one_turn, "too_short"), (few_thoughts, "reasoning")]
+)
+def test_a_conversation_is_left_out_for_what_it_is(tmp_path: Path, build: Any, reason: str) -> None:
+    job = JobOnDisk(tmp_path).add("bad__x", build()).write()
+    receipt = convert_job(job, DEFAULT)
+    assert reasons(job) == [("bad__x", "trial", "no_row_kept"), ("bad__x", "row", reason)]
+    assert receipt.rejected == {"trials": {"no_row_kept": 1}, "rows": {reason: 1}}
+    assert lines_of(job.sft / "rejected.jsonl")[1]["row"]["messages"]
+
+
+def test_a_row_that_the_trainer_would_lose_is_left_out_with_the_cause(tmp_path: Path) -> None:
+    twin = TerminusTwin().ask("one", "a", "t").ask("two", "b", "t")
+    call = {"id": "c1", "type": "function", "function": {"name": "run", "arguments": "not json"}}
+    twin.records[-1]["response_body"]["choices"][0]["message"]["tool_calls"] = [call]
+    job = JobOnDisk(tmp_path).add("bad__x", twin).write()
+    convert_job(job, DEFAULT)
+    refusal = lines_of(job.sft / "rejected.jsonl")[1]
+    assert (refusal["reason"], "not an object" in refusal["detail"]) == ("not_loadable", True)
+
+
+def test_excluded_repositories_are_left_out(tmp_path: Path) -> None:
+    listed = tmp_path / "repos.txt"
+    listed.write_text("# benchmark\n\nTox-Dev/tox\n")
+    job = JobOnDisk(tmp_path).add("a__x", solved()).add("b__x", solved(), task_id="tox-dev__tox-ini-3").write()
+    receipt = convert_job(job, ConversionSettings(exclude_repos_file=listed))
+    assert receipt.rejected["trials"] == {"excluded_repo": 1}
+    assert lines_of(receipt.im)[0]["meta_info"]["unique_info"]["trial"] == "b__x"
+
+
+def test_at_most_the_asked_number_of_trials_is_kept_in_recorded_order(tmp_path: Path) -> None:
+    job = JobOnDisk(tmp_path).add("bad__x", b"").add("a__x", solved()).add("b__x", solved()).write()
+    receipt = convert_job(job, ConversionSettings(max_instances=1))
+    assert reasons(job) == [("bad__x", "trial", "no_successful_record"), ("b__x", "trial", "max_instances")]
+    assert receipt.n_rows == 1
+
+
+def test_partial_rewards_come_only_with_all(tmp_path: Path) -> None:
+    job = JobOnDisk(tmp_path).add("half__x", solved(), reward=0.5).add("none__x", solved(), reward=0.0).write()
+    kept = {
+        status: convert_job(job, ConversionSettings(instance_status=status)).n_rows
+        for status in ("resolved", "unresolved", "all")
+    }
+    assert kept == {"resolved": 0, "unresolved": 1, "all": 2}
+
+
+def test_a_cut_capture_is_taken_up_to_its_last_whole_call(tmp_path: Path) -> None:
+    twin = solved()
+    job = JobOnDisk(tmp_path).add("cut__x", twin.lines()[:-40], capture="cut").write()
+    receipt = convert_job(job, ConversionSettings(take_cut=True))
+    assert lines_of(receipt.im)[0]["meta_info"]["rounds"] == 2
+
+
+def test_equal_inputs_give_equal_bytes_wherever_and_whenever_they_are_converted(tmp_path: Path) -> None:
+    jobs = [
+        job_with(tmp_path / name, [solved(), b"", solved(None).hand_off().ask("go", "a", "t")]) for name in ("a", "b")
+    ]
+    for job in jobs:
+        convert_job(job, DEFAULT)
+    assert everything_in(jobs[0].sft) == everything_in(jobs[1].sft)
+    (jobs[0].sft / "receipt.json").unlink()
+    assert convert_job(jobs[0], DEFAULT).changed
+    assert everything_in(jobs[0].sft) == everything_in(jobs[1].sft)
+
+
+def test_unchanged_inputs_write_nothing(tmp_path: Path) -> None:
+    job = job_with(tmp_path, [solved(), b""])
+    first = convert_job(job, DEFAULT)
+    written = {path.name: path.stat().st_ino for path in job.sft.iterdir()}
+    again = convert_job(job, DEFAULT)
+    assert (first.changed, again.changed) == (True, False)
+    assert again == first.model_copy(update={"changed": False})
+    assert {path.name: path.stat().st_ino for path in job.sft.iterdir()} == written
+
+
+def test_a_trajectory_that_turns_up_later_is_converted_then(tmp_path: Path) -> None:
+    job = JobOnDisk(tmp_path).add("late__x", None).write()
+    assert convert_job(job, DEFAULT).n_rows == 0
+    job.trajectory("late__x").parent.mkdir(parents=True)
+    job.trajectory("late__x").write_bytes(solved().lines())
+    assert convert_job(job, DEFAULT).n_rows == 1
+
+
+@pytest.mark.parametrize("name", ["im.jsonl", "rejected.jsonl", "lf.json", "lf.stats.json", "dataset_info.json"])
+def test_a_damaged_or_missing_file_is_written_again(tmp_path: Path, name: str) -> None:
+    job = job_with(tmp_path, [solved(), b""])
+    convert_job(job, DEFAULT)
+    before = everything_in(job.sft)
+    (job.sft / name).write_bytes(b"damaged")
+    assert convert_job(job, DEFAULT).changed
+    assert everything_in(job.sft) == before
+    (job.sft / name).unlink()
+    assert convert_job(job, DEFAULT).changed
+    assert everything_in(job.sft) == before
+
+
+def test_another_lf_style_leaves_the_im_rows_standing(tmp_path: Path) -> None:
+    job = job_with(tmp_path, [solved()])
+    convert_job(job, DEFAULT)
+    other = ConversionSettings(lf_format="llamafactory_lf_v0.1")
+    assert not write_im(job, other).changed
+    assert write_lf(job, other).changed
+
+
+def test_other_settings_change_the_signature(tmp_path: Path) -> None:
+    job = job_with(tmp_path, [solved()])
+    signatures = {
+        convert_job(job, settings).signature
+        for settings in (DEFAULT, ConversionSettings(take_cut=True), ConversionSettings(max_instances=3))
+    }
+    assert len(signatures) == 3
+
+
+def test_no_temporary_file_and_no_path_of_the_machine_is_left(tmp_path: Path) -> None:
+    job = job_with(tmp_path, [solved()])
+    convert_job(job, DEFAULT)
+    written = everything_in(job.sft)
+    assert sorted(written) == [
+        "dataset_info.json",
+        "im.jsonl",
+        "lf.json",
+        "lf.stats.json",
+        "receipt.json",
+        "rejected.jsonl",
+    ]
+    assert all(str(tmp_path).encode() not in content for content in written.values())
+
+
+def test_a_conversion_that_cannot_write_leaves_what_stood(tmp_path: Path) -> None:
+    job = job_with(tmp_path, [solved()])
+    convert_job(job, DEFAULT)
+    standing = (job.sft / "im.jsonl").read_bytes()
+    (job.sft / "rejected.jsonl").unlink()
+    (job.sft / "rejected.jsonl").mkdir()
+    with pytest.raises(OSError, match=r"rejected\.jsonl"):
+        convert_job(job, ConversionSettings(instance_status="unresolved"))
+    assert (job.sft / "im.jsonl").read_bytes() == standing
+    assert not [path for path in job.sft.iterdir() if path.suffix == ".tmp"]

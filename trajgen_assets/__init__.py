@@ -1,0 +1,1 @@
+"""Verified software-engineering tasks in, agent trajectories and training data out."""

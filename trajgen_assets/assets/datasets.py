@@ -1,0 +1,139 @@
+"""From a job's trajectories to training data: one partition is one job."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from resources.platform import PlatformResource
+from trajgen_assets.core.errors import TrajgenError
+from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.redact import Redactor
+from trajgen_assets.core.report.job_result import JobResult, job_result_of
+from trajgen_assets.core.sft.convert import ConversionSettings, Receipt, convert_job
+from trajgen_assets.partitions import job_partitions
+
+JOB_RESULT = dg.AssetKey("job_result")
+SFT_IM = dg.AssetKey("sft_im")
+SFT_LF = dg.AssetKey("sft_lf")
+
+
+@dg.multi_asset(
+    name="job_data",
+    specs=[
+        dg.AssetSpec(
+            JOB_RESULT,
+            deps=[dg.AssetDep("trajectories", partition_mapping=dg.AllPartitionMapping())],
+            skippable=True,
+            group_name="jobs",
+            kinds={"harbor"},
+            owners=["team:trajgen"],
+            description=(
+                "One partition is one job: counts, rewards, errors by cause, tokens, cost and durations over its "
+                "trials, from `artifacts/jobs/<job>/trials.json`. The mean reward is over graded trials only: a trial "
+                "that the sandbox, the model provider or the verifier ended is an error, not a 0."
+            ),
+        ),
+        dg.AssetSpec(
+            SFT_IM,
+            deps=[JOB_RESULT],
+            skippable=True,
+            group_name="datasets",
+            kinds={"json"},
+            owners=["team:trajgen"],
+            description=(
+                "One partition is one job's conversations as OpenAI messages (IM 2.0.0), one JSON line each, in "
+                "`artifacts/sft_data/<job>/im.jsonl`. Every trial is accounted for in `receipt.json`: in = kept + "
+                "rejected, each rejection with its reason; rejected rows are kept in `rejected.jsonl`."
+            ),
+        ),
+        dg.AssetSpec(
+            SFT_LF,
+            deps=[SFT_IM],
+            skippable=True,
+            group_name="datasets",
+            kinds={"json", "llamafactory"},
+            owners=["team:trajgen"],
+            description=(
+                "One partition is one job's rows as LLaMA-Factory ShareGPT, `artifacts/sft_data/<job>/lf.json`, with "
+                "`dataset_info.json` to point the trainer at and `lf.stats.json` for token, turn and error figures."
+            ),
+        ),
+    ],
+    partitions_def=job_partitions,
+    can_subset=True,
+)
+def job_data(context: dg.AssetExecutionContext, platform: PlatformResource) -> Iterator[dg.AssetMaterialization]:
+    """Summarize each selected job and convert it; on unchanged inputs the standing events and files stay."""
+    opened = platform.open()
+    for job in context.partition_keys:
+        try:
+            accepted = opened.ledger.job(job).accepted_digest
+            _report(context, opened, job)
+            opened.ledger.record_downstream(job, accepted or "")
+        except TrajgenError as error:
+            raise dg.Failure(Redactor.of(opened.config).text(str(error)), allow_retries=False) from None
+    yield from ()
+
+
+def _report(context: dg.AssetExecutionContext, platform: Platform, job: str) -> None:
+    files = platform.root.job(job)
+    result = job_result_of(files)
+    if JOB_RESULT in context.selected_asset_keys and _is_news(context, JOB_RESULT, job, result.digest):
+        _log(context, JOB_RESULT, job, result.digest, result_metadata(result))
+    if not {SFT_IM, SFT_LF} & context.selected_asset_keys:
+        return
+    receipt = convert_job(files, ConversionSettings.of(platform.config))
+    for asset, metadata in ((SFT_IM, im_metadata(receipt)), (SFT_LF, lf_metadata(receipt))):
+        if asset in context.selected_asset_keys and _is_news(context, asset, job, receipt.signature):
+            _log(context, asset, job, receipt.signature, metadata)
+
+
+def _is_news(context: dg.AssetExecutionContext, asset: dg.AssetKey, job: str, version: str) -> bool:
+    """Whether the standing event of this partition is about other inputs, or there is none."""
+    found = context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[job]), limit=1
+    ).records
+    event = found[0].asset_materialization if found else None
+    return event is None or (event.tags or {}).get("dagster/data_version") != version
+
+
+def _log(
+    context: dg.AssetExecutionContext,
+    asset: dg.AssetKey,
+    job: str,
+    version: str,
+    metadata: dict[str, Any],
+) -> None:
+    tags = {"dagster/data_version": version}
+    context.log_event(dg.AssetMaterialization(asset, partition=job, metadata=metadata, tags=tags))
+
+
+def result_metadata(result: JobResult) -> dict[str, Any]:
+    """The figures of a job; counts are plotted over jobs by the web UI."""
+    return {
+        "n_trials": result.n_trials,
+        "n_graded": result.n_graded,
+        "n_resolved": result.n_resolved,
+        "mean_reward": result.mean_reward,
+        "n_errors": result.n_errors,
+        "causes": dg.MetadataValue.json(dict(result.causes)),
+        "tokens": result.n_tokens,
+        "cost_usd": result.cost_usd,
+        "duration_s": result.duration_s,
+        "path": dg.MetadataValue.path(str(result.folder)),
+    }
+
+
+def im_metadata(receipt: Receipt) -> dict[str, Any]:
+    """What was kept, and why the rest was not."""
+    return {
+        "dagster/row_count": receipt.n_rows,
+        "rejected": dg.MetadataValue.json(dict(receipt.rejected)),
+        "path": dg.MetadataValue.path(str(receipt.im)),
+    }
+
+
+def lf_metadata(receipt: Receipt) -> dict[str, Any]:
+    """What the trainer gets."""
+    return {"dagster/row_count": receipt.n_rows, "path": dg.MetadataValue.path(str(receipt.lf))}

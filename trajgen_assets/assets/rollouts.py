@@ -1,0 +1,186 @@
+"""From verified tasks to trajectories: one partition is one task under one campaign."""
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import groupby
+from typing import Any
+
+import dagster as dg
+
+from resources.instance import ROLLOUT_POOL
+from resources.platform import PlatformResource
+from trajgen_assets.assets.sources import VERIFIED_TASKS
+from trajgen_assets.core.errors import BusyError, StaleLeaseError, TaskError, TrajgenError
+from trajgen_assets.core.keys import TaskKey
+from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.redact import Redactor
+from trajgen_assets.core.rollout.batch import assign_batch, stage_for
+from trajgen_assets.core.rollout.job import JobOutcome, run_job
+from trajgen_assets.core.rollout.record import StagedTask
+from trajgen_assets.core.rollout.trials import TrialEntry
+from trajgen_assets.partitions import MAX_TASKS_PER_RUN, task_partitions
+
+PREPARED_TASKS = dg.AssetKey("prepared_tasks")
+TRAJECTORIES = dg.AssetKey("trajectories")
+
+# How often a run that waits for a job slot looks again.
+SLOT_LOOK_S = 2.0
+
+
+class RolloutConfig(dg.Config):
+    """What a run is to roll out. Left alone, it is what was selected in the UI."""
+
+    job: str = ""
+    """A job that the ledger has assigned. Empty: make one for each data set and campaign among the partitions."""
+
+    wait: bool = False
+    """Wait for a free job slot. Otherwise the run fails at once, and its job stays assigned for a later launch."""
+
+
+@dg.multi_asset(
+    name="rollout",
+    specs=[
+        dg.AssetSpec(
+            PREPARED_TASKS,
+            deps=[VERIFIED_TASKS],
+            skippable=True,
+            group_name="rollouts",
+            kinds={"file"},
+            owners=["team:trajgen"],
+            description=(
+                "One partition is one verified task, staged under `artifacts/tasks/<data set>/<task id>/` and equal to "
+                "its recorded digest. It is not materialized when the folder is incomplete, leads outside itself, or "
+                "changed since it was registered: the ledger says why, and the task stays pending."
+            ),
+        ),
+        dg.AssetSpec(
+            TRAJECTORIES,
+            deps=[PREPARED_TASKS],
+            skippable=True,
+            group_name="rollouts",
+            kinds={"harbor", "litellm"},
+            owners=["team:trajgen"],
+            description=(
+                "One partition is one rollout that counts: an agent worked on the task in a sandbox, the verifier gave "
+                "a reward, and every model call is on record in `artifacts/jobs/<job>/<trial>/agent/"
+                "litellm-trajectory.jsonl`. A reward of 0 is a result. It fails when there is no verifier result, or "
+                "when the capture has a gap; the task is then pending again or failed, with its cause in the ledger."
+            ),
+        ),
+    ],
+    partitions_def=task_partitions,
+    can_subset=True,
+    backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=MAX_TASKS_PER_RUN),
+    pool=ROLLOUT_POOL,
+)
+def rollout(
+    context: dg.AssetExecutionContext, config: RolloutConfig, platform: PlatformResource
+) -> Iterator[dg.AssetMaterialization]:
+    """Roll out the batch; every event is logged as it happens, so nothing is yielded."""
+    opened = platform.open()
+    missing = (
+        _roll_out(context, opened, config) if TRAJECTORIES in context.selected_asset_keys else _stage(context, opened)
+    )
+    if missing:
+        raise dg.Failure(
+            f"{len(missing)} of the batch's tasks have no valid result: {', '.join(sorted(missing)[:20])}",
+            metadata={"without_result": dg.MetadataValue.json(sorted(missing))},
+            allow_retries=False,
+        )
+    yield from ()
+
+
+def _stage(context: dg.AssetExecutionContext, platform: Platform) -> list[str]:
+    """Only `prepared_tasks` was selected: stage the tasks, and name those that could not be."""
+    events = _EventLog(context, job="")
+    missing = []
+    for key in map(TaskKey.parse, context.partition_keys):
+        try:
+            events.staged(stage_for(platform, platform.ledger.task(key)))
+        except TaskError as error:
+            context.log.warning("%s: not staged: %s", key.partition, error)
+            missing.append(key.partition)
+    return missing
+
+
+def _roll_out(context: dg.AssetExecutionContext, platform: Platform, config: RolloutConfig) -> list[str]:
+    jobs = [config.job] if config.job else _assign(context, platform)
+    return [task for job in jobs for task in _run(context, platform, job, wait=config.wait).without_result]
+
+
+def _assign(context: dg.AssetExecutionContext, platform: Platform) -> list[str]:
+    """Make a job for each data set and campaign among the selected partitions; say which tasks are not free."""
+    jobs = []
+    keys = sorted(TaskKey.parse(partition) for partition in context.partition_keys)
+    for (campaign, dataset), group in groupby(keys, key=lambda key: (key.campaign, key.dataset)):
+        assigned = assign_batch(platform, campaign, dataset, task_ids=[key.task_id for key in group])
+        for task_id, reason in assigned.left_out.items():
+            context.log.warning("%s/%s is left alone: %s", dataset, task_id, reason)
+        if assigned.job is not None:
+            jobs.append(assigned.job.name)
+    return jobs
+
+
+def _run(context: dg.AssetExecutionContext, platform: Platform, job: str, *, wait: bool) -> JobOutcome:
+    """Run one job; what Dagster stores of an error holds no secret."""
+    events = _EventLog(context, job)
+    try:
+        return run_job(
+            platform, job, owner=context.run_id, listener=events, wait_for_slot=events.wait if wait else None
+        )
+    except BusyError as error:
+        _return(platform, job, context.run_id)
+        raise dg.Failure(str(error), allow_retries=False) from None
+    except TrajgenError as error:
+        raise dg.Failure(Redactor.of(platform.config).text(str(error)), allow_retries=False) from None
+
+
+def _return(platform: Platform, job: str, run_id: str) -> None:
+    """Leave a job that could not start for a later launch, unless another run has it."""
+    with suppress(StaleLeaseError):
+        platform.ledger.return_job(job, run_id)
+
+
+class _EventLog:
+    """Tells Dagster of each task as it happens: the web UI shows a batch fill up."""
+
+    def __init__(self, context: dg.AssetExecutionContext, job: str) -> None:
+        self._context = context
+        self._job = job
+
+    def phase(self, text: str) -> None:
+        self._context.log.info(f"{self._job}: {text}")
+
+    def wait(self, holders: str) -> None:
+        self._context.log.info(f"{self._job}: waiting for a job slot; held by {holders}")
+        time.sleep(SLOT_LOOK_S)
+
+    def staged(self, task: StagedTask) -> None:
+        if PREPARED_TASKS in self._context.selected_asset_keys:
+            metadata = {"digest": task.digest, "path": dg.MetadataValue.path(str(task.folder.folder)), "job": self._job}
+            self._log(PREPARED_TASKS, task.key.partition, metadata)
+
+    def trial_started(self, task_id: str) -> None:
+        self._context.log.debug(f"{self._job}: {task_id} started")
+
+    def trial_ended(self, entry: TrialEntry) -> None:
+        if not entry.accepted:
+            self._context.log.warning(f"{entry.task_key}: no valid result ({entry.cause}): {entry.note}")
+        elif TRAJECTORIES in self._context.selected_asset_keys:
+            self._log(TRAJECTORIES, entry.task_key, trajectory_metadata(self._job, entry))
+
+    def _log(self, asset: dg.AssetKey, partition: str, metadata: dict[str, Any]) -> None:
+        self._context.log_event(dg.AssetMaterialization(asset, partition=partition, metadata=metadata))
+
+
+def trajectory_metadata(job: str, entry: TrialEntry) -> dict[str, Any]:
+    """About five scalars: an event is stored twice, and there is one for each task."""
+    return {
+        "reward": entry.reward,
+        "tokens": (entry.n_input_tokens or 0) + (entry.n_output_tokens or 0),
+        "cost_usd": entry.cost_usd or 0.0,
+        "duration_s": entry.duration_s or 0.0,
+        "capture": entry.capture,
+        "trial": f"{job}/{entry.trial_name}",
+    }

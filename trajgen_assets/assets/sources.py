@@ -1,0 +1,30 @@
+"""What comes from outside and what goes there: the ends of the lineage."""
+
+import dagster as dg
+
+VERIFIED_TASKS = dg.AssetKey(["swegen", "verified_tasks"])
+TRAINING_RUN = dg.AssetKey(["sft", "training_run"])
+
+verified_tasks = dg.AssetSpec(
+    VERIFIED_TASKS,
+    group_name="upstream",
+    description=(
+        "The manifests `verifiable_tasks.txt` that swegen writes: the ids of those tasks that proved sound (a run "
+        "without a change fails, a run with the reference solution passes). Only listed ids are ever rolled out. "
+        "The sensor `verified_tasks` reports an event here when a manifest's digest has changed."
+    ),
+    kinds={"file"},
+    owners=["team:swegen"],
+)
+
+training_run = dg.AssetSpec(
+    TRAINING_RUN,
+    deps=["sft_lf"],
+    group_name="downstream",
+    description=(
+        "The trainer's run over the LLaMA-Factory data set. It happens in the sft block; the trainer may report its "
+        "own materializations here, so that a checkpoint leads back to the tasks it was trained on."
+    ),
+    kinds={"llamafactory"},
+    owners=["team:sft"],
+)

@@ -1,0 +1,30 @@
+"""`trajgen convert`: training data from jobs that were rolled out, without rolling out anything."""
+
+from typing import Annotated
+
+import typer
+
+from trajgen_assets.cli.state import state_of
+from trajgen_assets.core.sft.convert import convert_job
+from trajgen_assets.core.sft.settings import ConversionSettings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("convert")(convert)
+
+
+def convert(
+    context: typer.Context,
+    job: Annotated[list[str], typer.Option(help="Name of a job; repeat the option for more.")],
+) -> None:
+    """Turn the accepted trajectories of jobs into IM and LF data sets; unchanged inputs are left as they are."""
+    with state_of(context).platform() as platform:
+        settings = ConversionSettings.of(platform.config)
+        for name in job:
+            receipt = convert_job(platform.root.job(name), settings)
+            state = "written" if receipt.changed else "unchanged"
+            typer.echo(f"{name}: {receipt.n_rows} rows, {state}: {receipt.folder}")
+            for kind, reasons in receipt.rejected.items():
+                for reason, count in reasons.items():
+                    typer.echo(f"  rejected {kind}: {count} by {reason}")

@@ -1,0 +1,78 @@
+"""`trajgen init`: from your own tasks and model to a first trajectory."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resources.instance import open_instance
+from trajgen_assets.cli.setup import prepare_root
+from trajgen_assets.cli.start import next_job, run_in_foreground
+from trajgen_assets.cli.state import State, state_of
+from trajgen_assets.core.config.load import load_config
+from trajgen_assets.core.config.write import is_unfilled, write_minimal_config
+from trajgen_assets.core.keys import SMOKE_CAMPAIGN
+from trajgen_assets.core.rollout.endpoint import check_answers, check_reachable
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("init")(init)
+
+
+def init(
+    context: typer.Context,
+    tasks: Annotated[Path, typer.Option(help="Folder of task folders with verifiable_tasks.txt.")],
+    model: Annotated[str, typer.Option(help="provider/name, for example openai/my-model.")],
+    base_url: Annotated[str, typer.Option(help="Address of the endpoint, for example http://127.0.0.1:8000/v1.")],
+    key_env: Annotated[str, typer.Option(help="Name of the environment variable that holds the endpoint's key.")],
+    environment: Annotated[
+        str, typer.Option(help="Where trials run: docker, or local (no security boundary).")
+    ] = "docker",
+    smoke: Annotated[bool, typer.Option(help="Roll out one task, in campaign smoke, to see it work.")] = True,
+) -> None:
+    """Write a configuration, probe the endpoint, and roll out one task in campaign `smoke`, which counts towards nothing else."""
+    state = state_of(context)
+    if not state.config.exists() or is_unfilled(state.config):
+        write_minimal_config(
+            state.config,
+            tasks=str(tasks.expanduser().absolute()),
+            model=model,
+            base_url=base_url,
+            key_env=key_env,
+            environment=environment,
+            replace=True,
+        )
+        typer.echo(f"wrote {state.config}")
+    else:
+        typer.echo(f"{state.config} is there already and is used as it is")
+    probe(state)
+    prepare_root(state)
+    if smoke:
+        roll_out_one(state)
+
+
+def probe(state: State) -> None:
+    """Ask the configured endpoint for one short completion.
+
+    Raises:
+        EndpointError: it is out of reach, or refuses.
+    """
+    api = load_config(state.config).campaign().llm_api
+    check_reachable(api.api_base_url)
+    if api.model.startswith(("openai/", "hosted_vllm/", "custom_openai/")):  # others are asked through the job's proxy
+        name = api.model.partition("/")[2]
+        check_answers(api.api_base_url, key=api.api_key.reveal(), model=name, where=api.api_base_url)
+    typer.echo(f"the endpoint answers: {api.api_base_url}")
+
+
+def roll_out_one(state: State) -> None:
+    """Roll out the first free task in campaign `smoke`."""
+    with state.platform() as platform, open_instance(state.root) as instance:
+        job = next_job(platform, instance, campaign=SMOKE_CAMPAIGN, limit=1)
+        if job is None:
+            return
+        code = run_in_foreground(state, platform, instance, job)
+    if code == 0:
+        typer.echo("it works. Next: `trajgen start --limit 8`, or `trajgen ui` and automation.enabled: true")
+    raise typer.Exit(code)

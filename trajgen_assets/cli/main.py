@@ -1,0 +1,80 @@
+"""`trajgen`: one command for each step, each with an exit code that tells the truth.
+
+Exit codes: 0 done; 1 something failed; 2 wrong usage or configuration; 3 refused, nothing was consumed;
+130 interrupted.
+"""
+
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trajgen_assets.cli import convert, demo, init, ledger, prepare, setup, start, status, ui
+from trajgen_assets.cli.state import State
+from trajgen_assets.core.errors import (
+    BusyError,
+    ConfigError,
+    EndpointError,
+    ProxyError,
+    RequirementError,
+    TrajgenError,
+)
+from trajgen_assets.core.redact import Redactor
+
+EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+app = typer.Typer(
+    name="trajgen",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    help=(
+        "Turn verified software-engineering tasks into agent trajectories and training data.\n\n"
+        "First time here? `make demo` shows it all without a key; then `trajgen init` sets up your own model and tasks."
+    ),
+)
+for module in (setup, init, status, prepare, start, convert, ui, demo):
+    module.register(app)
+app.add_typer(ledger.app, name="ledger", help="Look into the ledger: what was consumed, and how it ended.")
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    root: Annotated[
+        Path | None, typer.Option(help="Artifacts root. Default: TRAJGEN_ROOT, else artifacts/ of the checkout.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Configuration. Default: TRAJGEN_CONFIG, else config.yaml of the checkout.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what goes on below.")] = False,
+) -> None:
+    """Options that hold for every command."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    context.obj = State.of(root, config, verbose=verbose)
+
+
+def main() -> None:
+    """Run the command line; an error becomes one message and an exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill unwinds like Ctrl-C
+    try:
+        app()
+    except TrajgenError as error:
+        typer.echo(Redactor.of_environ().text(str(error)), err=True)
+        sys.exit(exit_code_of(error))
+    except SystemExit as stop:
+        if stop.code == EXIT_INTERRUPTED:
+            typer.echo("interrupted: what had ended is kept, the rest is pending again", err=True)
+        raise
+
+
+def exit_code_of(error: TrajgenError) -> int:
+    """Which exit code an error ends the command with."""
+    if isinstance(error, ConfigError):
+        return EXIT_USAGE
+    if isinstance(error, EndpointError | ProxyError | RequirementError | BusyError):
+        return EXIT_REFUSED
+    return EXIT_FAILED

@@ -1,0 +1,91 @@
+"""Progress of running jobs, read from their files: it shows a job of this process and of any other alike."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.live import Live
+from rich.text import Text
+
+from trajgen_assets.cli.state import console
+from trajgen_assets.core.errors import TrajgenError
+from trajgen_assets.core.paths import Root
+from trajgen_assets.core.rollout.harbor import EventFeed
+from trajgen_assets.core.rollout.trials import TrialEntry, load_trials
+
+LOOK_EVERY_S = 0.5
+
+
+@dataclass
+class JobView:
+    """What can be seen of one job from outside."""
+
+    root: Root
+    job: str
+    n_tasks: int
+    started: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+    began_s: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._files = self.root.job(self.job)
+        self._feed = EventFeed(self._files.events)
+
+    def look(self) -> tuple[str, list[TrialEntry]]:
+        """A line about the job, and the trials that have ended since the last look."""
+        self.started |= {event.trial for event in self._feed.read() if event.event == "trial_started"}
+        try:
+            entries = load_trials(self._files.trials).trials
+        except TrajgenError:  # not begun yet
+            entries = ()
+        fresh = [entry for entry in entries if entry.trial_name not in self.told]
+        self.told |= {entry.trial_name or "" for entry in fresh}
+        return self._line(entries), fresh
+
+    def _line(self, entries: tuple[TrialEntry, ...]) -> str:
+        done, running = len(entries), max(0, len(self.started) - len(entries))
+        rewards = [entry.reward for entry in entries if entry.reward is not None]
+        tokens = sum((entry.n_input_tokens or 0) + (entry.n_output_tokens or 0) for entry in entries)
+        parts = [f"{done}/{self.n_tasks} trials done", f"{running} running"]
+        if rewards:
+            parts.append(f"mean reward {sum(rewards) / len(rewards):.2f}")
+        parts.append(f"{tokens:,} tokens")
+        if 0 < done < self.n_tasks:
+            left_s = (time.monotonic() - self.began_s) / done * (self.n_tasks - done)
+            parts.append(f"about {left_s:.0f} s left")
+        return ", ".join(parts)
+
+
+def trial_line(entry: TrialEntry) -> str:
+    """One ended trial in a line."""
+    if entry.accepted:
+        return f"  {entry.task_key}: reward {entry.reward:g}, capture {entry.capture}, {entry.duration_s or 0:.1f} s"
+    return f"  {entry.task_key}: no valid result ({entry.cause}): {entry.note}"
+
+
+@contextmanager
+def shown(view: JobView) -> Iterator[None]:
+    """Show a job's progress from a thread while the block runs; a line a trial where there is no terminal."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_show, args=(view, stop), daemon=True, name="progress")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=5)
+
+
+def _show(view: JobView, stop: threading.Event) -> None:
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            last_look = stop.wait(LOOK_EVERY_S)
+            line, fresh = view.look()
+            for entry in fresh:
+                console.print(Text(trial_line(entry)))
+            if console.is_terminal:
+                live.update(Text(line), refresh=True)
+            if last_look:
+                return

@@ -1,0 +1,181 @@
+"""`trajgen start`: one job in the foreground, on the same instance and ledger as the daemon's."""
+
+import os
+from typing import Annotated, Any
+
+import dagster as dg
+import typer
+from dagster._core.utils import make_new_run_id
+from rich.table import Table
+
+from resources.instance import dagster_environ, open_instance
+from trajgen_assets.cli.prepare import register_all
+from trajgen_assets.cli.progress import JobView, shown
+from trajgen_assets.cli.state import State, console, state_of
+from trajgen_assets.core.keys import MAIN_CAMPAIGN
+from trajgen_assets.core.ledger.ledger import Ledger
+from trajgen_assets.core.ledger.models import JobRow, JobState, TaskRow
+from trajgen_assets.core.ledger.view import PublishedView
+from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.rollout.batch import assign_batch
+from trajgen_assets.core.rollout.recover import recover_lost_jobs
+from trajgen_assets.partitions import (
+    DATA_JOB,
+    JOBS,
+    ROLLOUT_JOB,
+    ROLLOUT_OP,
+    add_partitions,
+    data_assets,
+    launch_of,
+    run_config,
+)
+
+EXIT_OK, EXIT_FAILED, EXIT_REFUSED = 0, 1, 3
+EVERYTHING = 1_000_000
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("start")(start)
+
+
+def start(
+    context: typer.Context,
+    campaign: Annotated[str, typer.Option(help="Under which campaign: each task is consumed once in each.")] = (
+        MAIN_CAMPAIGN
+    ),
+    dataset: Annotated[str | None, typer.Option(help="Which data set; default: the first with free tasks.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many tasks; default: harbor_job.n_tasks.")
+    ] = None,
+    tasks: Annotated[list[str] | None, typer.Option(help="These task ids; repeat the option for more.")] = None,
+) -> None:
+    """Roll out one job in the foreground: stage, roll out, settle, archive, and convert where that is switched on."""
+    state = state_of(context)
+    with state.platform() as platform, open_instance(state.root) as instance:
+        job = next_job(platform, instance, campaign=campaign, dataset=dataset, limit=limit, tasks=tasks)
+        if job is None:
+            return
+        raise typer.Exit(run_in_foreground(state, platform, instance, job))
+
+
+def next_job(
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    *,
+    campaign: str = MAIN_CAMPAIGN,
+    dataset: str | None = None,
+    limit: int | None = None,
+    tasks: list[str] | None = None,
+) -> JobRow | None:
+    """Register the manifests and bind free tasks to a new job; None, and a word why, when there are none."""
+    for name in recover_lost_jobs(platform):
+        typer.echo(f"settled job {name}: its driver had died")
+    register_all(platform, campaign, instance)
+    wanted = limit or platform.config.runtime_info.input.harbor_job.n_tasks or EVERYTHING
+    for source in platform.config.sources():
+        if dataset not in (None, source.dataset):
+            continue
+        assigned = assign_batch(platform, campaign, source.dataset, limit=None if tasks else wanted, task_ids=tasks)
+        for task_id, reason in assigned.left_out.items():
+            typer.echo(f"  {task_id} is left alone: {reason}")
+        if assigned.job is not None:
+            return assigned.job
+    counts = platform.ledger.counts(campaign, dataset)
+    typer.echo(
+        f"nothing to roll out: of {counts.registered} registered tasks {counts.done} are done, {counts.failed} failed, "
+        f"{counts.skipped} skipped, {counts.waiting} wait for a usable folder, {counts.running + counts.assigned} are "
+        "in a job. See `trajgen ledger show`."
+    )
+    return None
+
+
+def run_in_foreground(state: State, platform: Platform, instance: dg.DagsterInstance, job: JobRow) -> int:
+    """Run a job and what follows from it in this process. Returns the exit code."""
+    os.environ.update(dagster_environ(state.root, state.config))  # the definitions find root and configuration there
+    from trajgen_assets.definitions import defs  # 2 s of imports that other commands need not wait for
+
+    definitions = defs()
+    rows = platform.ledger.tasks_of_job(job.name)
+    console.print(f"job {job.name}: {len(rows)} tasks of {job.dataset}, campaign {job.campaign}")
+    _roll_out(state, platform, instance, job, rows, definitions)
+    ended = platform.ledger.job(job.name)
+    if platform.root.job(job.name).trials.exists():
+        _make_data(platform, instance, ended, definitions)
+    PublishedView(platform.ledger, platform.root).refresh(force=True)
+    return conclude(platform, ended)
+
+
+def _roll_out(
+    state: State,
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    job: JobRow,
+    rows: list[TaskRow],
+    definitions: dg.Definitions,
+) -> None:
+    """Execute the rollout job here; how it ended is read from the ledger, so a failure raises nothing."""
+    launch, run_id = launch_of(instance, [row.key.partition for row in rows]), make_new_run_id()
+    platform.ledger.mark_requested(job.name, job.launch, run_id)
+    with shown(JobView(state.root, job.name, len(rows))):
+        definitions.resolve_job_def(ROLLOUT_JOB).execute_in_process(
+            run_config=_quiet(run_config(ROLLOUT_OP, job=job.name, wait=True)),
+            instance=instance,
+            partition_key=launch.partition_key,
+            tags={**launch.tags, "trajgen/job": job.name, "trajgen/dataset": job.dataset},
+            run_id=run_id,
+            raise_on_error=False,
+        )
+
+
+def _make_data(platform: Platform, instance: dg.DagsterInstance, job: JobRow, definitions: dg.Definitions) -> None:
+    """Sum the job up, and convert it where that is switched on; told to the ledger first, so that no sensor repeats it."""
+    platform.ledger.record_downstream(job.name, job.accepted_digest or "")
+    add_partitions(instance, JOBS, [job.name])
+    definitions.resolve_job_def(DATA_JOB).execute_in_process(
+        run_config=_quiet({}),
+        instance=instance,
+        partition_key=job.name,
+        asset_selection=data_assets(convert=platform.config.runtime_info.input.sft_conversion.enabled),
+        tags={"trajgen/job": job.name},
+    )
+
+
+def _quiet(values: dict[str, Any]) -> dict[str, Any]:
+    """Run configuration that keeps Dagster's own log off the terminal; it is all in the web UI."""
+    return {**values, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def conclude(platform: Platform, job: JobRow) -> int:
+    """Print how a job ended and where everything lies. Returns the exit code."""
+    files = platform.root.job(job.name)
+    if job.state is JobState.REFUSED:
+        typer.echo(f"refused, and no task was consumed: {job.note}", err=True)
+        return EXIT_REFUSED
+    console.print(task_table(platform.ledger, job.name))
+    for label, path in (("result", files.result), ("trials", files.trials), ("data", files.sft)):
+        if path.exists():
+            console.print(f"{label}: {path}")
+    if job.state is not JobState.FINISHED:
+        typer.echo(f"the job is {job.state.value}: {job.note}", err=True)
+        return EXIT_FAILED
+    return EXIT_OK if all_accepted(platform, job.name) else EXIT_FAILED
+
+
+def all_accepted(platform: Platform, job: str) -> bool:
+    """Whether every task of a job got a valid result from it."""
+    accepted = {key for key, attempt in platform.ledger.job_attempts(job) if attempt.accepted}
+    return all(row.key in accepted for row in platform.ledger.tasks_of_job(job))
+
+
+def task_table(ledger: Ledger, job: str) -> Table:
+    """One row for each task of a job."""
+    attempts = {key: attempt for key, attempt in ledger.job_attempts(job)}
+    table = Table("task", "status", "reward", "tokens", "trajectory", box=None, pad_edge=False)
+    for row in ledger.tasks_of_job(job):
+        attempt = attempts.get(row.key)
+        tokens = (attempt.n_input_tokens or 0) + (attempt.n_output_tokens or 0) if attempt else 0
+        status = row.status.value + (f" ({row.last_cause})" if row.last_cause and row.reward is None else "")
+        reward = "-" if row.reward is None else f"{row.reward:g}"
+        table.add_row(row.task_id, status, reward, f"{tokens:,}", row.trajectory_path or "-")
+    return table

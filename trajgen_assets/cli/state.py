@@ -1,0 +1,54 @@
+"""What the options before a command say, and the handles that commands open from them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from resources.platform import PlatformResource, config_path
+from trajgen_assets.core.config.config import Config
+from trajgen_assets.core.config.load import load_config
+from trajgen_assets.core.paths import Root
+from trajgen_assets.core.platform import Platform
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class State:
+    """Root, configuration file and verbosity of one call."""
+
+    root: Root
+    config: Path
+    verbose: bool
+
+    @classmethod
+    def of(cls, root: Path | None, config: Path | None, *, verbose: bool) -> "State":
+        """Options first, then the environment, then the checkout; a root with a configuration of its own brings it."""
+        chosen = Root.from_environ(root)
+        own = chosen.path / "config.yaml"
+        return cls(chosen, config_path(config or (own if own.exists() else None)), verbose)
+
+    def load(self) -> Config:
+        """Read the configuration; say what in it is not used, and what should not be in it."""
+        config = load_config(self.config)
+        for line in [*config.warnings(), *config.notices()]:
+            typer.echo(f"note: {line}", err=True)
+        return config
+
+    @contextmanager
+    def platform(self) -> Iterator[Platform]:
+        """Root, configuration and ledger, closed afterwards."""
+        self.load()
+        platform = PlatformResource(root=str(self.root.path), config=str(self.config)).open()
+        with platform.ledger:
+            yield platform
+
+
+def state_of(context: typer.Context) -> State:
+    """The state that the options before the command made."""
+    state: State = context.obj
+    return state

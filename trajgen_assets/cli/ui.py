@@ -1,0 +1,108 @@
+"""`trajgen ui`: Dagster's webserver and daemon on one root, until Ctrl-C."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import httpx
+import typer
+
+from resources.instance import dagster_environ
+from trajgen_assets.cli.setup import prepare_root
+from trajgen_assets.cli.state import State, state_of
+from trajgen_assets.core import process
+from trajgen_assets.core.errors import RequirementError
+from trajgen_assets.core.paths import PROJECT
+
+WORKSPACE = PROJECT / "workspace.yaml"
+LOOPBACK = "127.0.0.1"
+READY_TIMEOUT_S = 120.0
+# A run worker that is told to stop settles its trials first; the daemon's code server waits for it.
+STOP_GRACE_S = 20.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("ui")(ui)
+
+
+def ui(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(help="Port of the web UI on 127.0.0.1.")] = 3000,
+    read_only: Annotated[
+        bool, typer.Option(help="For viewers: nothing can be started, and there is no daemon.")
+    ] = False,
+) -> None:
+    """Start the Dagster web UI and daemon on 127.0.0.1; Ctrl-C ends both. It has no login: keep it on loopback."""
+    state = state_of(context)
+    prepare_root(state)
+    serve(state, port, read_only=read_only)
+
+
+def serve(state: State, port: int, *, read_only: bool = False) -> NoReturn:
+    """Serve the web UI, and run the daemon unless it is read-only, until interrupted.
+
+    Raises:
+        RequirementError: one of them did not start, or ended by itself.
+    """
+    with ExitStack() as stack:
+        children = [stack.enter_context(webserver(state, port, read_only=read_only))]
+        if not read_only:
+            children.append(stack.enter_context(daemon(state)))
+        wait_until_ready(f"http://{LOOPBACK}:{port}/server_info", children)
+        typer.echo(f"web UI: http://{LOOPBACK}:{port}  (Ctrl-C ends it; logs in {state.root.logs})")
+        while all(child.poll() is None for child in children):
+            time.sleep(0.5)
+    raise RequirementError("a Dagster process ended by itself", where=state.root.logs, mend="read its log there")
+
+
+@contextmanager
+def webserver(state: State, port: int, *, read_only: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+    """Dagster's web UI on loopback."""
+    arguments = ["-h", LOOPBACK, "-p", str(port), "-w", str(WORKSPACE), *(["--read-only"] if read_only else [])]
+    with _dagster_child(state, "dagster-webserver", arguments) as child:
+        yield child
+
+
+@contextmanager
+def daemon(state: State) -> Iterator[subprocess.Popen[bytes]]:
+    """Dagster's daemon: sensors, queue, run monitoring."""
+    with _dagster_child(state, "dagster-daemon", ["run", "-w", str(WORKSPACE)]) as child:
+        yield child
+
+
+@contextmanager
+def _dagster_child(state: State, program: str, arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    state.root.logs.mkdir(parents=True, exist_ok=True)
+    executable = Path(sys.executable).parent / program
+    env = {**os.environ, **dagster_environ(state.root, state.config)}
+    with (state.root.logs / f"{program}.log").open("ab") as log:
+        child = process.spawn([executable, *arguments], env=env, cwd=PROJECT, log=log)
+        try:
+            yield child
+        finally:
+            process.stop_group(child, grace_s=STOP_GRACE_S)
+
+
+def wait_until_ready(url: str, children: list[subprocess.Popen[bytes]]) -> None:
+    """Wait for an answer at `url`.
+
+    Raises:
+        RequirementError: a child ended, or nothing answered in time.
+    """
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while time.monotonic() < deadline and all(child.poll() is None for child in children):
+        try:
+            httpx.get(url, timeout=2, trust_env=False).raise_for_status()
+        except httpx.HTTPError:
+            time.sleep(0.5)
+        else:
+            return
+    raise RequirementError(
+        "Dagster did not get ready", where=url, mend="read the logs; another program may hold the port"
+    )

@@ -1,0 +1,275 @@
+"""One job's LiteLLM proxy: started, proven to record, and ended again whatever happens."""
+
+import hashlib
+import logging
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from trajgen_assets.core import process
+from trajgen_assets.core.atomic import write_yaml
+from trajgen_assets.core.capture.litellm_config import Upstream, litellm_config
+from trajgen_assets.core.capture.verdict import judge
+from trajgen_assets.core.errors import ProxyError
+from trajgen_assets.core.guest import guest_bundle
+from trajgen_assets.core.ledger.models import CaptureVerdict
+from trajgen_assets.core.redact import Redactor
+from trajgen_assets.guest import trial_keys
+
+__all__ = ["RunningProxy", "Upstream", "running_proxy"]
+
+log = logging.getLogger(__name__)
+
+LOG_NAME = "proxy.log"
+FOLDERS = ("trajectories", "journal", "admitted", "ended")
+SELF_TEST_TRIAL = "self-test"
+SELF_TEST_TIMEOUT_S = 20.0
+POLL_S = 0.25
+N_PORT_ATTEMPTS = 3
+DRAIN_S = 5
+STOP_GRACE_S = DRAIN_S + 15.0  # LiteLLM flushes its callbacks for a while after the last connection is gone
+LOG_TAIL_CHARS = 2000
+
+# No telemetry, no downloads of price maps at start, no stop of a stream that repeats a chunk a hundred times.
+LITELLM_ENV = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+    "LITELLM_LOCAL_BLOG_POSTS": "True",
+    "LITELLM_LOCAL_POLICY_TEMPLATES": "True",
+    "LITELLM_LOCAL_AUTOROUTER_PRESETS": "True",
+    "LITELLM_TELEMETRY": "False",
+    "LITELLM_LOG": "ERROR",
+    "LITELLM_MODE": "PRODUCTION",
+    "DISABLE_ADMIN_UI": "True",
+    "NO_DOCS": "True",
+    "NO_REDOC": "True",
+    "REPEATED_STREAMING_CHUNK_LIMIT": "100000000",
+    "GRACEFUL_SHUTDOWN_TIMEOUT": str(DRAIN_S),
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+@dataclass(frozen=True)
+class RunningProxy:
+    """A proxy that answers and records."""
+
+    job: str
+    host: str
+    port: int
+    served_model: str
+    folder: Path
+    process: process.ProcessId
+    master_key: str = field(repr=False)
+
+    @property
+    def base_url(self) -> str:
+        """Scheme, host and port, without a path."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def subkey(self) -> str:
+        """What trial keys are signed with, as hex: enough to mint them, not to act as the platform."""
+        return trial_keys.derive_subkey(self.master_key)
+
+    def trial_key(self, trial: str) -> str:
+        """The key of `trial`."""
+        return trial_keys.mint(self.subkey, self.job, trial)
+
+    @property
+    def log_path(self) -> Path:
+        """What LiteLLM printed."""
+        return self.folder / LOG_NAME
+
+    def alive(self) -> bool:
+        """Whether its process lives."""
+        return self.process.find() is not None
+
+    def has_lost_lines(self) -> bool:
+        """Whether it reported that a record or an event could not be written (a full disk, as a rule)."""
+        return (self.folder / "broken").exists()
+
+
+@contextmanager
+def running_proxy(
+    *,
+    env: Path,
+    folder: Path,
+    job: str,
+    upstream: Upstream,
+    host: str = "127.0.0.1",
+    ready_timeout_s: float = 120,
+    lock_fds: Iterable[int] = (),
+) -> Iterator[RunningProxy]:
+    """Run the proxy of `job`; on leaving the block it is drained and ended with its process group.
+
+    Call it from the main thread. When the block is entered, one call has gone the whole way from its key to its
+    record, and a forged key was refused.
+
+    Args:
+        env: LiteLLM's uv environment.
+        folder: the working folder, `artifacts/litellm/<job>`; configuration, guest code, log and captures go there.
+        job: the job's name, part of every trial key.
+        upstream: the endpoint behind the proxy.
+        host: address to listen on.
+        ready_timeout_s: how long the start may take (seven seconds on a quiet machine, half a minute on a busy one).
+        lock_fds: descriptors that the proxy holds open as long as it lives.
+
+    Raises:
+        ProxyError: it did not get ready, or does not record. No process is left.
+    """
+    program = env / "bin" / "litellm"
+    if not program.exists():
+        raise ProxyError("LiteLLM is not installed", where=program, mend="run `trajgen setup-envs`")
+    folder = folder.absolute()  # the proxy works in it
+    _prepare(folder, upstream)
+    start = _Start(program, folder, job, upstream, host, "sk-" + secrets.token_urlsafe(32), tuple(lock_fds))
+    child, port = _started(start, time.monotonic() + ready_timeout_s)
+    try:
+        proxy = RunningProxy(
+            job, host, port, upstream.served_model, folder, process.ProcessId.of(child.pid), start.master_key
+        )
+        _prove_recording(proxy, start)
+        log.info("proxy of %s ready at %s: pid %d", job, proxy.base_url, child.pid)
+        yield proxy
+    finally:
+        code = process.stop_group(child, grace_s=STOP_GRACE_S)
+        log.info("proxy of %s ended with exit code %d", job, code)
+
+
+@dataclass(frozen=True)
+class _Start:
+    program: Path
+    folder: Path
+    job: str
+    upstream: Upstream
+    host: str
+    master_key: str = field(repr=False)
+    lock_fds: tuple[int, ...] = ()
+
+    @property
+    def log(self) -> Path:
+        return self.folder / LOG_NAME
+
+    def environ(self) -> dict[str, str]:
+        return process.child_env(
+            LITELLM_ENV
+            | {
+                "PYTHONPATH": str(self.folder / "guest"),
+                "TRAJGEN_JOB": self.job,
+                "TRAJGEN_PROXY_DIR": str(self.folder),
+                "TRAJGEN_MASTER_KEY": self.master_key,
+                "TRAJGEN_UPSTREAM_API_KEY": self.upstream.api_key,
+            }
+        )
+
+    def error(self, what: str, why: object = None) -> ProxyError:
+        """A ProxyError with the end of the log in it, less the secrets."""
+        tail = self.log.read_bytes()[-LOG_TAIL_CHARS:].decode("utf-8", "replace").strip()
+        reason = f"{why}; the log ends with:\n{tail}" if why else f"the log ends with:\n{tail}"
+        known = {"master key": self.master_key, "upstream API key": self.upstream.api_key}
+        mend = "read the log; `trajgen setup-envs` builds the environment anew"
+        return ProxyError(what, where=self.log, why=Redactor(known).text(reason), mend=mend)
+
+
+def _prepare(folder: Path, upstream: Upstream) -> None:
+    for name in FOLDERS:
+        (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    shutil.rmtree(folder / "guest", ignore_errors=True)  # no module of an earlier version may shadow another
+    guest_bundle(folder)
+    for name in ("trajectories", "journal", "admitted"):  # a failed self-test of an earlier start proves nothing now
+        (folder / name / f"{SELF_TEST_TRIAL}.jsonl").unlink(missing_ok=True)
+    write_yaml(folder / "litellm_config.yaml", litellm_config(upstream))
+
+
+def _started(start: _Start, deadline: float) -> tuple[subprocess.Popen[bytes], int]:
+    """Start it until it has a port of its own: between choosing a port and binding it, another may take it."""
+    for _ in range(N_PORT_ATTEMPTS):
+        port = _free_port(start.host)
+        offset = start.log.stat().st_size if start.log.exists() else 0
+        child = _spawn(start, port)
+        try:
+            if _gets_ready(child, _url(start.host, port), deadline):
+                return child, port
+            ended = child.poll() is not None
+        except BaseException:
+            process.stop_group(child, grace_s=0)
+            raise
+        process.stop_group(child, grace_s=0)
+        if not ended:
+            raise start.error("the LiteLLM proxy did not get ready in time")
+        if b"address already in use" not in start.log.read_bytes()[offset:].lower():
+            raise start.error("the LiteLLM proxy ended before it was ready", f"exit code {child.returncode}")
+    raise start.error(f"the LiteLLM proxy lost its port {N_PORT_ATTEMPTS} times")
+
+
+def _spawn(start: _Start, port: int) -> subprocess.Popen[bytes]:
+    argv: list[str | Path] = [
+        start.program,
+        "--config",
+        start.folder / "litellm_config.yaml",
+        "--host",
+        start.host,
+        "--port",
+        str(port),
+    ]
+    with start.log.open("ab") as output:
+        return process.spawn(argv, env=start.environ(), cwd=start.folder, log=output, pass_fds=start.lock_fds)
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{host}:{port}"
+
+
+def _gets_ready(child: subprocess.Popen[bytes], url: str, deadline: float) -> bool:
+    with httpx.Client(trust_env=False, timeout=5) as client:
+        while time.monotonic() < deadline and child.poll() is None:
+            try:
+                if client.get(f"{url}/health/readiness").status_code == httpx.codes.OK and child.poll() is None:
+                    return True
+            except httpx.HTTPError:
+                pass  # nobody listens yet
+            time.sleep(POLL_S)
+    return False
+
+
+def _prove_recording(proxy: RunningProxy, start: _Start) -> None:
+    """Send one call that LiteLLM refuses by its model name, and see it admitted, journalled and recorded.
+
+    It takes every step of a real call but the upstream, costs nothing, and fails where a newer LiteLLM calls
+    the logger in another way, which LiteLLM itself would swallow.
+    """
+    forged = trial_keys.mint(hashlib.sha256(b"forged").hexdigest(), proxy.job, SELF_TEST_TRIAL)
+    statuses = [_status(proxy, key) for key in (forged, proxy.trial_key(SELF_TEST_TRIAL))]
+    if statuses != [httpx.codes.UNAUTHORIZED, httpx.codes.BAD_REQUEST]:
+        raise start.error("the LiteLLM proxy does not check keys", f"a forged and a good key gave {statuses}")
+    deadline = time.monotonic() + SELF_TEST_TIMEOUT_S
+    while (seen := judge(proxy.folder, SELF_TEST_TRIAL, explained=None)).verdict is not CaptureVerdict.COMPLETE:
+        if time.monotonic() > deadline:
+            raise start.error("the LiteLLM proxy does not record calls", seen.explanation)
+        time.sleep(0.05)
+
+
+def _status(proxy: RunningProxy, key: str) -> int:
+    body = {"model": "trajgen-self-test", "messages": [{"role": "user", "content": "is this recorded?"}]}
+    with httpx.Client(trust_env=False, timeout=SELF_TEST_TIMEOUT_S) as client:
+        try:
+            reply = client.post(
+                f"{proxy.base_url}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"}
+            )
+        except httpx.HTTPError as error:
+            raise ProxyError("the LiteLLM proxy stopped answering", where=proxy.base_url, why=error) from error
+    return reply.status_code

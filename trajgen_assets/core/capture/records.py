@@ -1,0 +1,48 @@
+"""Reading JSON lines that a process may have been killed while writing: whole lines and torn ones, told apart."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line. `value` is None when it is torn: cut off before its newline, or no JSON object."""
+
+    number: int
+    data: bytes
+    value: dict[str, Any] | None
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the file ends within this line."""
+        return not self.data.endswith(b"\n")
+
+
+def iter_lines(file: IO[bytes]) -> Iterator[Line]:
+    """Every line of `file` but the blank ones, in order, one in memory at a time."""
+    for number, data in enumerate(file, start=1):
+        if not data.isspace():
+            yield Line(number, data, _parsed(data))
+
+
+def iter_records(path: Path) -> Iterator[Line]:
+    """Every line of the trajectory or journal at `path`; none when there is no such file."""
+    try:
+        with path.open("rb") as file:
+            yield from iter_lines(file)
+    except FileNotFoundError:
+        return
+
+
+def _parsed(data: bytes) -> dict[str, Any] | None:
+    if not data.endswith(b"\n"):
+        return None
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,191 @@
+"""config.yaml as a whole, and the questions that the rest of the program asks it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import PrivateAttr
+
+from trajgen_assets.core.config.inputs import Agent, CampaignChoice, LlmApi, absolute
+from trajgen_assets.core.config.models import Evolving, ExtraEnvironment, MetaInfo, RuntimeInfo, Status
+from trajgen_assets.core.config.secrets import Secret, read_environ, reference_name
+from trajgen_assets.core.config.section import Notice, Section, given_values, is_literal_secret, refuse_unless
+from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.intake.source import TaskSource
+from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN
+
+_URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A scaffold and a model with all their parameters, under which each task is consumed once."""
+
+    name: str
+    llm_api: LlmApi
+    agent: Agent
+
+
+class Config(Section):
+    """A valid config.yaml. Relative paths in it are meant from the folder it lies in."""
+
+    runtime_info: RuntimeInfo
+    meta_info: MetaInfo = MetaInfo()
+    environment: ExtraEnvironment = ExtraEnvironment()
+    status: Status = Status()
+    evolving: Evolving = Evolving()
+    producer_block: Annotated[Any, Notice("is not used")] = None
+    output_format: Annotated[Any, Notice("is not used: see runtime_info.output")] = None
+    job_dir: Annotated[Any, Notice("is not used: a job's folder has the job's name")] = None
+    command_override: Annotated[
+        str | None, refuse_unless(lambda text: text is None, "is not run here: remove it, the command is generated")
+    ] = None
+
+    _path: Path = PrivateAttr(default_factory=lambda: Path("config.yaml").absolute())
+
+    def model_post_init(self, context: Any) -> None:
+        """Remember where the file lies."""
+        if context:
+            self._path = context["path"]
+
+    @property
+    def path(self) -> Path:
+        """The file itself, absolute."""
+        return self._path
+
+    def resolve(self, text: str) -> Path:
+        """Read a path of this file: `~` expanded, relative to the file's folder, absolute."""
+        return absolute(self._path.parent, text)
+
+    def sources(self) -> list[TaskSource]:
+        """The folders of tasks, in the order of the file, each under a data set name of its own."""
+        inputs = self.runtime_info.input
+        single = [inputs.task_source] if inputs.task_source else []
+        return [choice.locate(self._path.parent) for choice in (*single, *inputs.task_sources)]
+
+    def source(self, dataset: str) -> TaskSource:
+        """The folder of tasks that is named `dataset`.
+
+        Raises:
+            ConfigError: the file names no such data set.
+        """
+        named = {source.dataset: source for source in self.sources()}
+        if dataset not in named:
+            raise ConfigError(
+                f"no task source is named {dataset[:80]!r}",
+                where=self._path,
+                why=f"known: {', '.join(named)}",
+                mend="add it under runtime_info.input.task_sources",
+            )
+        return named[dataset]
+
+    def campaigns(self) -> list[str]:
+        """The campaigns of this file: `main`, then the others in their order."""
+        return list(dict.fromkeys([MAIN_CAMPAIGN, *self.runtime_info.input.campaigns]))
+
+    def campaign(self, name: str = MAIN_CAMPAIGN) -> Campaign:
+        """Complete one campaign from its own entry, then from `llm_api` and `agent`; `smoke` is `main` again.
+
+        Raises:
+            ConfigError: the file names no such campaign.
+        """
+        if name not in (*self.campaigns(), SMOKE_CAMPAIGN):
+            raise ConfigError(
+                f"there is no campaign {name[:80]!r}",
+                where=self._path,
+                why=f"known: {', '.join(self.campaigns())}",
+                mend="add it under runtime_info.input.campaigns",
+            )
+        inputs = self.runtime_info.input
+        entry = MAIN_CAMPAIGN if name == SMOKE_CAMPAIGN else name
+        choice = inputs.campaigns.get(entry, CampaignChoice())
+        return Campaign(name, _campaign_llm(inputs.llm_api, choice), _campaign_agent(inputs.agent, choice))
+
+    def child_env(self) -> dict[str, str]:
+        """`env_extra` over the older `environment.extra`, with `${NAME}` values read from the environment.
+
+        Raises:
+            ConfigError: a named environment variable is not set.
+        """
+        return {
+            name: read_environ(source) if (source := reference_name(text)) else text
+            for name, text in self._env_texts().items()
+        }
+
+    def excluded_tokens(self) -> tuple[str, ...]:
+        """The tokens of `HARBOR_EXCLUDE_TASKS`: each a file or a task id."""
+        return tuple(self._env_texts().get("HARBOR_EXCLUDE_TASKS", "").split())
+
+    def warnings(self) -> list[str]:
+        """What works but should not stay: each secret that stands in the file itself."""
+        advice = "is a secret in clear: write ${NAME} and set the environment variable NAME"
+        secrets = [path for path, secret in self._secrets() if secret.is_literal]
+        return [f"{path} {advice}" for path in secrets]
+
+    def notices(self) -> list[str]:
+        """What the file sets and nothing reads, one line a key, each with what happens instead."""
+        return [
+            f"{path} {note.text}"
+            for path, value, field in given_values(self)
+            for note in field.metadata
+            if isinstance(note, Notice) and value != field.default
+        ]
+
+    def secret_values(self) -> dict[str, str]:
+        """Each secret that can be known now: environment variable or dotted path, and its value."""
+        known = {}
+        for path, secret in self._secrets():
+            try:
+                known[secret.env_name or path] = secret.reveal()
+            except ConfigError:  # not set: there is nothing that could leak
+                continue
+        return known
+
+    def _env_texts(self) -> dict[str, str]:
+        return {**self.environment.extra, **self.runtime_info.input.env_extra}
+
+    def _secrets(self) -> Iterator[tuple[str, Secret]]:
+        for path, value, _ in given_values(self):
+            if isinstance(value, Secret):
+                yield path, value
+        for place, env in (
+            ("environment.extra", self.environment.extra),
+            ("runtime_info.input.env_extra", self.runtime_info.input.env_extra),
+        ):
+            for name, text in env.items():
+                if reference_name(text) or is_literal_secret(name, text):
+                    yield f"{place}.{name}", Secret(text)
+
+
+def redacted(config: Config) -> dict[str, Any]:
+    """Return `config` with every default filled in, as JSON and YAML can hold it, without any literal secret.
+
+    `${NAME}` references stay; literal secrets and logins within addresses become `<redacted>`.
+    """
+    plain: dict[str, Any] = _without_logins(config.model_dump(mode="json"))
+    return plain
+
+
+def _without_logins(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_logins(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_logins(each) for each in value]
+    return _URL_LOGIN.sub("<redacted>", value) if isinstance(value, str) else value
+
+
+def _campaign_llm(base: LlmApi, choice: CampaignChoice) -> LlmApi:
+    if choice.llm_api is not None:
+        return choice.llm_api
+    if choice.model is None or choice.model == base.model:
+        return base
+    unpriced = {"model": choice.model, "input_cost_per_token": None, "output_cost_per_token": None}
+    return base.model_copy(update=unpriced)
+
+
+def _campaign_agent(base: Agent, choice: CampaignChoice) -> Agent:
+    if choice.agent is None:
+        return base
+    return base.model_copy(update={name: getattr(choice.agent, name) for name in choice.agent.model_fields_set})

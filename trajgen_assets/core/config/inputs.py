@@ -1,0 +1,263 @@
+"""`runtime_info.input`: the model endpoint, the tasks, the job, the agent, automation, conversion."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Annotated, ClassVar, Literal, TypeVar
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from trajgen_assets.core.config.scaffolds import (
+    AUTO,
+    DEFAULT_AGENT,
+    SUPPORTED_SCAFFOLDS,
+    Scaffold,
+    scaffold_problem,
+    sft_scaffold_problem,
+)
+from trajgen_assets.core.config.secrets import Secret
+from trajgen_assets.core.config.section import (
+    CostPerToken,
+    Count,
+    EnvMap,
+    ModelName,
+    Notice,
+    Number,
+    Positive,
+    SafeName,
+    Section,
+    Share,
+    Strings,
+    Url,
+    refuse_unless,
+)
+from trajgen_assets.core.intake.source import MANIFEST_NAME, StagingMode, TaskSource
+from trajgen_assets.core.keys import SMOKE_CAMPAIGN, is_safe_name
+
+_OTHER_AGENT = Notice("belongs to an agent with a mounted runtime; terminus-2 has none, so it is not used")
+
+
+_Checked = TypeVar("_Checked")
+
+
+def _unless(problem: str | None, value: _Checked) -> _Checked:
+    """Refuse with `problem` if there is one, else hand `value` on."""
+    if problem is not None:
+        raise PydanticCustomError("refused", "{problem}", {"problem": problem})
+    return value
+
+
+def _lies_under(folder: str) -> AfterValidator:
+    """A validator for the places that the original let one choose below a fixed folder."""
+
+    def holds(text: str | None) -> bool:
+        return text is None or PurePosixPath(os.path.normpath(text)).is_relative_to(folder)
+
+    return refuse_unless(holds, f"should lie under {folder}")
+
+
+class LlmApi(Section):
+    """The model endpoint behind the proxy."""
+
+    ALIASES: ClassVar[Mapping[str, str]] = {"api_base": "api_base_url", "upstream_model": "model"}
+
+    model: ModelName
+    api_base_url: Url
+    api_key: Secret
+    description: str = ""
+    protocols: Strings = ("openai_compatible", "anthropic_compatible")
+    served_via: str = "per_job_litellm_proxy"
+    input_cost_per_token: CostPerToken | None = None
+    output_cost_per_token: CostPerToken | None = None
+
+
+class LitellmProxy(Section):
+    """Settings of the bash system's proxy. Here each job has a proxy, a free port and a key of its own."""
+
+    config_template: Annotated[str | None, Notice("is not read: the proxy's configuration is generated")] = None
+    port: Annotated[int | None, Field(ge=1, le=65535), Notice("is not used: each job's proxy takes a free port")] = None
+    master_key: Annotated[Secret | None, Notice("is not used: each job's proxy gets a fresh key")] = None
+
+
+class TaskSourceChoice(Section):
+    """One folder of tasks. Its data set is named after the folder unless `dataset` says otherwise."""
+
+    dataset_name: str
+    provider: Literal["local", "huggingface"] = "local"
+    dataset: SafeName | None = None
+    manifest: str | None = None
+    staging: StagingMode = "copy"
+    split: Annotated[str | None, Notice("is not used: a folder of tasks has no splits")] = None
+
+    @field_validator("provider")
+    @classmethod
+    def _is_local(cls, provider: str) -> str:
+        problem = "huggingface is not supported yet: download the data set and name its folder in dataset_name"
+        return _unless(None if provider == "local" else problem, provider)
+
+    def locate(self, base: Path) -> TaskSource:
+        """Make the source's paths absolute, relative ones from the folder `base`."""
+        folder = absolute(base, self.dataset_name)
+        manifest = absolute(base, self.manifest) if self.manifest else folder / MANIFEST_NAME
+        return TaskSource(self.dataset or folder.name, folder, manifest, self.staging)
+
+
+class HarborJob(Section):
+    """How Harbor runs a job."""
+
+    environment: Annotated[
+        str, refuse_unless(is_safe_name, "should be docker, local or another Harbor environment")
+    ] = "docker"
+    network: Literal["open", "proxy_only"] = "open"
+    n_concurrent: Positive = 8
+    n_tasks: Positive | None = None
+    max_retries: Count = 2
+    max_infra_retries: Count = 3
+    timeout_multiplier: Number = 2.0
+    jobs_dir: Annotated[
+        str, _lies_under("artifacts/jobs"), Notice("is not used: jobs lie in the folder jobs of the artifacts root")
+    ] = "artifacts/jobs"
+    dataset_path: Annotated[
+        str | None,
+        _lies_under("artifacts/tasks"),
+        Notice("is not used: tasks are staged under the name of their data set; set task_source.dataset"),
+    ] = None
+    dataset: Annotated[SafeName | None, Notice("is not used: set task_source.dataset")] = None
+    job_name_prefix: Annotated[str | None, Notice("is not used: a job's name begins with its data set")] = None
+
+
+class Agent(Section):
+    """The scaffold that drives the model through a task."""
+
+    name: str = DEFAULT_AGENT
+    version: Annotated[str | None, Notice("is not used: terminus-2 is part of the pinned Harbor")] = None
+    max_turns: Positive = 80
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    model_name: Annotated[str | None, Notice("is not used: the model is llm_api.model")] = None
+    api_protocol: Annotated[str | None, Notice("is not used: the scaffold decides it")] = None
+    runtime_image: Annotated[str | None, _OTHER_AGENT] = None
+    runtime_host_path: Annotated[str | None, _OTHER_AGENT] = None
+    orchestration_runtime: Annotated[str | None, _OTHER_AGENT] = None
+    import_path: Annotated[
+        str | None, refuse_unless(lambda path: path is None, "cannot be chosen here: remove it and choose agent.name")
+    ] = None
+
+    @field_validator("name")
+    @classmethod
+    def _is_supported(cls, name: str) -> str:
+        return _unless(scaffold_problem(name), name)
+
+    @property
+    def scaffold(self) -> Scaffold:
+        """What the rest of the program calls this agent."""
+        return SUPPORTED_SCAFFOLDS[self.name]
+
+
+class RuntimeMount(Section):
+    """Overrides of where an agent's runtime is mounted."""
+
+    container_runtime_root: Annotated[str | None, _OTHER_AGENT] = None
+    image_subpath: Annotated[str | None, _OTHER_AGENT] = None
+
+
+class CampaignChoice(Section):
+    """What a campaign does differently from `llm_api` and `agent`: another model, or another whole endpoint."""
+
+    model: ModelName | None = None
+    llm_api: LlmApi | None = None
+    agent: Agent | None = None
+
+    @field_validator("llm_api")
+    @classmethod
+    def _names_one_model(cls, llm_api: LlmApi | None, info: ValidationInfo) -> LlmApi | None:
+        both = llm_api is not None and info.data.get("model") is not None
+        return _unless("name the model here or beside it, not twice" if both else None, llm_api)
+
+
+class Automation(Section):
+    """What the sensor may start by itself. Rollouts cost money, so it is off unless switched on."""
+
+    enabled: bool = False
+    batch_min: Positive = 1
+    batch_max: Positive = 32
+    max_jobs: Positive = 2
+    max_trials: Positive = 16
+    wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    max_tasks_per_day: Positive | None = None
+
+    @field_validator("batch_max")
+    @classmethod
+    def _holds_batch_min(cls, batch_max: int, info: ValidationInfo) -> int:
+        short = batch_max < info.data.get("batch_min", 1)
+        return _unless("should not be less than batch_min" if short else None, batch_max)
+
+
+class SftConversion(Section):
+    """Which trajectories of a job become training data, and how."""
+
+    enabled: bool = False
+    scaffold: str = AUTO
+    instance_status: Literal["resolved", "unresolved", "all"] = "resolved"
+    max_instances: Positive | None = None
+    exclude_repos_file: str | None = None
+    tokenizer_name: str | None = None
+    reasoning_check_mode: Literal["strict", "adaptive"] = "adaptive"
+    reasoning_content_ratio_threshold: Share = 0.2
+    out_dir: Annotated[str, Notice("is not used: data sets lie in the folder sft_data of the artifacts root")] = (
+        "artifacts/sft_data"
+    )
+
+    @field_validator("scaffold")
+    @classmethod
+    def _is_supported(cls, scaffold: str) -> str:
+        return _unless(sft_scaffold_problem(scaffold), scaffold)
+
+
+class Inputs(Section):
+    """Everything that a run is made from."""
+
+    llm_api: LlmApi
+    litellm_proxy: LitellmProxy = LitellmProxy()
+    task_source: TaskSourceChoice | None = None
+    task_sources: Annotated[tuple[TaskSourceChoice, ...], Field(strict=False, validate_default=True)] = ()
+    harbor_job: HarborJob = HarborJob()
+    agent: Agent = Agent()
+    runtime_mount: RuntimeMount = RuntimeMount()
+    campaigns: dict[SafeName, CampaignChoice] = Field(default_factory=dict)
+    automation: Automation = Automation()
+    sft_conversion: SftConversion = SftConversion()
+    env_extra: EnvMap = Field(default_factory=dict)
+
+    @field_validator("task_sources")
+    @classmethod
+    def _are_distinct(cls, listed: tuple[TaskSourceChoice, ...], info: ValidationInfo) -> tuple[TaskSourceChoice, ...]:
+        if "task_source" not in info.data:  # it is wrong itself, and said so
+            return listed
+        single: TaskSourceChoice | None = info.data["task_source"]
+        base = info.context["path"].parent if info.context else Path()
+        return _unless(_sources_problem([*([single] if single else []), *listed], base), listed)
+
+    @field_validator("campaigns")
+    @classmethod
+    def _leave_smoke(cls, campaigns: dict[str, CampaignChoice]) -> dict[str, CampaignChoice]:
+        reserved = f"the name {SMOKE_CAMPAIGN} is reserved for smoke tests"
+        return _unless(reserved if SMOKE_CAMPAIGN in campaigns else None, campaigns)
+
+
+def absolute(base: Path, text: str) -> Path:
+    """Read a path as config.yaml means it: `~` expanded, relative to the folder `base`, links left alone."""
+    return Path(os.path.abspath(base / Path(text).expanduser()))  # noqa: PTH100 - resolve() would follow links
+
+
+def _sources_problem(choices: list[TaskSourceChoice], base: Path) -> str | None:
+    if not choices:
+        return "no folder of tasks is named: set task_source.dataset_name"
+    seen: set[str] = set()
+    for source in (choice.locate(base) for choice in choices):
+        if not is_safe_name(source.dataset):
+            return f"the folder name {source.dataset[:80]!r} cannot name a data set: set task_source.dataset"
+        if source.dataset.lower() in seen:  # one folder on a disk that ignores case
+            return f"two sources are named {source.dataset}: give one of them another name with dataset"
+        seen.add(source.dataset.lower())
+    return None

@@ -1,0 +1,55 @@
+"""Which agent scaffolds there are, and which of them can be rolled out and converted now."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Scaffold:
+    """An agent harness: its name as `agent.name`, and as `sft_conversion.scaffold`."""
+
+    agent: str
+    sft: str
+
+
+DEFAULT_AGENT = "terminus-2"
+AUTO = "auto"
+
+SUPPORTED_SCAFFOLDS: Mapping[str, Scaffold] = MappingProxyType(
+    {"terminus-2": Scaffold("terminus-2", "terminus2")},
+)
+
+# Names that configurations of the bash system use; each is refused with a word that says so.
+KNOWN_SCAFFOLDS: Mapping[str, Scaffold] = MappingProxyType(
+    {
+        **SUPPORTED_SCAFFOLDS,
+        "custom-claude-code": Scaffold("custom-claude-code", "claude_code"),
+        "claude-code": Scaffold("claude-code", "claude_code"),
+        "custom-opencode": Scaffold("custom-opencode", "open_code"),
+        "opencode": Scaffold("opencode", "open_code"),
+        "custom-openhands-sdk": Scaffold("custom-openhands-sdk", "openhands_sdk"),
+        "openhands-sdk": Scaffold("openhands-sdk", "openhands_sdk"),
+        "openhands": Scaffold("openhands", "openhands_sdk"),
+    }
+)
+
+
+def scaffold_problem(agent: str) -> str | None:
+    """Why `agent` cannot be rolled out, or None if it can."""
+    supported = ", ".join(SUPPORTED_SCAFFOLDS)
+    if agent in SUPPORTED_SCAFFOLDS:
+        return None
+    if agent in KNOWN_SCAFFOLDS:
+        return f"{agent} is not supported yet; supported now: {supported}"
+    return f"{agent[:80]!r} is no known agent; supported now: {supported}"
+
+
+def sft_scaffold_problem(scaffold: str) -> str | None:
+    """Why trajectories of `scaffold` cannot be converted, or None if they can (`auto` can)."""
+    supported = {AUTO, *(each.sft for each in SUPPORTED_SCAFFOLDS.values())}
+    if scaffold in supported:
+        return None
+    known = any(scaffold == each.sft for each in KNOWN_SCAFFOLDS.values())
+    state = f"{scaffold} is not supported yet" if known else f"{scaffold[:80]!r} is no known scaffold"
+    return f"{state}; supported now: {', '.join(sorted(supported))}"

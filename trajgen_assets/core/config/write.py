@@ -1,0 +1,65 @@
+"""A first config.yaml: the four things that nobody can guess, everything else by default."""
+
+import json
+from pathlib import Path
+
+from trajgen_assets.core.atomic import write_text
+from trajgen_assets.core.config.config import Config
+from trajgen_assets.core.config.load import is_unfilled, parse_config
+from trajgen_assets.core.errors import ConfigError
+
+__all__ = ["is_unfilled", "write_minimal_config"]
+
+_TEMPLATE = """\
+# Every other key has a default; unknown keys are refused. Check with: trajgen dryrun
+runtime_info:
+  input:
+    llm_api:
+      model: {model}  # provider/name; the provider is the dialect the endpoint speaks
+      api_base_url: {base_url}
+      api_key: {api_key}  # read from the environment, never stored
+    task_source:
+      dataset_name: {tasks}  # a folder of task folders with verifiable_tasks.txt
+    harbor_job:
+      environment: {environment}  # docker, local (no security boundary) or another Harbor environment
+    sft_conversion:
+      enabled: true
+"""
+
+
+def write_minimal_config(
+    path: Path,
+    *,
+    tasks: str,
+    model: str,
+    base_url: str,
+    key_env: str,
+    environment: str = "docker",
+    replace: bool = False,
+) -> Config:
+    """Write the shortest valid configuration to `path` and return it.
+
+    Args:
+        path: the new file.
+        tasks: folder of tasks, absolute or relative to the folder of `path`.
+        model: `provider/name`.
+        base_url: address of the model endpoint.
+        key_env: name of the environment variable that holds its key.
+        environment: where trials run.
+        replace: write over a file that is still to be filled in. Any other file is never overwritten.
+
+    Raises:
+        ConfigError: the file is there already, or a value is not a valid one.
+    """
+    text = _TEMPLATE.format(
+        model=json.dumps(model),
+        base_url=json.dumps(base_url),
+        api_key=json.dumps(f"${{{key_env}}}"),
+        tasks=json.dumps(tasks),
+        environment=json.dumps(environment),
+    )
+    config = parse_config(text, path.absolute())
+    if path.exists() and not (replace and is_unfilled(path)):
+        raise ConfigError("there is a configuration already", where=path, mend="edit it, or choose another path")
+    write_text(path, text)
+    return config

@@ -1,0 +1,118 @@
+"""The one family of errors: each says what happened, where, why, and how to mend it.
+
+    TrajgenError
+    ├── ConfigError (ValueError)                 config.yaml is missing, malformed or unfilled
+    ├── ManifestError (ValueError)               a manifest cannot be trusted
+    │   └── ManifestMissingError (FileNotFoundError)
+    ├── TaskError (ValueError)                   a task folder cannot be used
+    │   └── TaskChangedError                     its content is not what was staged or recorded
+    ├── LedgerError (RuntimeError)               the ledger cannot be trusted: nothing may be rolled out
+    │   ├── LedgerMissingError (FileNotFoundError)
+    │   ├── LedgerCorruptError
+    │   └── StaleLeaseError                      a write with an old fencing number was refused
+    ├── RequirementError (RuntimeError)          the machine lacks a program, a Python or disk space
+    ├── EnvironmentBuildError (RuntimeError)     a uv environment could not be built
+    ├── EndpointError (ConnectionError)          the model endpoint does not answer as it should
+    ├── ProxyError (ConnectionError)             the LiteLLM proxy did not start or died
+    ├── HarnessError (RuntimeError)              Harbor did not start, or left nothing that can be read
+    ├── ConversionError (ValueError)             a job cannot be turned into training data
+    └── BusyError (BlockingIOError)              another process holds what is needed
+"""
+
+from typing import Self
+
+
+class TrajgenError(Exception):
+    """Base of every error that a user is meant to read.
+
+    Args:
+        what: what happened, in one clause without a full stop.
+        where: file, line, key or command that it happened at.
+        why: the reason, when it is not plain from `what`.
+        mend: what the reader can do about it.
+    """
+
+    def __init__(self, what: str, *, where: object = None, why: object = None, mend: str | None = None) -> None:
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.why = None if why is None else str(why)
+        self.mend = mend
+        text = what
+        if self.where:
+            text += f" ({self.where})"
+        if self.why:
+            text += f": {self.why}"
+        if mend:
+            text = f"{text.rstrip('.')}. Mend: {mend}"
+        super().__init__(text)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def at(self, where: object) -> Self:
+        """Return the same error with its place filled in, for a caller that knows it."""
+        return type(self)(self.what, where=where, why=self.why, mend=self.mend)
+
+
+class ConfigError(TrajgenError, ValueError):
+    """config.yaml is missing, malformed, unfilled, or asks for what does not exist."""
+
+
+class ManifestError(TrajgenError, ValueError):
+    """A manifest cannot be trusted, so nothing is concluded from it."""
+
+
+class ManifestMissingError(ManifestError, FileNotFoundError):
+    """There is no manifest where one is configured. It never means that there are no tasks."""
+
+
+class TaskError(TrajgenError, ValueError):
+    """A task folder is missing, incomplete, or leads outside itself."""
+
+
+class TaskChangedError(TaskError):
+    """The content of a task is not what its recorded digest says."""
+
+
+class LedgerError(TrajgenError, RuntimeError):
+    """The ledger cannot be trusted. Nothing may be rolled out until it can."""
+
+
+class LedgerMissingError(LedgerError, FileNotFoundError):
+    """There is no ledger. It never means that nothing was consumed."""
+
+
+class LedgerCorruptError(LedgerError):
+    """The ledger is there but cannot be read as one of ours."""
+
+
+class StaleLeaseError(LedgerError):
+    """A write carried a fencing number that is no longer the newest."""
+
+
+class RequirementError(TrajgenError, RuntimeError):
+    """The machine lacks something that has to be there first."""
+
+
+class EnvironmentBuildError(TrajgenError, RuntimeError):
+    """A uv environment could not be built. None is left half-built."""
+
+
+class EndpointError(TrajgenError, ConnectionError):
+    """The model endpoint is out of reach or does not answer as it should."""
+
+
+class ProxyError(TrajgenError, ConnectionError):
+    """The LiteLLM proxy never got ready, or died."""
+
+
+class HarnessError(TrajgenError, RuntimeError):
+    """Harbor did not start, or left nothing that can be read."""
+
+
+class ConversionError(TrajgenError, ValueError):
+    """A job cannot be turned into training data."""
+
+
+class BusyError(TrajgenError, BlockingIOError):
+    """Another process holds a lock or slot that is needed."""

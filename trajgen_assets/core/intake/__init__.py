@@ -1,0 +1,1 @@
+"""What comes in: manifests, task folders, their digests, and staged copies of them."""

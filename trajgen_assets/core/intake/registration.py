@@ -1,0 +1,74 @@
+"""From a manifest to the ledger: every listed id is registered, and what cannot be rolled out yet says why."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from trajgen_assets.core.errors import TaskError
+from trajgen_assets.core.intake.digest import UnusableTreeError, task_digest
+from trajgen_assets.core.intake.manifest import Manifest, read_manifest
+from trajgen_assets.core.intake.source import TaskSource
+from trajgen_assets.core.intake.task import inspect_task
+from trajgen_assets.core.ledger.ledger import Ledger
+from trajgen_assets.core.ledger.models import ListedTask, ManifestSeen, RegisterResult, TaskFilter, TaskStatus
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What reading one source's manifest came to."""
+
+    source: TaskSource
+    manifest: Manifest
+    result: RegisterResult
+    is_news: bool
+
+    @property
+    def waiting(self) -> dict[str, str]:
+        """Listed ids that cannot be rolled out yet, and why; lines that are no ids are under their own text."""
+        refused = {f"line {each.line}": f"{each.text!r}: {each.reason}" for each in self.manifest.problems}
+        return refused | self._reasons
+
+    _reasons: dict[str, str]
+
+
+def register_source(ledger: Ledger, source: TaskSource, campaign: str) -> Registration:
+    """Bring the ledger in line with the manifest of `source`.
+
+    A folder is read and digested when its id is new, when it could not be used so far, and when it is about to be
+    rolled out; what is done is left alone.
+
+    Raises:
+        ManifestError: the manifest is missing or cannot be trusted. Nothing is concluded from it.
+    """
+    manifest = read_manifest(source.manifest)
+    before = ledger.manifest(campaign, source.dataset)
+    listed = list(_listed(source, manifest.entries, settled=_settled(ledger, campaign, source.dataset)))
+    seen = ManifestSeen(str(source.manifest), manifest.sha256, len(manifest.entries))
+    result = ledger.register(campaign, source.dataset, listed, seen)
+    reasons = {each.task_id: each.reason or "" for each in listed if not each.eligible}
+    is_news = before is None or before.sha256 != manifest.sha256
+    return Registration(source, manifest, result, is_news, reasons)
+
+
+def _settled(ledger: Ledger, campaign: str, dataset: str) -> dict[str, str | None]:
+    """Digests of the tasks that no rollout will touch again, as the ledger has them."""
+    rows = ledger.rows(TaskFilter(campaign=campaign, dataset=dataset))
+    return {row.task_id: row.digest for row in rows if row.status is not TaskStatus.PENDING}
+
+
+def _listed(source: TaskSource, entries: Iterable[str], settled: dict[str, str | None]) -> Iterator[ListedTask]:
+    for task_id in entries:
+        if task_id in settled:
+            yield ListedTask(task_id, settled[task_id], eligible=True)
+        else:
+            yield look_at(source, task_id)
+
+
+def look_at(source: TaskSource, task_id: str) -> ListedTask:
+    """Inspect and digest one task folder."""
+    folder = inspect_task(source.folder / task_id)
+    if not folder.is_usable:
+        return ListedTask(task_id, None, eligible=False, reason=folder.note)
+    try:
+        return ListedTask(task_id, task_digest(folder.folder), eligible=True)
+    except (UnusableTreeError, TaskError, OSError) as error:
+        return ListedTask(task_id, None, eligible=False, reason=str(error))

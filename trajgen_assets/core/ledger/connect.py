@@ -1,0 +1,144 @@
+"""Connections and transactions: the one module that knows which database it speaks to."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from trajgen_assets.core.errors import BusyError, LedgerCorruptError, LedgerError, TrajgenError
+
+BUSY_TIMEOUT_S = 30.0
+APPLICATION_ID = 0x54524A47  # "TRJG"
+POSTGRES_WRITE_LOCK = 0x54524A47
+
+_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+@dataclass(frozen=True)
+class Store:
+    """A database with the one rule that everything else rests on: writers take turns.
+
+    A write transaction has the write lock from its first statement to its commit (SQLite `BEGIN IMMEDIATE`,
+    a transaction's advisory lock on Postgres), so what it has read stays true until it has written.
+    """
+
+    engine: sa.Engine
+    where: str
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Yield a connection within a write transaction: committed when the block ends well, else rolled back."""
+        with self._explained(), self.engine.execution_options(writes=True).begin() as conn:
+            yield conn
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Yield a connection on one snapshot, which neither waits for a writer nor keeps one waiting."""
+        with self._explained(), self.engine.begin() as conn:
+            yield conn
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            raise explain(error, self.where) from error
+
+
+def sqlite_store(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Store:
+    """Open the SQLite file `path`, which must exist: nothing is created, and nothing read yet."""
+
+    def connect() -> sqlite3.Connection:
+        conn = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=rw",
+            uri=True,
+            timeout=busy_timeout_s,
+            isolation_level=None,  # the driver would otherwise begin transactions of its own, and none for DDL
+            check_same_thread=False,
+        )
+        conn.execute("PRAGMA synchronous = FULL")
+        conn.execute("PRAGMA foreign_keys = ON")
+        conn.execute("PRAGMA cache_size = -65536")  # 64 MB: the indexes of a million tasks do not fit the default 2
+        return conn
+
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.QueuePool)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return Store(engine, str(path))
+
+
+def server_store(url: str) -> Store:
+    """Open a database server, such as Postgres, by its SQLAlchemy URL."""
+    engine = sa.create_engine(url, pool_pre_ping=True)
+    sa.event.listen(engine, "begin", _begin_server)
+    return Store(engine, engine.url.render_as_string(hide_password=True))
+
+
+def prepare_sqlite(path: Path) -> None:
+    """Mark the new, empty file `path` as ours and switch it to write-ahead logging, both for good."""
+    conn = sqlite3.connect(path, isolation_level=None)
+    try:
+        conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        conn.execute("PRAGMA journal_mode = WAL")
+    finally:
+        conn.close()
+
+
+def check_sqlite(store: Store) -> None:
+    """Refuse a SQLite file that is not ours or not whole.
+
+    Raises:
+        LedgerCorruptError: it is another program's database, lost its journal mode, or is damaged.
+    """
+    with store.read() as conn:
+        if _pragma(conn, "application_id") != APPLICATION_ID:
+            raise LedgerCorruptError("this database is not a ledger", where=store.where, mend=CORRUPT_MEND)
+        verdict = _pragma(conn, "quick_check(1)")
+    if verdict != "ok":
+        raise LedgerCorruptError("the ledger is damaged", where=store.where, why=verdict, mend=CORRUPT_MEND)
+
+
+CORRUPT_MEND = (
+    "move the file and its -wal and -shm aside, put back a copy that you trust, or build a new one from disk with "
+    "`trajgen ledger import` and then `trajgen ledger check --fix`"
+)
+
+
+def explain(error: sa.exc.DBAPIError, where: str) -> TrajgenError:
+    """Say in our own words what the database refused."""
+    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+    if code in _BUSY:
+        return BusyError(
+            "the ledger is locked",
+            where=where,
+            why=error.orig,
+            mend="wait for the process that writes to it, or end it",
+        )
+    if code in _CORRUPT:
+        return LedgerCorruptError("the ledger cannot be read", where=where, why=error.orig, mend=CORRUPT_MEND)
+    return LedgerError(
+        "the ledger refused", where=where, why=error.orig, mend="check that its disk has room and can be written"
+    )
+
+
+def _pragma(conn: sa.Connection, text: str) -> Any:
+    return conn.exec_driver_sql(f"PRAGMA {text}").scalar()
+
+
+def _begin_sqlite(conn: sa.Connection) -> None:
+    conn.exec_driver_sql("BEGIN IMMEDIATE" if conn.get_execution_options().get("writes") else "BEGIN")
+
+
+def _begin_server(conn: sa.Connection) -> None:
+    if conn.get_execution_options().get("writes"):
+        conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({POSTGRES_WRITE_LOCK})")
+    else:
+        conn.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")

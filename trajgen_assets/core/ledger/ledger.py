@@ -1,0 +1,294 @@
+"""The ledger as everything else sees it: one method, one transaction."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+import sqlalchemy as sa
+
+from trajgen_assets.core import clock
+from trajgen_assets.core.keys import TaskKey
+from trajgen_assets.core.ledger import attempts, breaker, jobs, people, queries, register, rows, slots
+from trajgen_assets.core.ledger.connect import Store
+from trajgen_assets.core.ledger.models import (
+    AttemptKind,
+    AttemptOutcome,
+    AttemptRow,
+    Batch,
+    Breaker,
+    Counts,
+    JobRow,
+    JobState,
+    Lease,
+    ListedTask,
+    ManifestRow,
+    ManifestSeen,
+    RegisterResult,
+    RetryPolicy,
+    TaskFilter,
+    TaskRow,
+)
+from trajgen_assets.core.ledger.schema import tasks
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What was consumed, and how it ended. Get one from `open_ledger`; close it, or use it in a `with` block.
+
+    Every method is one transaction, and may be called from any thread or process at any time. Besides what
+    each one names, all raise BusyError when the store stays locked for 30 s, LedgerCorruptError when it
+    cannot be read, and LedgerError when it cannot be written.
+    """
+
+    store: Store
+    now: Callable[[], datetime] = clock.now
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.store.close()
+
+    # Manifests and partitions
+
+    def register(
+        self,
+        campaign: str,
+        dataset: str,
+        listed: Iterable[ListedTask],
+        manifest: ManifestSeen,
+        *,
+        whole: bool = True,
+    ) -> RegisterResult:
+        """Bring the tasks of a data set in line with its manifest; `whole=False` if only some lines are given."""
+        with self.store.write() as conn:
+            return register.register(conn, self.now(), campaign, dataset, listed, manifest, whole=whole)
+
+    def manifest(self, campaign: str, dataset: str) -> ManifestRow | None:
+        """The manifest as last registered."""
+        with self.store.read() as conn:
+            return queries.manifest(conn, campaign, dataset)
+
+    def partitions_to_add(self, limit: int = 20_000) -> list[TaskRow]:
+        """Eligible tasks that Dagster has not been told of."""
+        with self.store.read() as conn:
+            return queries.partitions_to_add(conn, limit)
+
+    def mark_partitioned(self, added: Sequence[TaskRow]) -> None:
+        """Note that these tasks are Dagster partitions now."""
+        with self.store.write() as conn:
+            for chunk in rows.chunked([row.position for row in added]):
+                conn.execute(sa.update(tasks).where(tasks.c.position.in_(chunk)).values(partitioned=True))
+
+    # Jobs
+
+    def assign(self, job_name: str, batch: Batch, *, config_digest: str | None = None) -> JobRow | None:
+        """Bind free tasks to a new job; None when there is none."""
+        with self.store.write() as conn:
+            return jobs.assign(conn, self.now(), job_name, batch, config_digest=config_digest)
+
+    def claim(
+        self, job_name: str, owner: str, *, ttl_s: float, run_id: str | None = None, host: str | None = None
+    ) -> Lease:
+        """Take the lease of an assigned job; BusyError if another run has it."""
+        with self.store.write() as conn:
+            return jobs.claim(conn, self.now(), job_name, owner, ttl_s=ttl_s, run_id=run_id, host=host)
+
+    def assign_and_claim(
+        self,
+        job_name: str,
+        batch: Batch,
+        owner: str,
+        *,
+        ttl_s: float,
+        config_digest: str | None = None,
+        run_id: str | None = None,
+        host: str | None = None,
+    ) -> Lease | None:
+        """Assign and claim at once, for a run that nobody assigned a job to; None when no task is free."""
+        with self.store.write() as conn:
+            if jobs.assign(conn, self.now(), job_name, batch, config_digest=config_digest) is None:
+                return None
+            return jobs.claim(conn, self.now(), job_name, owner, ttl_s=ttl_s, run_id=run_id, host=host)
+
+    def seize(self, job: JobRow, owner: str, *, ttl_s: float) -> Lease:
+        """Take over a running job whose owner is known to be gone; StaleLeaseError if another did so first."""
+        with self.store.write() as conn:
+            return jobs.seize(conn, self.now(), job, owner, ttl_s=ttl_s)
+
+    def renew(self, lease: Lease, *, ttl_s: float) -> Lease:
+        """Extend a lease; StaleLeaseError if it was lost."""
+        with self.store.write() as conn:
+            return jobs.renew(conn, self.now(), lease, ttl_s=ttl_s)
+
+    def release(self, lease: Lease, state: JobState, note: str | None = None) -> JobRow:
+        """End a job truthfully; its unfinished tasks are pending again."""
+        with self.store.write() as conn:
+            return jobs.release(conn, self.now(), lease, state, note)
+
+    def withdraw(self, job_name: str, note: str) -> JobRow:
+        """End a job that never started."""
+        with self.store.write() as conn:
+            return jobs.withdraw(conn, self.now(), job_name, note)
+
+    def return_job(self, job_name: str, owner: str, note: str | None = None) -> JobRow:
+        """Put a job that could not start back to assigned, under its next launch number."""
+        with self.store.write() as conn:
+            return jobs.return_job(conn, self.now(), job_name, owner, note)
+
+    def new_launch(self, job_name: str) -> JobRow:
+        """The next launch number for an assigned job whose run is lost."""
+        with self.store.write() as conn:
+            return jobs.new_launch(conn, job_name)
+
+    def mark_requested(self, job_name: str, launch: int, run_id: str | None = None) -> None:
+        """Note that the run of this launch was requested."""
+        with self.store.write() as conn:
+            jobs.mark_requested(conn, self.now(), job_name, launch, run_id)
+
+    def record_downstream(self, job_name: str, digest: str) -> None:
+        """Note for which accepted trials the results and data of a job are made, or about to be."""
+        with self.store.write() as conn:
+            rows.get_job(conn, job_name)
+            rows.update_job(conn, job_name, downstream_digest=digest)
+
+    def job(self, name: str) -> JobRow:
+        """One job; LedgerError if there is none."""
+        with self.store.read() as conn:
+            return rows.get_job(conn, name)
+
+    def jobs(self, *states: JobState) -> list[JobRow]:
+        """Jobs in these states, or all, oldest first."""
+        with self.store.read() as conn:
+            return queries.jobs_in(conn, *states)
+
+    def jobs_to_launch(self) -> list[JobRow]:
+        """Jobs that are assigned and not started, requested or not; a run key of theirs is name and launch."""
+        return self.jobs(JobState.ASSIGNED)
+
+    def jobs_needing_downstream(self) -> list[JobRow]:
+        """Jobs that are over and whose accepted trials were not yet turned into results and data."""
+        with self.store.read() as conn:
+            return queries.jobs_needing_downstream(conn)
+
+    def expired_leases(self) -> list[JobRow]:
+        """Running jobs whose lease ran out by now."""
+        with self.store.read() as conn:
+            return queries.expired_leases(conn, self.now())
+
+    # Attempts
+
+    def record_attempt(self, lease: Lease, key: TaskKey, outcome: AttemptOutcome, policy: RetryPolicy) -> TaskRow:
+        """Settle one trial: its task is done, pending again, or failed. Repeating it changes nothing."""
+        with self.store.write() as conn:
+            return attempts.record_attempt(conn, self.now(), lease, key, outcome, policy)
+
+    def attempts(self, key: TaskKey) -> list[AttemptRow]:
+        """Every attempt at a task, first to last."""
+        with self.store.read() as conn:
+            return queries.attempts_of(conn, key)
+
+    def job_attempts(self, job_name: str) -> list[tuple[TaskKey, AttemptRow]]:
+        """Every attempt within a job, in the order recorded, each with its task."""
+        with self.store.read() as conn:
+            return queries.job_attempts(conn, job_name)
+
+    # People
+
+    def skip(self, keys: Iterable[TaskKey], reason: str) -> list[TaskRow]:
+        """Leave tasks out for good; returns those that this changed."""
+        with self.store.write() as conn:
+            return people.skip(conn, self.now(), keys, reason)
+
+    def retry(self, keys: Iterable[TaskKey], memory_multiplier: float | None = None) -> list[TaskRow]:
+        """Let failed tasks be tried again; returns those that this changed."""
+        with self.store.write() as conn:
+            return people.retry(conn, self.now(), keys, memory_multiplier)
+
+    def reset(self, key: TaskKey, *, force: bool = False) -> TaskRow:
+        """Make a task pending again; one that is done only by `force`."""
+        with self.store.write() as conn:
+            return people.reset(conn, self.now(), key, force=force)
+
+    # Circuit breaker and trial slots
+
+    def breaker_state(self, dataset: str) -> Breaker:
+        """The circuit breaker of a data set."""
+        with self.store.read() as conn:
+            return breaker.breaker_state(conn, dataset)
+
+    def recent_outcomes(self, job_name: str) -> list[tuple[AttemptKind, str | None]]:
+        """Kind and cause of the last twenty attempts of a job, newest last, for `tripping_cause`."""
+        with self.store.read() as conn:
+            return breaker.recent_outcomes(conn, job_name)
+
+    def trip(self, dataset: str, cause: str, *, job: str | None = None) -> Breaker:
+        """Pause launches of a data set; what the outage did in `job` counts towards no cap."""
+        with self.store.write() as conn:
+            return breaker.trip(conn, self.now(), dataset, cause, job=job)
+
+    def try_probe(self, dataset: str, *, within_s: float) -> bool:
+        """Whether the caller may launch the one probe that ends a pause."""
+        with self.store.write() as conn:
+            return breaker.try_probe(conn, self.now(), dataset, within_s=within_s)
+
+    def clear(self, dataset: str) -> None:
+        """End the pause of a data set."""
+        with self.store.write() as conn:
+            breaker.clear(conn, dataset)
+
+    def mark_alerted(self, dataset: str) -> bool:
+        """Whether the caller is the one to alert about this pause."""
+        with self.store.write() as conn:
+            return breaker.mark_alerted(conn, self.now(), dataset)
+
+    def acquire_slots(self, host: str, job: str, *, want: int, max_trials: int) -> int:
+        """Set a job's trial slots to as much of `want` as is free; returns how many it holds."""
+        with self.store.write() as conn:
+            return slots.acquire_slots(conn, self.now(), host, job, want=want, max_trials=max_trials)
+
+    def release_slots(self, job: str) -> None:
+        """Give back all trial slots of a job."""
+        with self.store.write() as conn:
+            slots.release_slots(conn, job)
+
+    def slots_in_use(self, host: str) -> int:
+        """How many trial slots of a host are lent out."""
+        with self.store.read() as conn:
+            return slots.slots_in_use(conn, host)
+
+    # Questions
+
+    def task(self, key: TaskKey) -> TaskRow:
+        """One task; LedgerError if it was never registered."""
+        with self.store.read() as conn:
+            return rows.get_task(conn, key)
+
+    def rows(self, which: TaskFilter | None = None, *, limit: int | None = None, after: int = 0) -> list[TaskRow]:
+        """Tasks that match, in order of registration, from behind position `after`."""
+        with self.store.read() as conn:
+            return queries.rows(conn, which or TaskFilter(), limit, after)
+
+    def tasks_of_job(self, job_name: str) -> list[TaskRow]:
+        """The tasks that a job was given, in its order."""
+        with self.store.read() as conn:
+            return queries.tasks_of_job(conn, job_name)
+
+    def consumed_ids(self, campaign: str, dataset: str | None = None) -> list[str]:
+        """Ids that must not be rolled out: done, failed, skipped."""
+        with self.store.read() as conn:
+            return queries.consumed_ids(conn, campaign, dataset)
+
+    def counts(self, campaign: str | None = None, dataset: str | None = None) -> Counts:
+        """How many tasks stand where."""
+        with self.store.read() as conn:
+            return queries.counts(conn, campaign, dataset)
+
+    def check_balance(self) -> Counts:
+        """The counts, after proving that nothing is lost or doubled; LedgerCorruptError otherwise."""
+        with self.store.read() as conn:
+            return queries.check_balance(conn, self.store.where)

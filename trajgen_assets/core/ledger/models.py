@@ -1,0 +1,318 @@
+"""What the ledger says and is told: statuses, rows and requests, all frozen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from trajgen_assets.core.keys import TaskKey
+
+
+class TaskStatus(StrEnum):
+    """Where a task stands. Every registered task is in exactly one of these."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class SkipKind(StrEnum):
+    """Why a task is skipped. Only `revoked` undoes itself, when the id is listed again."""
+
+    PERSON = "person"
+    DUPLICATE = "duplicate"
+    REVOKED = "revoked"
+
+
+class JobState(StrEnum):
+    """Where a job stands: `assigned` and `running` hold tasks, the others are over."""
+
+    ASSIGNED = "assigned"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    REFUSED = "refused"
+
+    @property
+    def is_over(self) -> bool:
+        return self not in (JobState.ASSIGNED, JobState.RUNNING)
+
+
+class AttemptKind(StrEnum):
+    """What an attempt counts as: a result, or one step towards a cap, or (`free`) towards none."""
+
+    GRADED = "graded"
+    COUNTED = "counted"
+    OUTSIDE = "outside"
+    CAPTURE = "capture"
+    FREE = "free"
+
+
+class CaptureVerdict(StrEnum):
+    """Whether a trial's record holds every call that was admitted for it."""
+
+    COMPLETE = "complete"
+    CUT = "cut"
+    GAP = "gap"
+
+
+class BreakerState(StrEnum):
+    """`closed` lets launches through, `open` holds them until a time, `probing` has let one through."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    PROBING = "probing"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """One task under one campaign. Fields in the order of the table's columns.
+
+    `position` grows with each registration and is never reused. `job` is the job that holds the task now,
+    `last_job` the one of its last attempt. `changed_digest` is set when the source changed after the task
+    had been rolled out.
+    """
+
+    position: int
+    campaign: str
+    dataset: str
+    task_id: str
+    digest: str | None
+    changed_digest: str | None
+    status: TaskStatus
+    skip_kind: SkipKind | None
+    note: str | None
+    listed: bool
+    eligible: bool
+    ineligible_reason: str | None
+    partitioned: bool
+    imported: bool
+    job: str | None
+    last_job: str | None
+    last_cause: str | None
+    n_attempts: int
+    n_counted: int
+    n_infra: int
+    n_capture: int
+    reward: float | None
+    trajectory_path: str | None
+    memory_multiplier: float | None
+    registered_at: datetime
+    updated_at: datetime
+    submitted_at: datetime | None
+    completed_at: datetime | None
+
+    @property
+    def key(self) -> TaskKey:
+        return TaskKey(self.campaign, self.dataset, self.task_id)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """One job. `launch` counts run requests, `fence` counts claims; both only grow."""
+
+    name: str
+    campaign: str
+    dataset: str
+    state: JobState
+    launch: int
+    run_id: str | None
+    owner: str | None
+    host: str | None
+    fence: int
+    lease_expires_at: datetime | None
+    config_digest: str | None
+    n_tasks: int
+    assigned_at: datetime
+    requested_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    note: str | None
+    accepted_digest: str | None
+    downstream_digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One trial of one task. `task` is the task's position, `fence` the lease that it was recorded under."""
+
+    attempt_id: int
+    task: int
+    job: str
+    ordinal: int
+    trial_name: str
+    kind: AttemptKind
+    cause: str | None
+    reward: float | None
+    capture: CaptureVerdict | None
+    n_input_tokens: int | None
+    n_output_tokens: int | None
+    n_cache_tokens: int | None
+    cost_usd: float | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    duration_s: float | None
+    trajectory_path: str | None
+    trajectory_sha256: str | None
+    accepted: bool
+    note: str | None
+    fence: int
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """The circuit breaker of one data set. `n_trips` counts since it was last closed."""
+
+    dataset: str
+    state: BreakerState
+    cause: str | None
+    opened_at: datetime | None
+    until: datetime | None
+    delay_s: float
+    n_trips: int
+    alerted_at: datetime | None
+
+    def holds(self, now: datetime) -> bool:
+        """Whether launches must wait at `now`: it is open, or a probe has not told its result in time."""
+        return self.state is not BreakerState.CLOSED and self.until is not None and now < self.until
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestRow:
+    """The manifest as last registered. `n_entries` counts distinct ids."""
+
+    campaign: str
+    dataset: str
+    path: str
+    sha256: str
+    n_entries: int
+    read_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestSeen:
+    """A manifest as just read: its path, the SHA-256 of its bytes, how many distinct ids it lists."""
+
+    path: str
+    sha256: str
+    n_entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTask:
+    """One line of a manifest, and what its folder looks like. No digest means that there is nothing to digest."""
+
+    task_id: str
+    digest: str | None
+    eligible: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterResult:
+    """What a registration changed, as task ids; `waiting` are all those listed now that cannot be rolled out yet."""
+
+    new: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    revoked: tuple[str, ...] = ()
+    returned: tuple[str, ...] = ()
+    duplicates: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Which tasks a new job asks for: the first `limit` that are free, or those named, less the excluded."""
+
+    campaign: str
+    dataset: str
+    limit: int | None = None
+    task_ids: Sequence[str] | None = None
+    exclude: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write for a job. A later claim of the job makes it worthless."""
+
+    job: str
+    owner: str
+    fence: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How many attempts of each kind may be repeated before the task is failed."""
+
+    max_retries: int = 0
+    max_infra_retries: int = 3
+    capture_retries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptOutcome:
+    """How one trial ended. `kind` graded means: the verifier gave `reward` and the files are on disk."""
+
+    trial_name: str
+    kind: AttemptKind
+    cause: str | None = None
+    reward: float | None = None
+    capture: CaptureVerdict | None = None
+    n_input_tokens: int | None = None
+    n_output_tokens: int | None = None
+    n_cache_tokens: int | None = None
+    cost_usd: float | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    duration_s: float | None = None
+    trajectory_path: str | None = None
+    trajectory_sha256: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """Which tasks to show; None means any. `job` matches the tasks that were ever in that job."""
+
+    campaign: str | None = None
+    dataset: str | None = None
+    status: TaskStatus | None = None
+    cause: str | None = None
+    job: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many tasks stand where. The first line adds up; the second are parts of it, shown apart.
+
+    `waiting` and `assigned` are pending: without a usable folder, and bound to a job that has not started.
+    """
+
+    registered: int = 0
+    pending: int = 0
+    running: int = 0
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    waiting: int = 0
+    assigned: int = 0
+    revoked: int = 0
+    duplicate: int = 0
+    imported: int = 0
+    changed: int = 0
+    unlisted: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        return self.registered == self.pending + self.running + self.done + self.failed + self.skipped
+
+    @property
+    def assignable(self) -> int:
+        """Pending tasks that the next job may take."""
+        return self.pending - self.waiting - self.assigned

@@ -1,0 +1,86 @@
+"""What a person decides about tasks: leave out, try again, take back."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from trajgen_assets.core.errors import LedgerError
+from trajgen_assets.core.keys import TaskKey
+from trajgen_assets.core.ledger.jobs import accepted_digest
+from trajgen_assets.core.ledger.models import SkipKind, TaskRow, TaskStatus
+from trajgen_assets.core.ledger.rows import find_task, get_task, pending_values, taken_contents, update_job, update_task
+from trajgen_assets.core.ledger.schema import attempts
+
+
+def skip(conn: sa.Connection, now: datetime, keys: Iterable[TaskKey], reason: str) -> list[TaskRow]:
+    """Leave tasks out for good. Returns those that this changed.
+
+    What is running or done stays as it is, and so does what was never registered: an exclusion list may
+    name ids of any age.
+    """
+    rows = [row for row in _found(conn, keys) if _may_be_skipped(row, reason)]
+    values: dict[str, Any] = {"status": TaskStatus.SKIPPED, "skip_kind": SkipKind.PERSON, "note": reason, "job": None}
+    values |= {"completed_at": now, "updated_at": now}
+    return [update_task(conn, row.position, values) for row in rows]
+
+
+def retry(
+    conn: sa.Connection, now: datetime, keys: Iterable[TaskKey], memory_multiplier: float | None = None
+) -> list[TaskRow]:
+    """Let failed tasks that are still listed be tried again with all their retries. Returns those that this changed."""
+    rows = [row for row in _found(conn, keys) if row.status is TaskStatus.FAILED and row.listed]
+    more = {} if memory_multiplier is None else {"memory_multiplier": memory_multiplier}
+    return [update_task(conn, row.position, _fresh(row, now) | more) for row in rows]
+
+
+def reset(conn: sa.Connection, now: datetime, key: TaskKey, *, force: bool = False) -> TaskRow:
+    """Make a task pending again, whatever became of it. The earlier attempts stay on record.
+
+    With `force` also a task that is done: its accepted attempt is superseded, and the job that it belonged
+    to gets a new digest of its accepted trials.
+
+    Raises:
+        LedgerError: it is unknown, running, not listed any more, or done and `force` is not set.
+    """
+    row = get_task(conn, key)
+    _check_reset(row, force=force)
+    if row.status is TaskStatus.DONE:
+        _supersede(conn, row, now)
+    return update_task(conn, row.position, _fresh(row, now) | {"imported": False})
+
+
+def _found(conn: sa.Connection, keys: Iterable[TaskKey]) -> list[TaskRow]:
+    rows = (find_task(conn, key) for key in keys)
+    return [row for row in rows if row is not None]
+
+
+def _may_be_skipped(row: TaskRow, reason: str) -> bool:
+    if row.status is TaskStatus.SKIPPED:
+        return (row.skip_kind, row.note) != (SkipKind.PERSON, reason)
+    return row.status in (TaskStatus.PENDING, TaskStatus.FAILED)
+
+
+def _fresh(row: TaskRow, now: datetime) -> dict[str, Any]:
+    counters = {"n_counted": 0, "n_infra": 0, "n_capture": 0}
+    return pending_values(now) | taken_contents(row) | counters | {"reward": None, "trajectory_path": None}
+
+
+def _check_reset(row: TaskRow, *, force: bool) -> None:
+    where = row.key.partition
+    if row.status is TaskStatus.RUNNING:
+        raise LedgerError("the task is running", where=where, why=row.job, mend="wait for its job, or stop it")
+    if not row.listed:
+        raise LedgerError("the task is not in its manifest any more", where=where, mend="list it again first")
+    if row.status is TaskStatus.DONE and not force:
+        raise LedgerError("the task is done", where=where, mend="use --force to roll it out again")
+
+
+def _supersede(conn: sa.Connection, row: TaskRow, now: datetime) -> None:
+    mine = (attempts.c.task == row.position) & attempts.c.accepted
+    owners = list(conn.scalars(sa.select(attempts.c.job).where(mine)))
+    note = f"superseded by force at {now.isoformat(timespec='seconds')}"
+    conn.execute(sa.update(attempts).where(mine).values(accepted=False, note=note))
+    for job in owners:
+        update_job(conn, job, accepted_digest=accepted_digest(conn, job))

@@ -1,0 +1,217 @@
+"""The ledger's tables. Nothing in here is SQLite's alone."""
+
+from datetime import datetime
+from enum import StrEnum
+
+import sqlalchemy as sa
+
+from trajgen_assets.core.clock import stamp
+from trajgen_assets.core.ledger.models import AttemptKind, BreakerState, CaptureVerdict, JobState, SkipKind, TaskStatus
+
+
+class Moment(sa.types.TypeDecorator[datetime]):
+    """An aware UTC time, kept as ISO 8601 text: equal in every database, and in order when sorted as text."""
+
+    impl = sa.String(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002
+        return None if value is None else stamp(value)
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else datetime.fromisoformat(value)
+
+
+def _word(kind: type[StrEnum], name: str) -> sa.Enum:
+    """A column type that holds the values of `kind` as text, checked by the database."""
+    return sa.Enum(
+        kind,
+        name=name,
+        native_enum=False,
+        create_constraint=True,
+        length=16,
+        values_callable=lambda members: [member.value for member in members],
+    )
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+meta = sa.Table(
+    "meta",
+    metadata,
+    sa.Column("key", sa.String(200), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("name", sa.String(300), primary_key=True),
+    sa.Column("campaign", sa.String(200), nullable=False),
+    sa.Column("dataset", sa.String(200), nullable=False),
+    sa.Column("state", _word(JobState, "state"), nullable=False),
+    sa.Column("launch", sa.Integer, nullable=False),
+    sa.Column("run_id", sa.String(200)),
+    sa.Column("owner", sa.String(300)),
+    sa.Column("host", sa.String(300)),
+    sa.Column("fence", sa.Integer, nullable=False),
+    sa.Column("lease_expires_at", Moment),
+    sa.Column("config_digest", sa.String(80)),
+    sa.Column("n_tasks", sa.Integer, nullable=False),
+    sa.Column("assigned_at", Moment, nullable=False),
+    sa.Column("requested_at", Moment),
+    sa.Column("started_at", Moment),
+    sa.Column("finished_at", Moment),
+    sa.Column("note", sa.Text),
+    sa.Column("accepted_digest", sa.String(80)),
+    sa.Column("downstream_digest", sa.String(80)),
+    sa.CheckConstraint("(state = 'running') = (lease_expires_at IS NOT NULL)", name="lease"),
+    sa.Index("ix_jobs_state", "state"),
+)
+
+tasks = sa.Table(
+    "tasks",
+    metadata,
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("campaign", sa.String(200), nullable=False),
+    sa.Column("dataset", sa.String(200), nullable=False),
+    sa.Column("task_id", sa.String(200), nullable=False),
+    sa.Column("digest", sa.String(80)),
+    sa.Column("changed_digest", sa.String(80)),
+    sa.Column("status", _word(TaskStatus, "status"), nullable=False),
+    sa.Column("skip_kind", _word(SkipKind, "skip_kind")),
+    sa.Column("note", sa.Text),
+    sa.Column("listed", sa.Boolean, nullable=False),
+    sa.Column("eligible", sa.Boolean, nullable=False),
+    sa.Column("ineligible_reason", sa.Text),
+    sa.Column("partitioned", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("imported", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("job", sa.ForeignKey("jobs.name")),
+    sa.Column("last_job", sa.ForeignKey("jobs.name")),
+    sa.Column("last_cause", sa.String(80)),
+    sa.Column("n_attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("n_counted", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("n_infra", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("n_capture", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("reward", sa.Float),
+    sa.Column("trajectory_path", sa.Text),
+    sa.Column("memory_multiplier", sa.Float),
+    sa.Column("registered_at", Moment, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+    sa.Column("submitted_at", Moment),
+    sa.Column("completed_at", Moment),
+    sa.UniqueConstraint("campaign", "task_id", "dataset"),  # id first: duplicates are looked for across data sets
+    sa.CheckConstraint("(status = 'skipped') = (skip_kind IS NOT NULL)", name="skip_has_kind"),
+    sa.CheckConstraint("status <> 'running' OR job IS NOT NULL", name="running_has_job"),
+    sa.CheckConstraint("status IN ('pending', 'running') OR job IS NULL", name="over_has_no_job"),
+    sa.CheckConstraint(
+        "status <> 'done' OR imported OR (reward IS NOT NULL AND trajectory_path IS NOT NULL)", name="done_is_graded"
+    ),
+    sa.Index("ix_tasks_queue", "campaign", "dataset", "status", "position"),
+    sqlite_autoincrement=True,  # a position that was given away is never given again
+)
+sa.Index("ix_tasks_job", tasks.c.job, sqlite_where=tasks.c.job.is_not(None), postgresql_where=tasks.c.job.is_not(None))
+sa.Index(
+    "ix_tasks_to_partition",
+    tasks.c.position,
+    sqlite_where=tasks.c.eligible & ~tasks.c.partitioned,
+    postgresql_where=tasks.c.eligible & ~tasks.c.partitioned,
+)
+
+job_tasks = sa.Table(
+    "job_tasks",
+    metadata,
+    sa.Column("job", sa.ForeignKey("jobs.name"), primary_key=True),
+    sa.Column("task", sa.ForeignKey("tasks.position"), primary_key=True),
+    sa.Column("ordinal", sa.Integer, nullable=False),
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("attempt_id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("task", sa.ForeignKey("tasks.position"), nullable=False),
+    sa.Column("job", sa.ForeignKey("jobs.name"), nullable=False),
+    sa.Column("ordinal", sa.Integer, nullable=False),
+    sa.Column("trial_name", sa.String(300), nullable=False),
+    sa.Column("kind", _word(AttemptKind, "kind"), nullable=False),
+    sa.Column("cause", sa.String(80)),
+    sa.Column("reward", sa.Float),
+    sa.Column("capture", _word(CaptureVerdict, "capture")),
+    sa.Column("n_input_tokens", sa.BigInteger),
+    sa.Column("n_output_tokens", sa.BigInteger),
+    sa.Column("n_cache_tokens", sa.BigInteger),
+    sa.Column("cost_usd", sa.Float),
+    sa.Column("started_at", Moment),
+    sa.Column("finished_at", Moment),
+    sa.Column("duration_s", sa.Float),
+    sa.Column("trajectory_path", sa.Text),
+    sa.Column("trajectory_sha256", sa.String(80)),
+    sa.Column("accepted", sa.Boolean, nullable=False),
+    sa.Column("note", sa.Text),
+    sa.Column("fence", sa.Integer, nullable=False),
+    sa.Column("recorded_at", Moment, nullable=False),
+    sa.UniqueConstraint("job", "trial_name"),
+    sa.UniqueConstraint("task", "ordinal"),
+    sa.CheckConstraint(
+        "NOT accepted OR (kind = 'graded' AND reward IS NOT NULL AND trajectory_path IS NOT NULL"
+        " AND capture IN ('complete', 'cut'))",
+        name="accepted_is_graded",
+    ),
+)
+# Exactly once, said to the database: no code path can accept two attempts of one task.
+sa.Index(
+    "ux_attempts_accepted",
+    attempts.c.task,
+    unique=True,
+    sqlite_where=attempts.c.accepted,
+    postgresql_where=attempts.c.accepted,
+)
+
+breakers = sa.Table(
+    "breakers",
+    metadata,
+    sa.Column("dataset", sa.String(200), primary_key=True),
+    sa.Column("state", _word(BreakerState, "state"), nullable=False),
+    sa.Column("cause", sa.String(80)),
+    sa.Column("opened_at", Moment),
+    sa.Column("until", Moment),
+    sa.Column("delay_s", sa.Float, nullable=False),
+    sa.Column("n_trips", sa.Integer, nullable=False),
+    sa.Column("alerted_at", Moment),
+)
+
+trial_slots = sa.Table(
+    "trial_slots",
+    metadata,
+    sa.Column("host", sa.String(300), primary_key=True),
+    sa.Column("job", sa.ForeignKey("jobs.name"), primary_key=True),
+    sa.Column("n", sa.Integer, nullable=False),
+    sa.Column("updated_at", Moment, nullable=False),
+)
+
+manifests = sa.Table(
+    "manifests",
+    metadata,
+    sa.Column("campaign", sa.String(200), primary_key=True),
+    sa.Column("dataset", sa.String(200), primary_key=True),
+    sa.Column("path", sa.Text, nullable=False),
+    sa.Column("sha256", sa.String(80), nullable=False),
+    sa.Column("n_entries", sa.Integer, nullable=False),
+    sa.Column("read_at", Moment, nullable=False),
+)
+
+schema_migrations = sa.Table(
+    "schema_migrations",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("applied_at", Moment, nullable=False),
+)

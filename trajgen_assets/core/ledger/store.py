@@ -1,0 +1,164 @@
+"""Creating and opening a root's ledger. Neither ever takes a missing ledger for an empty one."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from trajgen_assets.core import clock
+from trajgen_assets.core.atomic import fsync_dir
+from trajgen_assets.core.errors import LedgerCorruptError, LedgerError, LedgerMissingError
+from trajgen_assets.core.ledger import migrations
+from trajgen_assets.core.ledger.connect import (
+    BUSY_TIMEOUT_S,
+    CORRUPT_MEND,
+    Store,
+    check_sqlite,
+    prepare_sqlite,
+    sqlite_store,
+)
+from trajgen_assets.core.ledger.ledger import Ledger
+from trajgen_assets.core.paths import Root
+
+REBUILD_MEND = "run `trajgen ledger import` to build it from what is there, and after that `trajgen ledger check --fix`"
+_SQLITE_MAGIC = b"SQLite format 3\0"
+
+
+def open_ledger(
+    root: Root, *, now: Callable[[], datetime] = clock.now, busy_timeout_s: float = BUSY_TIMEOUT_S
+) -> Ledger:
+    """Open the ledger of `root`, after checking that it is ours, whole and of a schema that we know.
+
+    Raises:
+        LedgerMissingError: there is none.
+        LedgerCorruptError: it is damaged, half-written, foreign, or of a newer schema.
+        BusyError: another process kept it locked.
+        LedgerError: its disk cannot be read or written.
+    """
+    _check_file(root)
+    store = sqlite_store(root.ledger, busy_timeout_s=busy_timeout_s)
+    try:
+        check_sqlite(store)
+        _check_schema(store, now())
+    except BaseException:
+        store.close()
+        raise
+    return Ledger(store, now)
+
+
+def create_ledger(
+    root: Root, *, has_materializations: bool | Callable[[], bool] = False, importing: bool = False
+) -> bool:
+    """Make an empty ledger where there is none. The file appears whole, under its name, or not at all.
+
+    Args:
+        has_materializations: whether Dagster knows of materialized tasks, or a function that finds out.
+        importing: what lies there is about to be imported, so it is no reason to refuse.
+
+    Returns:
+        Whether it was made; False, and nothing is touched, when there is one already.
+
+    Raises:
+        LedgerError: work of an earlier ledger lies there, which an empty one would deny.
+    """
+    if root.ledger.exists():
+        return False
+    _refuse_leftovers(root)
+    if not importing:
+        _refuse_evidence(root, has_materializations)
+    root.path.mkdir(parents=True, exist_ok=True)
+    with _new_file(root.path) as temp:
+        _build(temp)
+        try:
+            os.link(temp, root.ledger)  # unlike a rename, it never replaces what another process just made
+        except FileExistsError:
+            return False
+    fsync_dir(root.path)
+    return True
+
+
+def _check_file(root: Root) -> None:
+    try:
+        with root.ledger.open("rb") as file:
+            head = file.read(len(_SQLITE_MAGIC))
+    except FileNotFoundError:
+        mend = REBUILD_MEND if _evidence(root) else "run `trajgen setup`"
+        raise LedgerMissingError("there is no ledger", where=root.ledger, mend=mend) from None
+    except OSError as error:
+        raise LedgerError("the ledger cannot be read", where=root.ledger, why=error.strerror) from error
+    if head != _SQLITE_MAGIC:
+        why = "it is not a database" if head else "it is empty"
+        raise LedgerCorruptError("the ledger is not whole", where=root.ledger, why=why, mend=CORRUPT_MEND)
+
+
+def _check_schema(store: Store, now: datetime) -> None:
+    with store.read() as conn:
+        is_old = bool(migrations.check_numbers(conn, store.where))
+    if is_old:
+        with store.write() as conn:
+            migrations.apply_missing(conn, now, store.where)
+    with store.read() as conn:
+        migrations.check_tables(conn, store.where)
+
+
+def _refuse_leftovers(root: Root) -> None:
+    for suffix in ("-wal", "-journal"):
+        left = root.ledger.with_name(root.ledger.name + suffix)
+        if left.exists():
+            raise LedgerError(
+                "a ledger was here and only its log is left",
+                where=left,
+                mend="put its database back beside it, or move the log aside and then " + REBUILD_MEND,
+            )
+
+
+def _refuse_evidence(root: Root, has_materializations: bool | Callable[[], bool]) -> None:
+    found = _evidence(root)
+    if has_materializations is True or (callable(has_materializations) and has_materializations()):
+        found.append("materializations in Dagster")
+    if found:
+        raise LedgerError(
+            "an empty ledger would deny work that was done here",
+            where=root.path,
+            why=f"there are {', '.join(found)}",
+            mend=REBUILD_MEND,
+        )
+
+
+def _evidence(root: Root) -> list[str]:
+    folders = [f"files in {folder.name}/" for folder in (root.jobs, root.archives) if _has_entries(folder)]
+    return folders + ([root.ledger_view.name] if root.ledger_view.exists() else [])
+
+
+def _has_entries(folder: Path) -> bool:
+    try:
+        return any(not each.name.startswith(".") for each in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+@contextmanager
+def _new_file(folder: Path) -> Iterator[Path]:
+    fd, name = tempfile.mkstemp(dir=folder, prefix=".ledger.", suffix=".tmp")
+    os.close(fd)
+    try:
+        yield Path(name)
+    finally:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            with suppress(FileNotFoundError):
+                os.unlink(name + suffix)
+
+
+def _build(path: Path) -> None:
+    path.chmod(0o644)
+    prepare_sqlite(path)
+    store = sqlite_store(path)
+    try:
+        with store.write() as conn:
+            migrations.create_schema(conn, clock.now())
+    finally:
+        store.close()  # the last connection to close moves the log into the file
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

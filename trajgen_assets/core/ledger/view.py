@@ -1,0 +1,152 @@
+"""The published view of the ledger: a YAML file that people and the original's own preflight can read."""
+
+import fcntl
+import hashlib
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from json.encoder import encode_basestring
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from trajgen_assets.core.atomic import write_bytes
+from trajgen_assets.core.ledger.ledger import Ledger
+from trajgen_assets.core.ledger.schema import tasks
+from trajgen_assets.core.paths import Root
+
+log = logging.getLogger(__name__)
+
+DESCRIPTION = (
+    "Published view of the ledger: which tasks were consumed, and how it ended. It is rewritten by trajgen; "
+    "to bring in changes made here by hand, run `trajgen ledger import`."
+)
+_DIGEST_LINE = re.compile(rb'digest: "sha256:([0-9a-f]{64})"\n\Z')
+# JSON leaves these as they are; YAML forbids them, or reads them as line breaks.
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+
+
+class ViewState(StrEnum):
+    """What a refresh did: `held` means too soon after the last one, `edited` that a person changed the file."""
+
+    WRITTEN = "written"
+    UNCHANGED = "unchanged"
+    HELD = "held"
+    EDITED = "edited"
+
+
+@dataclass
+class PublishedView:
+    """Keeps the view of one root up to date, without spending more than a twentieth of the time on it.
+
+    A view changed by hand is never overwritten: it is left, and said so in the log, until it was imported.
+    """
+
+    ledger: Ledger
+    root: Root
+    monotonic: Callable[[], float] = time.monotonic
+    _next_s: float = field(default=float("-inf"), init=False)
+
+    def refresh(self, *, force: bool = False) -> ViewState:
+        """Write the view if it is due, or in any case with `force`, as at the end of a job."""
+        started_s = self.monotonic()
+        if started_s < self._next_s and not force:
+            return ViewState.HELD
+        with _alone(self.root):
+            state = _publish(self.ledger, self.root.ledger_view)
+        ended_s = self.monotonic()
+        self._next_s = ended_s + max(5.0, 20 * (ended_s - started_s))
+        if state is ViewState.EDITED:
+            log.warning("%s was changed by hand and is left as it is. Mend: run `trajgen ledger import %s`",
+                        self.root.ledger_view, self.root.ledger_view)  # fmt: skip
+        return state
+
+
+def is_edited(path: Path) -> bool:
+    """Whether the file is there and is not what was last published: its own digest does not fit, or is missing."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    found = _DIGEST_LINE.search(data)
+    return found is None or hashlib.sha256(data[: found.start()]).hexdigest().encode() != found[1]
+
+
+def render(ledger: Ledger) -> bytes:
+    """The whole view as YAML: `description`, `runs` with one entry a task, and a digest of all before it."""
+    body = "".join(_lines(ledger)).encode()
+    return body + f'digest: "sha256:{hashlib.sha256(body).hexdigest()}"\n'.encode()
+
+
+def _publish(ledger: Ledger, path: Path) -> ViewState:
+    if is_edited(path):
+        return ViewState.EDITED
+    data = render(ledger)
+    if path.exists() and path.read_bytes() == data:
+        return ViewState.UNCHANGED
+    write_bytes(path, data)
+    return ViewState.WRITTEN
+
+
+@contextmanager
+def _alone(root: Root) -> Iterator[None]:
+    """Hold the view's lock, so that of two writers the one with the newer snapshot comes last."""
+    root.locks.mkdir(parents=True, exist_ok=True)
+    fd = os.open(root.locks / "ledger-view", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _column(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str | None]:
+    return sa.type_coerce(column, sa.String)  # as stored: a hundred thousand times are not parsed to be written again
+
+
+_RUN = {
+    "task_id": tasks.c.task_id,
+    "status": _column(tasks.c.status),
+    "submitted_at": _column(tasks.c.submitted_at),
+    "completed_at": _column(tasks.c.completed_at),
+    "trajectory_path": tasks.c.trajectory_path,
+    "reward": tasks.c.reward,
+    "note": sa.func.coalesce(tasks.c.note, tasks.c.ineligible_reason),
+    "dataset": tasks.c.dataset,
+    "campaign": tasks.c.campaign,
+    "digest": tasks.c.digest,
+    "attempts": tasks.c.n_attempts,
+    "job": sa.func.coalesce(tasks.c.job, tasks.c.last_job),
+}
+_TEMPLATE = "- " + "\n  ".join(f"{name}: %s" for name in _RUN) + "\n"
+
+
+def _lines(ledger: Ledger) -> Iterator[str]:
+    yield f"description: {_scalar(DESCRIPTION)}\n"
+    with ledger.store.read() as conn:
+        found = conn.execute(sa.select(*_RUN.values()).order_by(tasks.c.position))
+        entries = [_TEMPLATE % tuple(map(_scalar, row)) for row in found]
+    yield "runs:\n" if entries else "runs: []\n"
+    yield from entries
+
+
+def _scalar(value: str | float | None) -> str:
+    if value is None:
+        return "null"
+    return quoted(value) if isinstance(value, str) else repr(value)
+
+
+def quoted(text: str) -> str:
+    """`text` as a YAML scalar that is read back as the same text. JSON's quotes are YAML, but for a few characters."""
+    plain = encode_basestring(text)
+    return plain if text.isascii() and text.isprintable() else _NOT_IN_YAML.sub(_escape, plain)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"

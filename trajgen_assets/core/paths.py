@@ -1,0 +1,128 @@
+"""Where everything lies. Nothing else joins path parts of the artifacts tree by hand."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Root:
+    """One artifacts root: `artifacts/` for real work, `artifacts/demo/` for the demo.
+
+    A root has a ledger, a `DAGSTER_HOME`, jobs and data of its own; the uv environments are shared by
+    all roots of a checkout (`env`), because they hold nothing of any job.
+    """
+
+    path: Path
+    env: Path = PROJECT / "artifacts" / "env"
+
+    @classmethod
+    def from_environ(cls, path: str | Path | None = None) -> "Root":
+        """Take `path`, else `TRAJGEN_ROOT`, else `artifacts/` of this checkout; environments from `TRAJGEN_ENV_DIR`."""
+        chosen = Path(path or os.environ.get("TRAJGEN_ROOT") or PROJECT / "artifacts").expanduser().absolute()
+        env = os.environ.get("TRAJGEN_ENV_DIR")
+        return cls(chosen, Path(env).expanduser().absolute()) if env else cls(chosen)
+
+    @property
+    def ledger(self) -> Path:
+        return self.path / "ledger.sqlite"
+
+    @property
+    def ledger_view(self) -> Path:
+        return self.path / "consumption_ledger.yaml"
+
+    @property
+    def tasks(self) -> Path:
+        return self.path / "tasks"
+
+    @property
+    def jobs(self) -> Path:
+        return self.path / "jobs"
+
+    @property
+    def litellm(self) -> Path:
+        return self.path / "litellm"
+
+    @property
+    def sft_data(self) -> Path:
+        return self.path / "sft_data"
+
+    @property
+    def archives(self) -> Path:
+        return self.path / "archives"
+
+    @property
+    def index(self) -> Path:
+        return self.path / "index.yaml"
+
+    @property
+    def locks(self) -> Path:
+        return self.path / "locks"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def sandboxes(self) -> Path:
+        return self.path / "sandboxes"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.path / "dagster_home"
+
+    def job(self, name: str) -> "JobPaths":
+        """The files of one job."""
+        return JobPaths(self.jobs / name, self.litellm / name, self.sft_data / name)
+
+
+@dataclass(frozen=True)
+class JobPaths:
+    """The files of one job: results under `dir`, the proxy's under `proxy`, training data under `sft`."""
+
+    dir: Path
+    proxy: Path
+    sft: Path
+
+    @property
+    def result(self) -> Path:
+        return self.dir / "result.json"
+
+    @property
+    def config(self) -> Path:
+        return self.dir / "config.yaml"
+
+    @property
+    def trials(self) -> Path:
+        return self.dir / "trials.json"
+
+    @property
+    def harbor_config(self) -> Path:
+        return self.proxy / "harbor_job.yaml"
+
+    @property
+    def guest(self) -> Path:
+        return self.proxy / "guest"
+
+    @property
+    def events(self) -> Path:
+        return self.proxy / "events.jsonl"
+
+    @property
+    def harbor_log(self) -> Path:
+        return self.proxy / "harbor.log"
+
+    @property
+    def processes(self) -> Path:
+        return self.proxy / "processes.json"
+
+    def trial(self, trial_name: str) -> Path:
+        return self.dir / trial_name
+
+    def trajectory(self, trial_name: str) -> Path:
+        return self.dir / trial_name / "agent" / "litellm-trajectory.jsonl"
+
+    def capture(self, trial_name: str) -> Path:
+        return self.dir / trial_name / "agent" / "capture.json"

@@ -1,0 +1,1 @@
+"""Set-up from nothing: what the machine has to have, and the pinned environments that work runs in."""

@@ -1,0 +1,43 @@
+"""`python3 -m trajgen_assets.core.provision`: set-up by the system's own Python, before anything is installed."""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from trajgen_assets.core.errors import TrajgenError
+from trajgen_assets.core.paths import PROJECT, Root
+from trajgen_assets.core.provision.setup import setup
+
+
+def main() -> int:
+    """Run set-up. Returns 0 when it is complete, 1 when it is not, 130 when it was interrupted."""
+    arguments = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that uv is ended and its work removed
+    try:
+        setup(
+            PROJECT, Root.from_environ().env, harbor_python=arguments.harbor_python, say=_say, sandbox=arguments.sandbox
+        )
+    except TrajgenError as error:
+        sys.stderr.write(f"set-up stopped: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("set-up interrupted; nothing half-built is left, `make setup` goes on from here\n")
+        return 130
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bootstrap", description="Set up trajgen in this checkout.")
+    parser.add_argument("--harbor-python", type=Path, help="the Python for Harbor, 3.12 or newer")
+    parser.add_argument("--sandbox", action="store_true", help="fail where the local sandbox cannot work")
+    return parser.parse_args()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Known secret values are replaced in texts that leave us: exception texts, logs, pages."""
+
+import base64
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Protocol, Self
+from urllib.parse import quote, quote_plus
+
+# A shorter value protects nothing, and replacing it would garble every text ("none", "local", "dummy").
+MIN_LENGTH = 6
+
+_SECRET_NAME = re.compile(
+    r"(\w*(KEY|TOKEN|SECRET|PASSWORD|PASSWD)|(\w+_)?(PASS|PAT|AUTH|CREDENTIALS?)|\w+_PWD)(_\w*)?", re.IGNORECASE
+)
+
+
+def looks_secret(name: str) -> bool:
+    """Whether an environment variable of this name is likely to hold a secret."""
+    return _SECRET_NAME.fullmatch(name) is not None
+
+
+class HoldsSecrets(Protocol):
+    """Something that can name every secret it knows, as a configuration can."""
+
+    def secret_values(self) -> dict[str, str]:
+        """Name to value."""
+
+
+class Redactor:
+    """Replaces known values by `<redacted:NAME>`, also where they stand URL-, JSON- or base64-encoded.
+
+    Args:
+        values: name to secret value. A value under six characters is left alone; of two names with the
+            same value the first is shown.
+    """
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._names: dict[str, str] = {}
+        for name, value in values.items():
+            if len(value) >= MIN_LENGTH:
+                for form in _forms(value):
+                    self._names.setdefault(form, name)
+        longest_first = sorted(self._names, key=len, reverse=True)  # a key that begins with another key
+        self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    @classmethod
+    def of(cls, holder: HoldsSecrets) -> Self:
+        """Know what a configuration knows, and whatever our environment holds under the name of a secret."""
+        return cls({**_environ_secrets(), **holder.secret_values()})
+
+    @classmethod
+    def of_environ(cls) -> Self:
+        """Know whatever our environment holds under the name of a secret."""
+        return cls(_environ_secrets())
+
+    def text(self, text: str) -> str:
+        """Return `text` without any known value."""
+        if self._pattern is None:
+            return text
+        return self._pattern.sub(lambda found: f"<redacted:{self._names[found[0]]}>", text)
+
+
+def _environ_secrets() -> dict[str, str]:
+    return {name: value.strip() for name, value in os.environ.items() if looks_secret(name)}
+
+
+def _forms(value: str) -> Iterator[str]:
+    yield value
+    yield quote(value, safe="")
+    yield quote(value)
+    yield quote_plus(value)
+    yield json.dumps(value)[1:-1]
+    yield json.dumps(value, ensure_ascii=False)[1:-1]
+    for encoded in _base64_forms(value.encode()):
+        yield encoded
+        yield encoded.replace("+", "-").replace("/", "_")
+
+
+def _base64_forms(value: bytes) -> Iterator[str]:
+    """The value's base64 at each of the three alignments, less the characters that its neighbours decide."""
+    for n_before in range(3):
+        encoded = base64.b64encode(b"\0" * n_before + value).decode().rstrip("=")
+        first = -(-n_before * 8 // 6)
+        last = (n_before + len(value)) * 8 // 6
+        if last - first >= MIN_LENGTH:
+            yield encoded[first:last]

@@ -1,0 +1,1 @@
+"""What people look at afterwards: the run archive and its index."""

@@ -1,0 +1,116 @@
+"""Who or what ended a trial, as data.
+
+The table follows Harbor 0.25.0's own error policy (`harbor.models.trial.error_policy`), in our words and
+with the causes that Harbor cannot see: a stalled job and a capture with a gap.
+"""
+
+from enum import StrEnum
+
+
+class Cause(StrEnum):
+    """Why an attempt gave no valid result. An attempt that was graded has none."""
+
+    SANDBOX = "sandbox"
+    MODEL_PROVIDER = "model_provider"
+    HARNESS = "harness"
+    VERIFIER = "verifier"
+    AGENT_BUDGET = "agent_budget"
+    AGENT_REFUSAL = "agent_refusal"
+    CANCELLED = "cancelled"
+    STALLED = "stalled"
+    CAPTURE = "capture"
+    UNCLASSIFIED = "unclassified"
+
+
+# The agent and its model ended the trial by themselves, so a reward that follows measures them.
+GRADED_CAUSES = frozenset({Cause.AGENT_BUDGET, Cause.AGENT_REFUSAL})
+
+# Not the agent's doing: never counted against `max_retries`, never shown as unsolved.
+OUTSIDE_CAUSES = frozenset(
+    {
+        Cause.SANDBOX,
+        Cause.MODEL_PROVIDER,
+        Cause.HARNESS,
+        Cause.VERIFIER,
+        Cause.CANCELLED,
+        Cause.STALLED,
+        Cause.UNCLASSIFIED,
+    }
+)
+
+_EXCEPTIONS: dict[Cause, tuple[str, ...]] = {
+    Cause.SANDBOX: (
+        "EnvironmentStartTimeoutError",
+        "SandboxBuildFailedError",
+        "AgentSetupTimeoutError",
+        "HealthcheckError",
+        "SandboxLikelyOutOfMemoryError",
+        "MemoryLimitExceededError",
+        "SSHAccessError",
+        "GKEExecStreamClosedError",
+        "GKEPodNotFoundError",
+        "RuntimeRequestError",
+        "AddTestsDirError",
+        "DownloadVerifierDirError",
+        "SandboxError",
+        "TaskChangedError",
+    ),
+    Cause.MODEL_PROVIDER: (
+        "ApiError",
+        "ApiRateLimitError",
+        "ApiInternalServerError",
+        "ApiOverloadedError",
+        "ApiConnectionClosedError",
+        "ApiResponseStalledError",
+        "UnknownApiError",
+        "NetworkConnectionError",
+        "ApiConnectionError",
+        "ApiUsageLimitError",
+        "RateLimitError",
+        "InternalServerError",
+        "ServiceUnavailableError",
+        "APIConnectionError",
+        "APIError",
+        "Timeout",
+        "BadRequestError",
+        "UnprocessableEntityError",
+        "UnsupportedParamsError",
+        "APIResponseValidationError",
+        "BudgetExceededError",
+        "AgentAuthenticationError",
+        "ModelNotFoundError",
+        "ApiProviderResourceNotFoundError",
+        "AuthenticationError",
+        "PermissionDeniedError",
+        "NotFoundError",
+    ),
+    Cause.HARNESS: (
+        "ServiceOperationsUnsupportedError",
+        "VercelScopeError",
+        "DspyImportError",
+        "MissingExtraError",
+        "RegradeError",
+    ),
+    Cause.AGENT_BUDGET: (
+        "AgentTimeoutError",
+        "ContextWindowExceededError",
+        "OutputTokenExceededError",
+        "ContextLengthExceededError",
+        "OutputLengthExceededError",
+    ),
+    Cause.AGENT_REFUSAL: ("AgentSafetyRefusalError", "ContentPolicyViolationError"),
+    Cause.VERIFIER: (
+        "VerifierTimeoutError",
+        "RewardFileNotFoundError",
+        "RewardFileEmptyError",
+        "VerifierOutputParseError",
+    ),
+    Cause.CANCELLED: ("CancelledError",),
+}
+
+_CAUSE_OF = {name: cause for cause, names in _EXCEPTIONS.items() for name in names}
+
+
+def cause_of(exception_type: str) -> Cause:
+    """The cause behind the name of an exception that Harbor recorded; `unclassified` for one it does not know."""
+    return _CAUSE_OF.get(exception_type, Cause.UNCLASSIFIED)

@@ -1,0 +1,71 @@
+"""Follow a running Harbor until it ends, and see when it, the proxy or its progress has died."""
+
+import time
+
+from trajgen_assets.core.capture.proxy import RunningProxy
+from trajgen_assets.core.errors import HarnessError, ProxyError
+from trajgen_assets.core.rollout.harbor import HarborRun, TrialEvent
+from trajgen_assets.core.rollout.record import JobRecord
+
+POLL_S = 0.2
+
+# The lease is renewed by progress, and no oftener than this: each renewal is a transaction.
+RENEW_EVERY_S = 15.0
+
+
+def follow(harbor: HarborRun, proxy: RunningProxy, record: JobRecord, *, stall_s: float) -> None:
+    """Settle each trial as it ends; return when Harbor has.
+
+    Args:
+        stall_s: after this many seconds without any trial event the job counts as stalled. It is also the
+            length of the lease, so that nobody else takes the job for dead before we do.
+
+    Raises:
+        ProxyError: the proxy died; nothing that runs on can be captured.
+        HarnessError: nothing happened for `stall_s` seconds.
+        StaleLeaseError: somebody else has taken the job over.
+    """
+    progress = _Progress(record, stall_s)
+    while True:
+        ended = harbor.poll() is not None  # asked before the feed is read, so that its last lines are not missed
+        events = harbor.feed.read()
+        for event in events:
+            _handle(event, record)
+        record.settle_waiting()
+        progress.seen(bool(events))
+        if ended:
+            return
+        if not proxy.alive():
+            raise ProxyError("the LiteLLM proxy died while trials were running", where=proxy.log_path)
+        time.sleep(POLL_S)
+
+
+def _handle(event: TrialEvent, record: JobRecord) -> None:
+    if event.event == "trial_started" and event.task_dir is not None:
+        record.listener.trial_started(event.task_dir.name)
+    elif event.event in ("trial_ended", "trial_cancelled"):
+        record.trial_ended(event.trial)
+
+
+class _Progress:
+    """Renews the lease while there are events, and gives up when there are none for too long."""
+
+    def __init__(self, record: JobRecord, stall_s: float) -> None:
+        self._record = record
+        self._stall_s = stall_s
+        self._last_event = self._last_renewal = time.monotonic()
+
+    def seen(self, any_event: bool) -> None:
+        moment = time.monotonic()
+        if any_event:
+            self._last_event = moment
+            if moment - self._last_renewal > RENEW_EVERY_S:
+                self._record.lease = self._record.ledger.renew(self._record.lease, ttl_s=self._stall_s)
+                self._last_renewal = moment
+        elif moment - self._last_event > self._stall_s:
+            raise HarnessError(
+                "the job has stalled",
+                where=self._record.lease.job,
+                why=f"no trial event for {self._stall_s:.0f} s, longer than any of its tasks may take",
+                mend="look at harbor.log in the job's proxy folder; its unfinished tasks are pending again",
+            )

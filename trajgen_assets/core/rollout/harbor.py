@@ -1,0 +1,130 @@
+"""One `harbor run` process: started, followed through its event feed, and stopped so that it cleans up."""
+
+import json
+import logging
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trajgen_assets.core import process
+from trajgen_assets.core.atomic import write_yaml
+from trajgen_assets.core.errors import HarnessError
+from trajgen_assets.core.paths import JobPaths
+
+log = logging.getLogger(__name__)
+
+# On TERM Harbor ends its trials, removes their sandboxes and writes their results: 1 to 2 s each was measured,
+# 10 s more where a container ignores its stop signal.
+STOP_GRACE_S = 60.0
+
+# Harbor reports to a third party unless told not to, and hangs 9 to 15 s at exit where it cannot.
+# LiteLLM, which its agents use, fetches a price list at import unless told to use the one it ships.
+QUIET_ENV = {"HARBOR_TELEMETRY": "off", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "DO_NOT_TRACK": "1"}
+
+
+@dataclass(frozen=True)
+class TrialEvent:
+    """One line of the event feed: what happened to which trial."""
+
+    event: str
+    trial: str
+    task_dir: Path | None
+
+
+class EventFeed:
+    """Reads the feed as it grows; a line without its newline is left for the next look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def read(self) -> list[TrialEvent]:
+        """The events since the last call, in order."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                chunk = file.read()
+        except FileNotFoundError:
+            return []
+        whole = chunk[: chunk.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return [event for line in whole.splitlines() if (event := _parse_event(line)) is not None]
+
+
+def _parse_event(line: bytes) -> TrialEvent | None:
+    try:
+        raw: dict[str, Any] = json.loads(line)
+        task_path = raw.get("task_path")
+        return TrialEvent(str(raw["event"]), str(raw.get("trial") or ""), Path(task_path) if task_path else None)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        log.warning("event feed: unreadable line of %d bytes", len(line))
+        return None
+
+
+@dataclass(frozen=True)
+class HarborRun:
+    """A running Harbor process and its feed."""
+
+    child: subprocess.Popen[bytes]
+    feed: EventFeed
+    log_path: Path
+
+    def poll(self) -> int | None:
+        """The exit code, or None while it runs. It tells nothing about the trials."""
+        return self.child.poll()
+
+    def log_tail(self, n_lines: int = 12) -> str:
+        """The last lines that Harbor printed, for an error message."""
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-n_lines:])
+
+
+@contextmanager
+def running_harbor(
+    *,
+    harbor_env: Path,
+    files: JobPaths,
+    guest: Path,
+    config: Mapping[str, Any],
+    secrets: Mapping[str, str],
+    lock_fd: int,
+) -> Iterator[HarborRun]:
+    """Run Harbor on `config`; on leaving the block it is stopped, whatever happened.
+
+    Args:
+        harbor_env: Harbor's uv environment.
+        files: where this job's files lie.
+        guest: folder of the modules that Harbor imports from us.
+        config: the job configuration, written to `files.harbor_config`.
+        secrets: environment of the process beyond the allow-list; never written to a file.
+        lock_fd: descriptor of the job slot, held by Harbor as long as it lives.
+
+    Raises:
+        HarnessError: the program is not there.
+    """
+    program = harbor_env / "bin" / "harbor"
+    if not program.exists():
+        raise HarnessError("Harbor is not installed", where=program, mend="run `trajgen setup`")
+    write_yaml(files.harbor_config, dict(config))
+    argv: list[str | Path] = [program, "run", "-c", files.harbor_config, "--plugin", "event_feed:EventFeed"]
+    for name, value in _feed_settings(files).items():
+        argv += ["--plugin-kwarg", f"{name}={value}"]
+    env = process.child_env({**QUIET_ENV, "PYTHONPATH": str(guest), "PYTHONDONTWRITEBYTECODE": "1", **secrets})
+    with files.harbor_log.open("ab") as output:
+        child = process.spawn(argv, env=env, cwd=files.proxy, log=output, pass_fds=(lock_fd,))
+        log.info("harbor started: pid %d", child.pid)
+        try:
+            yield HarborRun(child, EventFeed(files.events), files.harbor_log)
+        finally:
+            code = process.stop_group(child, grace_s=STOP_GRACE_S)
+            log.info("harbor ended with exit code %d", code)
+
+
+def _feed_settings(files: JobPaths) -> dict[str, Path]:
+    return {
+        "path": files.events,
+        "ended_dir": files.proxy / "ended",
+        "digests": files.proxy / "task_digests.json",
+    }

@@ -1,0 +1,271 @@
+"""A job, step by step: preflight, claim, stage, proxy, Harbor, settlement, archive.
+
+Every step stands inside the one before it, so that success, refusal, failure and interrupt unwind through
+the same lines: Harbor is stopped before the proxy, what ended is settled from disk, what did not end goes
+back to `pending`, and the archive entry tells the truth about it.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from trajgen_assets.core.atomic import write_json, write_yaml
+from trajgen_assets.core.capture.litellm_config import Upstream
+from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
+from trajgen_assets.core.config.config import redacted
+from trajgen_assets.core.config.inputs import LlmApi
+from trajgen_assets.core.errors import HarnessError, TaskError, TrajgenError
+from trajgen_assets.core.ledger.models import JobRow, JobState, Lease, RetryPolicy, TaskRow
+from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.process import ProcessId, record_processes
+from trajgen_assets.core.report.archive import ArchiveEntry, archived
+from trajgen_assets.core.rollout.batch import stage_for
+from trajgen_assets.core.rollout.endpoint import check_answers, check_reachable
+from trajgen_assets.core.rollout.follow import follow
+from trajgen_assets.core.rollout.harbor import HarborRun, running_harbor
+from trajgen_assets.core.rollout.plan import RolloutPlan, harbor_job_config
+from trajgen_assets.core.rollout.record import JobRecord, Listener, StagedTask
+from trajgen_assets.core.rollout.slots import job_slot
+from trajgen_assets.core.rollout.trials import AgentRecord, TrialEntry, TrialsFile, write_trials
+
+log = logging.getLogger(__name__)
+
+# Beyond the batch's own longest timeouts, before a job without any event counts as stalled.
+STALL_MARGIN_S = 600.0
+
+EXIT_OK, EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 3, 130
+
+
+@dataclass(frozen=True)
+class JobOutcome:
+    """How a job ended: an entry for each trial that ended, and the tasks that have no result from it."""
+
+    job: str
+    entries: tuple[TrialEntry, ...]
+    without_result: tuple[str, ...]
+
+
+def run_job(
+    platform: Platform,
+    job_name: str,
+    *,
+    owner: str,
+    listener: Listener,
+    wait_for_slot: Callable[[str], None] | None = None,
+) -> JobOutcome:
+    """Roll out the batch that the ledger assigned to `job_name`.
+
+    Args:
+        owner: id of the Dagster run that drives the job; the lease is in its name.
+        listener: told of each step and each trial.
+        wait_for_slot: see `job_slot`; None fails at once when the host is full, and the job stays assigned.
+
+    Raises:
+        BusyError: no job slot is free, or another owner holds the job. Nothing has changed.
+        EndpointError, ProxyError, RequirementError: the job was refused before any trial; its tasks are pending.
+        TrajgenError: the job broke while it ran; what ended is settled, the rest is pending.
+    """
+    automation = platform.config.runtime_info.input.automation
+    with (
+        job_slot(platform.root.locks, automation.max_jobs, holder=job_name, wait=wait_for_slot) as lock_fd,
+        archived(platform.root, job=job_name, owner=owner, config=redacted(platform.config)) as entry,
+        _leased(platform, job_name, owner=owner, entry=entry, listener=listener) as lease,
+    ):
+        return _Rollout(platform, platform.ledger.job(job_name), lease, listener, entry, lock_fd).run()
+
+
+@contextmanager
+def _leased(
+    platform: Platform, job_name: str, *, owner: str, entry: ArchiveEntry, listener: Listener
+) -> Iterator[Lease]:
+    """Hold the job's lease; on the way out release it in the state that the archive entry is given."""
+    ledger, rollout_input = platform.ledger, platform.config.runtime_info.input
+    try:
+        listener.phase("checking the model endpoint")
+        check_reachable(rollout_input.llm_api.api_base_url)
+    except TrajgenError as error:
+        ledger.withdraw(job_name, note=str(error))
+        entry.status, entry.exit_code = "refused", EXIT_REFUSED
+        raise
+    lease = ledger.claim(job_name, owner, ttl_s=STALL_MARGIN_S)
+    state, note = JobState.FAILED, None
+    try:
+        yield lease
+        state = JobState.FINISHED
+        entry.status, entry.exit_code = "completed", EXIT_OK
+    except TrajgenError as error:
+        refused = not entry.facts.get("n_trials")
+        state, note = JobState.REFUSED if refused else JobState.FAILED, str(error)
+        entry.status, entry.exit_code = ("refused", EXIT_REFUSED) if refused else ("failed", EXIT_FAILED)
+        raise
+    except Exception as error:
+        note = f"{type(error).__name__}: {error}"
+        raise
+    except BaseException as error:
+        state, note = JobState.INTERRUPTED, f"interrupted ({type(error).__name__})"
+        raise
+    finally:
+        ledger.release(lease, state, note=note)
+
+
+@dataclass
+class _Rollout:
+    """The part of a job that happens under its lease."""
+
+    platform: Platform
+    job: JobRow
+    lease: Lease
+    listener: Listener
+    entry: ArchiveEntry
+    lock_fd: int
+
+    def __post_init__(self) -> None:
+        self.files: JobPaths = self.platform.root.job(self.job.name)
+        self.harbor_job = self.platform.config.runtime_info.input.harbor_job
+        self.campaign = self.platform.config.campaign(self.job.campaign)
+
+    def run(self) -> JobOutcome:
+        rows = self.platform.ledger.tasks_of_job(self.job.name)
+        self.files.proxy.mkdir(parents=True, exist_ok=True)
+        self.files.dir.mkdir(parents=True, exist_ok=True)
+        write_yaml(self.files.config, redacted(self.platform.config))
+        tasks = self._stage(rows)
+        record = self._record(tasks)
+        if tasks:
+            self.listener.phase("starting the LiteLLM proxy")
+            with self._proxy() as proxy:
+                self._check_model(proxy)
+                self._roll_out(record, proxy)
+        return self._outcome(rows, record)
+
+    def _stage(self, rows: Sequence[TaskRow]) -> dict[str, StagedTask]:
+        """Stage what can be staged; a task that cannot goes back to `pending` with the reason."""
+        self.listener.phase(f"staging {len(rows)} tasks")
+        staged = {}
+        for row in rows:
+            try:
+                task = stage_for(self.platform, row)
+            except TaskError as error:
+                self.platform.ledger.return_task(self.lease, row.key, note=str(error))
+                log.warning("%s: not staged: %s", row.key.partition, error)
+                continue
+            staged[row.task_id] = task
+            self.listener.staged(task)
+        return staged
+
+    def _record(self, tasks: Mapping[str, StagedTask]) -> JobRecord:
+        agent = self.campaign.agent
+        header = TrialsFile(
+            job=self.job.name,
+            dataset=self.job.dataset,
+            campaign=self.job.campaign,
+            scaffold=agent.scaffold.sft,
+            agent=AgentRecord(name=agent.name, version=agent.version or ""),
+            model=self.campaign.llm_api.model,
+            trials=(),
+        )
+        write_trials(self.files.trials, header)
+        policy = RetryPolicy(self.harbor_job.max_retries, self.harbor_job.max_infra_retries)
+        return JobRecord(header, self.files, self.platform.ledger, self.lease, policy, tasks, self.listener)
+
+    def _proxy(self) -> AbstractContextManager[RunningProxy]:
+        return running_proxy(
+            env=self.platform.litellm_env,
+            folder=self.files.proxy,
+            job=self.job.name,
+            upstream=upstream_of(self.campaign.llm_api),
+            lock_fds=(self.lock_fd,),
+        )
+
+    def _check_model(self, proxy: RunningProxy) -> None:
+        self.listener.phase("asking the model for one reply")
+        where = self.campaign.llm_api.api_base_url
+        check_answers(f"{proxy.base_url}/v1", key=proxy.master_key, model=proxy.served_model, where=where)
+
+    def _roll_out(self, record: JobRecord, proxy: RunningProxy) -> None:
+        digests = {str(task.folder.folder): task.digest for task in record.tasks.values()}
+        write_json(self.files.proxy / "task_digests.json", digests)
+        self.listener.phase(f"rolling out {len(record.tasks)} tasks, {self.harbor_job.n_concurrent} at a time")
+        self.entry.facts["n_trials"] = 0  # from here on the job was not refused
+        try:
+            with self._harbor(record, proxy) as harbor:
+                ids = {"harbor": ProcessId.of(harbor.child.pid), "proxy": proxy.process}
+                record_processes(self.files.processes, ids)
+                follow(harbor, proxy, record, stall_s=self._stall_s(record.tasks))
+        finally:
+            record.settle_rest()
+            self.entry.facts |= archive_facts(record)
+        if not record.entries:
+            raise HarnessError("Harbor ended without a trial", where=self.job.name, why=harbor.log_tail())
+
+    def _harbor(self, record: JobRecord, proxy: RunningProxy) -> AbstractContextManager[HarborRun]:
+        agent = self.campaign.agent
+        plan = RolloutPlan(
+            job=self.job.name,
+            jobs_dir=self.platform.root.jobs,
+            task_dirs=[task.folder.folder for task in record.tasks.values()],
+            environment=self.harbor_job.environment,
+            sandboxes=self.platform.root.sandboxes / self.job.name,
+            agent_import_path="trial_key_agent:TrialKeyTerminus2",
+            model=f"openai/{proxy.served_model}",
+            agent_kwargs={
+                "max_turns": agent.max_turns,
+                "temperature": agent.temperature,
+                "record_terminal_session": False,
+            },
+            n_concurrent=min(self.harbor_job.n_concurrent, len(record.tasks)),
+            timeout_multiplier=self.harbor_job.timeout_multiplier,
+        )
+        return running_harbor(
+            harbor_env=self.platform.harbor_env,
+            files=self.files,
+            guest=self.files.guest,
+            config=harbor_job_config(plan),
+            secrets={
+                "TRAJGEN_JOB": self.job.name,
+                "TRAJGEN_PROXY_DIR": str(self.files.proxy),
+                "TRAJGEN_PROXY_URL": proxy.base_url,
+                "TRAJGEN_TRIAL_SUBKEY": proxy.subkey,
+            },
+            lock_fd=self.lock_fd,
+        )
+
+    def _stall_s(self, tasks: Mapping[str, StagedTask]) -> float:
+        """No task of the batch can be silent for longer than this without something being wrong."""
+        longest = max(task.folder.longest_phase_s for task in tasks.values())
+        return longest * max(1.0, self.harbor_job.timeout_multiplier) + STALL_MARGIN_S
+
+    def _outcome(self, rows: Sequence[TaskRow], record: JobRecord) -> JobOutcome:
+        entries = tuple(record.entries.values())
+        accepted = {entry.task_id for entry in entries if entry.accepted}
+        return JobOutcome(self.job.name, entries, tuple(row.task_id for row in rows if row.task_id not in accepted))
+
+
+def upstream_of(api: LlmApi) -> Upstream:
+    """The endpoint as the proxy takes it; the key is read from the environment at this moment."""
+    return Upstream(
+        model=api.model,
+        api_base_url=api.api_base_url,
+        api_key=api.api_key.reveal(),
+        input_cost_per_token=api.input_cost_per_token,
+        output_cost_per_token=api.output_cost_per_token,
+    )
+
+
+def archive_facts(record: JobRecord) -> dict[str, Any]:
+    """Counts, cost and digests of a job for its archive entry."""
+    entries = record.entries.values()
+    return {
+        "dataset": record.header.dataset,
+        "campaign": record.header.campaign,
+        "n_tasks": len(record.tasks),
+        "n_trials": len(entries),
+        "n_accepted": sum(entry.accepted for entry in entries),
+        "causes": dict(Counter(entry.cause for entry in entries if entry.cause)),
+        "cost_usd": round(sum(entry.cost_usd or 0.0 for entry in entries), 6),
+        "task_digests": {task_id: task.digest for task_id, task in record.tasks.items()},
+    }

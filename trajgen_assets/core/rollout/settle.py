@@ -1,0 +1,90 @@
+"""A trial that has ended becomes an entry of `trials.json` and an attempt in the ledger.
+
+Everything is taken from the disk, so that whoever finds a dead job can settle it in the same way.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from trajgen_assets.core.capture.verdict import Capture, publish
+from trajgen_assets.core.ledger.models import AttemptKind, AttemptOutcome, CaptureVerdict
+from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.rollout.causes import OUTSIDE_CAUSES, Cause
+from trajgen_assets.core.rollout.results import TrialResult
+
+ACCEPTED_VERDICTS = frozenset({CaptureVerdict.COMPLETE, CaptureVerdict.CUT})
+
+
+@dataclass(frozen=True)
+class EndedTrial:
+    """One ended trial: what Harbor recorded, and what of its model calls was captured."""
+
+    task_id: str
+    result: TrialResult
+    capture: Capture
+    files: JobPaths
+
+    @property
+    def cause(self) -> Cause | None:
+        """Why the attempt is not accepted: Harbor's cause first, then a capture with a gap; None if it is accepted."""
+        if self.result.cause is not None:
+            return self.result.cause
+        return None if self.capture.verdict in ACCEPTED_VERDICTS else Cause.CAPTURE
+
+    @property
+    def note(self) -> str | None:
+        """One line for people."""
+        return self.capture.explanation if self.cause is Cause.CAPTURE else self.result.note
+
+    @property
+    def kind(self) -> AttemptKind:
+        """What the attempt counts as."""
+        if self.cause is None:
+            return AttemptKind.GRADED
+        if self.cause is Cause.CANCELLED:
+            return AttemptKind.FREE
+        if self.cause is Cause.CAPTURE:
+            return AttemptKind.CAPTURE
+        return AttemptKind.OUTSIDE if self.cause in OUTSIDE_CAUSES else AttemptKind.COUNTED
+
+    def outcome(self) -> AttemptOutcome:
+        """The attempt as the ledger records it."""
+        capture = self.capture
+        trajectory = self.files.trajectory(self.result.trial_name)
+        return AttemptOutcome(
+            trial_name=self.result.trial_name,
+            kind=self.kind,
+            cause=self.cause,
+            reward=self.result.reward,
+            capture=capture.verdict,
+            n_input_tokens=capture.n_input_tokens,
+            n_output_tokens=capture.n_output_tokens,
+            n_cache_tokens=capture.n_cache_tokens,
+            cost_usd=capture.cost_usd,
+            started_at=self.result.started_at,
+            finished_at=self.result.finished_at,
+            duration_s=self.result.duration_s,
+            trajectory_path=_relative(trajectory, self.files.dir.parent.parent),
+            trajectory_sha256=capture.trajectory_sha256,
+            note=self.note,
+        )
+
+
+def explanation_of(result: TrialResult) -> str | None:
+    """The known event that explains calls which never ended, if there was one."""
+    if result.cause is Cause.CANCELLED:
+        return "the trial was cancelled"
+    if result.exception_info is not None and result.exception_info.exception_type == "AgentTimeoutError":
+        return "the agent ran out of time"
+    return None
+
+
+def settle_trial(files: JobPaths, task_id: str, result: TrialResult) -> EndedTrial:
+    """Publish the trajectory of an ended trial and judge its capture. Safe to repeat."""
+    trial_dir = files.trial(result.trial_name)
+    capture = publish(files.proxy, result.trial_name, trial_dir, explained=explanation_of(result))
+    return EndedTrial(task_id, result, capture, files)
+
+
+def _relative(path: Path, base: Path) -> str | None:
+    return str(path.relative_to(base)) if path.exists() else None

@@ -1,0 +1,80 @@
+"""Job slots: how many jobs one host runs at once, held by file locks that no crash can leave behind."""
+
+import errno
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trajgen_assets.core.errors import BusyError
+
+WAIT_STEP_S = 0.5
+
+
+@contextmanager
+def job_slot(locks: Path, n_slots: int, *, holder: str, wait: Callable[[str], None] | None = None) -> Iterator[int]:
+    """Hold one of `n_slots` job slots; yields the descriptor of its lock file.
+
+    Pass the descriptor on to the children (`pass_fds`): the lock is then held until the last of them has
+    ended, so that a job whose driver was killed still counts while its Harbor runs. It is released by close
+    alone; an explicit unlock would free it under a living child.
+
+    Args:
+        locks: folder of the lock files, made if missing.
+        n_slots: how many jobs may run at once.
+        holder: what is written into the lock file, for whoever has to wait.
+        wait: called with the holders' names, and expected to sleep, while all slots are taken; None fails at once.
+
+    Raises:
+        BusyError: every slot is taken and `wait` is None.
+    """
+    locks.mkdir(parents=True, exist_ok=True)
+    while (fd := _try_any(locks, n_slots)) is None:
+        holders = ", ".join(_holders(locks, n_slots)) or "unknown"
+        if wait is None:
+            raise BusyError(
+                "every job slot is taken",
+                why=f"{n_slots} in use by {holders}",
+                mend="wait for one to end, or raise runtime_info.input.automation.max_jobs",
+            )
+        wait(holders)
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, holder.encode(), 0)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _try_any(locks: Path, n_slots: int) -> int | None:
+    for number in range(n_slots):
+        fd = os.open(locks / f"job-slot-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
+                raise
+        else:
+            return fd
+    return None
+
+
+def live_holders(locks: Path) -> set[str]:
+    """Names written into the slot files that somebody, or a child of theirs, holds at this moment."""
+    alive = set()
+    for path in sorted(locks.glob("job-slot-*")):
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            alive.add(path.read_text(errors="replace").strip())
+        finally:
+            os.close(fd)
+    return alive
+
+
+def _holders(locks: Path, n_slots: int) -> list[str]:
+    names = ((locks / f"job-slot-{number}").read_text(errors="replace").strip() for number in range(n_slots))
+    return [name for name in names if name]

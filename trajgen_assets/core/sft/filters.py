@@ -1,0 +1,124 @@
+"""What is left out, as data: each filter is a reason and a test, and they are tried in the order written here."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from trajgen_assets.core.errors import ConversionError
+from trajgen_assets.core.rollout.trials import TrialEntry
+from trajgen_assets.core.sft.im import assistant_turns, think_mode
+from trajgen_assets.core.sft.lf import check_lf_row, sharegpt_row
+from trajgen_assets.core.sft.messages import Json
+from trajgen_assets.core.sft.reasons import Reason
+from trajgen_assets.core.sft.settings import ConversionSettings, InstanceStatus, ReasoningMode
+
+T = TypeVar("T")
+
+# Roles that may stand before each role; None is the start, or a leading system message.
+_MAY_FOLLOW: dict[str, set[str | None]] = {
+    "user": {None, "assistant"},
+    "assistant": {"user", "tool"},
+    "tool": {"assistant", "tool"},
+}
+
+
+@dataclass(frozen=True)
+class Filter(Generic[T]):
+    """Lets an item pass when `passes` says so; `reason` is what it is left out for otherwise."""
+
+    reason: Reason
+    passes: Callable[[T], bool]
+
+
+def first_refusal(filters: Iterable[Filter[T]], item: T) -> Reason | None:
+    """Return the reason of the first filter that `item` does not pass."""
+    return next((each.reason for each in filters if not each.passes(item)), None)
+
+
+def trial_filters(settings: ConversionSettings, excluded_repos: tuple[str, ...]) -> tuple[Filter[TrialEntry], ...]:
+    """Return the filters that need no more of a trial than its entry in trials.json."""
+    excluded = tuple(_repo_pattern(repo) for repo in excluded_repos)
+    return (
+        Filter(Reason.NOT_ACCEPTED, lambda trial: trial.accepted),
+        Filter(Reason.INSTANCE_STATUS, lambda trial: has_status(trial, settings.instance_status)),
+        Filter(Reason.EXCLUDED_REPO, lambda trial: not any(pattern.fullmatch(trial.task_id) for pattern in excluded)),
+        Filter(Reason.CAPTURE_UNKNOWN, lambda trial: trial.capture is not None),
+        Filter(Reason.CAPTURE_GAP, lambda trial: trial.capture != "gap"),
+        Filter(Reason.CAPTURE_CUT, lambda trial: settings.take_cut or trial.capture != "cut"),
+    )
+
+
+def row_filters(settings: ConversionSettings) -> tuple[Filter[Json], ...]:
+    """Return the filters that an IM row has to pass."""
+    mode, threshold = settings.reasoning_check_mode, settings.reasoning_content_ratio_threshold
+    return (
+        Filter(Reason.TOO_SHORT, lambda row: len(_dialogue(row)) > 2),
+        Filter(Reason.ROLE_ORDER, lambda row: roles_in_order(row["messages"])),
+        Filter(Reason.REASONING, lambda row: has_reasoning(row["messages"], mode, threshold)),
+        Filter(Reason.NOT_LOADABLE, lambda row: check_lf_row(sharegpt_row(row)) is None),
+    )
+
+
+def has_status(trial: TrialEntry, wanted: InstanceStatus) -> bool:
+    """Whether a trial is resolved (reward 1), unresolved (reward 0), or anything where all are wanted."""
+    return wanted == "all" or trial.reward == {"resolved": 1.0, "unresolved": 0.0}[wanted]
+
+
+def roles_in_order(messages: list[Json]) -> bool:
+    """Whether user, assistant and tool messages follow each other as they can, ending with the assistant."""
+    before: str | None = None
+    for index, message in enumerate(messages):
+        role = message["role"]
+        if index == 0 and role == "system":
+            continue
+        if before not in _MAY_FOLLOW.get(role, set()):
+            return False
+        before = role
+    return before == "assistant"
+
+
+def has_reasoning(messages: list[Json], mode: ReasoningMode, threshold: float) -> bool:
+    """Whether enough of the model's turns show reasoning. Fast rows, which show none at all, need none.
+
+    `strict` wants it in every turn, `adaptive` in a share of at least `threshold`.
+    """
+    if think_mode(messages) == "fast":
+        return True
+    turns = assistant_turns(messages)
+    n_with = sum(bool(turn["reasoning_content"]) for turn in turns)
+    return n_with == len(turns) if mode == "strict" else n_with / len(turns) >= threshold
+
+
+def read_excluded_repos(path: Path | None) -> tuple[str, ...]:
+    """Return the repositories that a file lists as owner/repo, one a line; blank lines and `#` lines are passed over.
+
+    Raises:
+        ConversionError: there is no such file, or a line is not owner/repo. It never means that nothing is excluded.
+    """
+    if path is None:
+        return ()
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError as error:
+        raise ConversionError(
+            "there is no list of excluded repositories", where=path, mend="write one, or unset exclude_repos_file"
+        ) from error
+    repos = [line for line in lines if line and not line.startswith("#")]
+    for repo in repos:
+        if not re.fullmatch(r"[^/\s]+/[^/\s]+", repo):
+            raise ConversionError(
+                f"{repo[:80]!r} is not a repository", where=path, mend="write owner/repo on each line"
+            )
+    return tuple(repos)
+
+
+def _repo_pattern(repo: str) -> re.Pattern[str]:
+    """Match the ids of tasks from `repo`: owner, two underscores, repo, a number, perhaps a suffix."""
+    owner, _, name = repo.partition("/")
+    return re.compile(rf"{re.escape(owner)}__{re.escape(name)}-\d+(?:__\w+)?", re.IGNORECASE | re.ASCII)
+
+
+def _dialogue(row: Json) -> list[Json]:
+    return [message for message in row["messages"] if message["role"] != "system"]

@@ -1,0 +1,162 @@
+"""Rows as LLaMA-Factory loads them, from IM rows.
+
+Two styles. `sharegpt`: `conversations` of from and value, with `system` and `tools` as strings; tool calls as
+its formatter parses them. `llamafactory_lf_v0.1`: `messages` of role and content, written as they are.
+LLaMA-Factory passes over a row of the wrong shape with no more than a line in its log, so every row is checked here.
+"""
+
+from typing import Any
+
+import orjson
+
+from trajgen_assets.core.sft.encoding import encode
+from trajgen_assets.core.sft.messages import THINK_CLOSE, THINK_OPEN, Json
+from trajgen_assets.core.sft.settings import LfFormat
+
+COPIED_FACTS = ("_instance_id", "_score", "_agent_type", "_gen_params", "_usage", "_instance_metadata")
+
+# What LLaMA-Factory 0.9.5 itself puts between parallel tool results when it converts OpenAI messages.
+OBSERVATION_JOINT = "\n</tool_response>\n<tool_response>\n"
+TOOL_CALL_OPEN, TOOL_CALL_CLOSE = "<tool_call>", "</tool_call>"
+
+_ASKING = {"human", "user", "observation"}
+_ANSWERING = {"gpt", "assistant", "function_call"}
+
+
+def lf_row(im: Json, lf_format: LfFormat) -> Json:
+    """Return the LF row of an IM row."""
+    return sharegpt_row(im) if lf_format == "sharegpt" else messages_row(im)
+
+
+def sharegpt_row(im: Json) -> Json:
+    """Return a row of `conversations`; facts of mixed shape become JSON text, so that all rows share one schema."""
+    system, dialogue = _split_system(im["messages"])
+    row: Json = {
+        "conversations": _turns(dialogue),
+        "system": system,
+        "tools": encode(im["tools"]).decode() if im["tools"] else "",
+    }
+    facts = im["meta_info"]["unique_info"]
+    return row | {key: _flat(facts.get(key)) for key in COPIED_FACTS}
+
+
+def messages_row(im: Json) -> Json:
+    """Return a row of `messages` of role and content, thoughts in front of their turn; facts keep their shape."""
+    system, dialogue = _split_system(im["messages"])
+    tags = {"human": "user", "gpt": "assistant"}
+    messages = [{"role": tags.get(turn["from"], turn["from"]), "content": turn["value"]} for turn in _turns(dialogue)]
+    if system:
+        messages.insert(0, {"role": "system", "content": system})
+    facts = im["meta_info"]["unique_info"]
+    return {"messages": messages} | {key: facts.get(key) for key in COPIED_FACTS}
+
+
+def check_lf_row(row: Json) -> str | None:
+    """Return why LLaMA-Factory would lose or damage `row`, or None when it loads it whole."""
+    turns = [(turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))) for turn in _listed(row)]
+    if turns and turns[0][0] == "system":
+        turns = turns[1:]
+    if not turns or len(turns) % 2:
+        return f"{len(turns)} turns, not an even number above zero"
+    for index, (tag, value) in enumerate(turns):
+        if tag not in (_ANSWERING if index % 2 else _ASKING):
+            return f"turn {index} is {tag!r}, which cannot stand there"
+        if not isinstance(value, str):
+            return f"turn {index} has no text"
+        if tag == "function_call" and (fault := _call_fault(value)):
+            return f"turn {index}: {fault}"
+    return _column_fault(row)
+
+
+def dataset_entry(name: str, lf_format: LfFormat, file_name: str) -> Json:
+    """Return `dataset_info.json` for one data set. Every column and tag is named: LLaMA-Factory forgets the rest."""
+    if lf_format == "sharegpt":
+        columns = {"messages": "conversations", "system": "system", "tools": "tools"}
+        role, content, user, assistant = "from", "value", "human", "gpt"
+    else:
+        columns = {"messages": "messages"}
+        role, content, user, assistant = "role", "content", "user", "assistant"
+    tags = {
+        "role_tag": role,
+        "content_tag": content,
+        "user_tag": user,
+        "assistant_tag": assistant,
+        "observation_tag": "observation",
+        "function_tag": "function_call",
+        "system_tag": "system",
+    }
+    return {name: {"file_name": file_name, "formatting": "sharegpt", "columns": columns, "tags": tags}}
+
+
+def _split_system(messages: list[Json]) -> tuple[str, list[Json]]:
+    if messages and messages[0]["role"] == "system":
+        return messages[0]["content"], messages[1:]
+    return "", messages
+
+
+def _turns(dialogue: list[Json]) -> list[Json]:
+    turns: list[Json] = []
+    for message in dialogue:
+        turn = _turn(message)
+        if turn["from"] == "observation" and turns and turns[-1]["from"] == "observation":
+            turns[-1]["value"] += OBSERVATION_JOINT + turn["value"]
+        else:
+            turns.append(turn)
+    return turns
+
+
+def _turn(message: Json) -> Json:
+    role, content = message["role"], message["content"]
+    if role == "assistant" and message.get("tool_calls"):
+        return {"from": "function_call", "value": _thoughts(message) + _calls_text(content, message["tool_calls"])}
+    if role == "assistant":
+        return {"from": "gpt", "value": _thoughts(message) + content}
+    return {"from": {"user": "human", "tool": "observation"}.get(role, role), "value": content}
+
+
+def _thoughts(message: Json) -> str:
+    reasoning = message["reasoning_content"]
+    return f"{THINK_OPEN}\n{reasoning}\n{THINK_CLOSE}\n\n" if reasoning else ""
+
+
+def _calls_text(content: str, calls: list[Json]) -> str:
+    """Return calls as one JSON list. Beside text it needs its tags, and one pair only: a second is never parsed."""
+    listed = [
+        {"name": call["function"]["name"], "arguments": orjson.loads(call["function"]["arguments"])} for call in calls
+    ]
+    text = encode(listed).decode()
+    return f"{content}\n{TOOL_CALL_OPEN}{text}{TOOL_CALL_CLOSE}" if content.strip() else text
+
+
+def _flat(value: Any) -> Any:
+    return encode(value).decode() if isinstance(value, dict | list) else value
+
+
+def _listed(row: Json) -> list[Json]:
+    turns = row.get("conversations", row.get("messages"))
+    return turns if isinstance(turns, list) and all(isinstance(turn, dict) for turn in turns) else []
+
+
+def _call_fault(value: str) -> str | None:
+    """LLaMA-Factory takes the first pair of tags anywhere in the text, thoughts included, for the calls."""
+    text = value.rpartition(f"{THINK_CLOSE}\n\n")[2] if value.startswith(THINK_OPEN) else value
+    if TOOL_CALL_OPEN in value:
+        if value.count(TOOL_CALL_OPEN) > 1 or value.count(TOOL_CALL_CLOSE) > 1 or not value.endswith(TOOL_CALL_CLOSE):
+            return "it has a literal tool-call tag beside its own"
+        text = value.partition(TOOL_CALL_OPEN)[2].removesuffix(TOOL_CALL_CLOSE)
+    try:
+        calls = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return "its calls are not JSON"
+    is_whole = isinstance(calls, list) and all(map(_is_whole_call, calls))
+    return None if is_whole else "a call lacks a name, or its arguments are not an object"
+
+
+def _is_whole_call(call: Any) -> bool:
+    return isinstance(call, dict) and bool(call.get("name")) and isinstance(call.get("arguments"), dict)
+
+
+def _column_fault(row: Json) -> str | None:
+    if "conversations" in row and not (isinstance(row.get("system"), str) and isinstance(row.get("tools"), str)):
+        return "system and tools are not both text"
+    return None

@@ -1,0 +1,66 @@
+"""What a conversion starts from, and the signature by which an equal one is known again."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.rollout.trials import TrialEntry, TrialsFile, load_trials
+from trajgen_assets.core.sft.filters import read_excluded_repos
+from trajgen_assets.core.sft.messages import Json
+from trajgen_assets.core.sft.receipt import sha256_file
+from trajgen_assets.core.sft.scaffolds import Scaffold, scaffold_for
+from trajgen_assets.core.sft.settings import ConversionSettings
+
+# Raised whenever the same inputs and settings would give other bytes than before.
+CODE_VERSION = "1"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what im.jsonl will hold."""
+
+    job: JobPaths
+    trials: TrialsFile
+    scaffold: Scaffold
+    settings: ConversionSettings
+    excluded_repos: tuple[str, ...]
+
+    @classmethod
+    def of(cls, job: JobPaths, settings: ConversionSettings) -> Self:
+        """Read what a conversion of `job` starts from.
+
+        Raises:
+            ConversionError: there is no readable trials.json, the scaffold is unknown or another one than the
+                job's, or the list of excluded repositories is missing.
+        """
+        trials = load_trials(job.trials)
+        scaffold = scaffold_for(settings.scaffold, trials.scaffold)
+        return cls(job, trials, scaffold, settings, read_excluded_repos(settings.exclude_repos_file))
+
+    @property
+    def stored_settings(self) -> Json:
+        """The settings as the receipt shows them: the content of files instead of their paths."""
+        shown = self.settings.model_dump(mode="json", exclude={"exclude_repos_file", "lf_format"})
+        return shown | {"scaffold": self.scaffold.name, "excluded_repos": list(self.excluded_repos)}
+
+    def signature(self) -> str:
+        """Digest the code version, the settings, trials.json, and which accepted trajectories are there."""
+        present = [_presence(self.job.dir, trial) for trial in self.trials.trials if trial.accepted]
+        inputs = [CODE_VERSION, self.stored_settings, self.trials.model_dump(mode="json"), present]
+        return sha256_json(inputs)
+
+
+def sha256_json(value: object) -> str:
+    """Return the SHA-256 in hex of a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _presence(folder: Path, trial: TrialEntry) -> list[str | int | None]:
+    """Tell by digest and size which trajectory a trial has, without reading it where its digest is recorded."""
+    path = folder / str(trial.trajectory)
+    if not path.is_file():
+        return [trial.trial_name, None, None]
+    return [trial.trial_name, trial.trajectory_sha256 or sha256_file(path), path.stat().st_size]

@@ -1,0 +1,44 @@
+"""Why something was left out: one word for each reason, the same in receipts, rejected rows and pages."""
+
+from enum import StrEnum
+
+from trajgen_assets.core.errors import ConversionError
+
+
+class Reason(StrEnum):
+    """Reasons for leaving out a whole trial, then for leaving out one conversation of a trial."""
+
+    NOT_ACCEPTED = "not_accepted"
+    INSTANCE_STATUS = "instance_status"
+    EXCLUDED_REPO = "excluded_repo"
+    CAPTURE_UNKNOWN = "capture_unknown"
+    CAPTURE_GAP = "capture_gap"
+    CAPTURE_CUT = "capture_cut"
+    MAX_INSTANCES = "max_instances"
+    MISSING_TRAJECTORY = "missing_trajectory"
+    TRAJECTORY_CHANGED = "trajectory_changed"
+    BROKEN_LINE = "broken_line"
+    MALFORMED_RECORD = "malformed_record"
+    NO_SUCCESSFUL_RECORD = "no_successful_record"
+    UNEXPECTED_ERROR = "unexpected_error"
+    NO_ROW_KEPT = "no_row_kept"
+
+    SIDE_CALL = "side_call"
+    SUPERSEDED = "superseded"
+    TOO_SHORT = "too_short"
+    ROLE_ORDER = "role_order"
+    REASONING = "reasoning"
+    NOT_LOADABLE = "not_loadable"
+    UNENCODABLE = "unencodable"
+
+
+class TrialRejectedError(ConversionError):
+    """A whole trial cannot become training data; `what` is its `Reason`, `why` the detail."""
+
+    @property
+    def reason(self) -> Reason:
+        return Reason(self.what)
+
+    @property
+    def detail(self) -> str:
+        return ": ".join(part for part in (self.where, self.why) if part)

@@ -1,0 +1,191 @@
+"""`receipt.json`: what went in, what was kept, and the reason for everything that was not.
+
+It holds no time of day and no path of a machine, so equal inputs and settings give an equal receipt.
+"""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from trajgen_assets.core import atomic
+from trajgen_assets.core.errors import ConversionError
+from trajgen_assets.core.sft.reasons import Reason
+
+_STRICT = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Balance(BaseModel):
+    """In equals kept plus rejected, always."""
+
+    model_config = _STRICT
+
+    n_in: int = 0
+    n_kept: int = 0
+    rejected: dict[str, int] = Field(default_factory=dict, description="Reason to number, sorted by reason.")
+
+    @model_validator(mode="after")
+    def _balances(self) -> Self:
+        if self.n_in != self.n_kept + sum(self.rejected.values()):
+            raise ValueError("in is not kept plus rejected")
+        return self
+
+    @classmethod
+    def of(cls, reasons: list[Reason | None]) -> Self:
+        """Count verdicts, None being kept."""
+        counts = Counter(reason.value for reason in reasons if reason is not None)
+        return cls(n_in=len(reasons), n_kept=reasons.count(None), rejected=dict(sorted(counts.items())))
+
+
+class TrialReceipt(BaseModel):
+    """What became of one trial: kept when at least one of its conversations is."""
+
+    model_config = _STRICT
+
+    task_id: str
+    trial: str | None
+    attempt: int
+    reason: str | None = Field(default=None, description="Why nothing of it was kept; null when something was.")
+    detail: str | None = None
+    rows: Balance = Balance()
+    n_unmatched_reasoning: int = Field(default=0, description="Model turns of kept rows whose thoughts are unknown.")
+    n_joined_user_messages: int = 0
+
+
+class FileDigest(BaseModel):
+    """What a file has to be for the receipt to be about it."""
+
+    model_config = _STRICT
+
+    sha256: str
+    size_bytes: int
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Digest the file at `path`."""
+        return cls(sha256=sha256_file(path), size_bytes=path.stat().st_size)
+
+    def matches(self, path: Path) -> bool:
+        """Whether `path` is still this file."""
+        return path.is_file() and path.stat().st_size == self.size_bytes and sha256_file(path) == self.sha256
+
+
+class ImReceipt(BaseModel):
+    """The making of im.jsonl."""
+
+    model_config = _STRICT
+
+    signature: str
+    trials: Balance
+    rows: Balance
+    per_trial: tuple[TrialReceipt, ...]
+    files: dict[str, FileDigest]
+
+
+class LfReceipt(BaseModel):
+    """The making of lf.json out of im.jsonl; every row of the one is a row of the other."""
+
+    model_config = _STRICT
+
+    signature: str
+    lf_format: str
+    n_rows: int
+    files: dict[str, FileDigest]
+
+
+class Receipt(BaseModel):
+    """One conversion of one job.
+
+    Attributes:
+        sft_lf: null as long as lf.json has not been made from this im.jsonl.
+        changed: whether the call that returned this wrote anything. Not stored.
+        folder: where the files lie. Not stored.
+    """
+
+    model_config = _STRICT
+
+    schema_version: Literal[1] = 1
+    job: str
+    scaffold: str
+    code_version: str
+    settings: dict[str, Any]
+    sft_im: ImReceipt
+    sft_lf: LfReceipt | None = None
+    changed: bool = Field(default=True, exclude=True)
+    folder: Path = Field(default=Path(), exclude=True)
+
+    @property
+    def signature(self) -> str:
+        """The digest of all inputs and settings, of as many steps as were made."""
+        parts = [self.sft_im.signature, *([self.sft_lf.signature] if self.sft_lf else [])]
+        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of im.jsonl, and of lf.json."""
+        return self.sft_im.rows.n_kept
+
+    @property
+    def rejected(self) -> dict[str, dict[str, int]]:
+        """Numbers by reason, of whole trials and of single conversations."""
+        return {"trials": self.sft_im.trials.rejected, "rows": self.sft_im.rows.rejected}
+
+    @property
+    def im(self) -> Path:
+        return SftPaths(self.folder).im
+
+    @property
+    def lf(self) -> Path:
+        return SftPaths(self.folder).lf
+
+
+class SftPaths:
+    """The files of one job's training data."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.im = folder / "im.jsonl"
+        self.rejected = folder / "rejected.jsonl"
+        self.lf = folder / "lf.json"
+        self.stats = folder / "lf.stats.json"
+        self.dataset = folder / "dataset_info.json"
+        self.receipt = folder / "receipt.json"
+
+
+def load_receipt(folder: Path) -> Receipt | None:
+    """Read the receipt of a folder, or None when there is none that this version can read: it is then made anew."""
+    try:
+        receipt = Receipt.model_validate_json(SftPaths(folder).receipt.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+    return receipt.model_copy(update={"folder": folder})
+
+
+def write_receipt(receipt: Receipt) -> None:
+    """Write a receipt into its folder, atomically and durably."""
+    atomic.write_json(SftPaths(receipt.folder).receipt, receipt.model_dump(mode="json"))
+
+
+def digests(*paths: Path) -> dict[str, FileDigest]:
+    """Return file name to digest."""
+    return {path.name: FileDigest.of(path) for path in paths}
+
+
+def stands(files: dict[str, FileDigest], folder: Path) -> bool:
+    """Whether all `files` still lie in `folder` as they were written."""
+    return all(digest.matches(folder / name) for name, digest in files.items())
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file in hex.
+
+    Raises:
+        ConversionError: it is not a file.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise ConversionError("there is no such file", where=path) from error

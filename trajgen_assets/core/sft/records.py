@@ -1,0 +1,139 @@
+"""Trajectory records, read one line at a time: what was asked, what was answered.
+
+The file holds one JSON object a line for each model call, with the whole request in each. It is read
+leniently where the reader does not depend on it, and the trial is rejected where it does.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from trajgen_assets.core.sft.messages import Json
+from trajgen_assets.core.sft.reasons import Reason, TrialRejectedError
+
+_GEN_PARAMS = ("model", "max_tokens", "temperature", "top_p")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a record lies in its file. `line` counts from 1; the others are bytes."""
+
+    line: int
+    offset: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One whole model call: the messages sent, and the model's answer exactly as it came."""
+
+    history: list[Json]
+    answer: Json
+    tools: list[Json]
+    model: str | None
+    gen_params: Json
+    usage: Json | None
+    timestamp: str | None
+
+
+def read_exchanges(path: Path, *, torn_tail_ok: bool) -> Iterator[tuple[Place, Exchange]]:
+    """Yield the whole calls of a trajectory in recorded order; failed and abandoned calls are passed over.
+
+    Args:
+        path: a trajectory in JSON lines.
+        torn_tail_ok: let the last line be incomplete, as a cut capture may leave it.
+
+    Raises:
+        TrialRejectedError: a line is not JSON, or a successful record does not have the shape of one.
+    """
+    for place, raw in _lines(path):
+        record = _parse(place, raw, torn_ok=torn_tail_ok and not raw.endswith(b"\n"))
+        if record is not None and (exchange := exchange_of(record, place)) is not None:
+            yield place, exchange
+
+
+def reread(path: Path, place: Place) -> Exchange:
+    """Return the whole call at `place` again."""
+    with path.open("rb") as file:
+        file.seek(place.offset)
+        exchange = exchange_of(orjson.loads(file.read(place.size_bytes)), place)
+    if exchange is None:
+        raise TrialRejectedError(Reason.TRAJECTORY_CHANGED, where=f"line {place.line}", why="it changed while read")
+    return exchange
+
+
+def exchange_of(record: Json, place: Place) -> Exchange | None:
+    """Return what a record exchanged, or None when the call failed or its client did not wait for the answer.
+
+    Raises:
+        TrialRejectedError: the record claims success, and its request or answer has not the shape of messages.
+    """
+    if record.get("success") is not True or record.get("client_disconnected") is True:
+        return None
+    request, response = _object(record, "request_body", place), _object(record, "response_body", place)
+    answer = _answer(response, place)
+    if answer is None:
+        return None
+    return Exchange(
+        history=_messages(request.get("messages"), place),
+        answer=answer,
+        tools=request["tools"] if isinstance(request.get("tools"), list) else [],
+        model=response.get("model") if isinstance(response.get("model"), str) else None,
+        gen_params={key: request[key] for key in _GEN_PARAMS if request.get(key) is not None},
+        usage=record["usage"] if isinstance(record.get("usage"), dict) else None,
+        timestamp=record.get("timestamp") if isinstance(record.get("timestamp"), str) else None,
+    )
+
+
+def _lines(path: Path) -> Iterator[tuple[Place, bytes]]:
+    offset = 0
+    with path.open("rb") as file:
+        for line, raw in enumerate(file, start=1):
+            if raw.strip():
+                yield Place(line, offset, len(raw)), raw
+            offset += len(raw)
+
+
+def _parse(place: Place, raw: bytes, *, torn_ok: bool) -> Json | None:
+    try:
+        record = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        if torn_ok:
+            return None
+        raise TrialRejectedError(Reason.BROKEN_LINE, where=f"line {place.line}", why=error.msg) from error
+    if not isinstance(record, dict):
+        raise TrialRejectedError(Reason.BROKEN_LINE, where=f"line {place.line}", why="it is not an object")
+    return record
+
+
+def _object(record: Json, key: str, place: Place) -> Json:
+    value = record.get(key)
+    if not isinstance(value, dict):
+        raise _malformed(place, f"{key} is not an object")
+    return value
+
+
+def _answer(response: Json, place: Place) -> Json | None:
+    choices = response.get("choices")
+    if not choices:
+        return None
+    message = choices[0].get("message") if isinstance(choices, list) and isinstance(choices[0], dict) else None
+    if not isinstance(message, dict) or message.get("role", "assistant") != "assistant":
+        raise _malformed(place, "the answer is not a message of an assistant")
+    return message | {"role": "assistant"}
+
+
+def _messages(value: Any, place: Place) -> list[Json]:
+    if not isinstance(value, list) or not value:
+        raise _malformed(place, "the request holds no messages")
+    for index, message in enumerate(value):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise _malformed(place, f"message {index} has no role")
+    return value
+
+
+def _malformed(place: Place, why: str) -> TrialRejectedError:
+    return TrialRejectedError(Reason.MALFORMED_RECORD, where=f"line {place.line}", why=why)

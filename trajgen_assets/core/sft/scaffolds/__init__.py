@@ -1,0 +1,34 @@
+"""The scaffolds whose trajectories can become training data, by name."""
+
+from trajgen_assets.core.errors import ConversionError
+from trajgen_assets.core.sft.scaffolds.base import Conversation, Scaffold
+from trajgen_assets.core.sft.scaffolds.terminus2 import Terminus2
+from trajgen_assets.core.sft.settings import AUTO_SCAFFOLD
+
+__all__ = ["SCAFFOLDS", "Conversation", "Scaffold", "scaffold_for"]
+
+SCAFFOLDS: dict[str, Scaffold] = {scaffold.name: scaffold for scaffold in (Terminus2(),)}
+
+
+def scaffold_for(asked: str, rolled_out_with: str) -> Scaffold:
+    """Return the scaffold that reads a job.
+
+    Args:
+        asked: a scaffold's name, or `auto` for the one of the job.
+        rolled_out_with: the scaffold that trials.json names.
+
+    Raises:
+        ConversionError: it is not known, or not the one that the job was rolled out with.
+    """
+    name = rolled_out_with if asked == AUTO_SCAFFOLD else asked
+    if name not in SCAFFOLDS:
+        raise ConversionError(
+            f"no scaffold is called {name[:80]!r}",
+            why=f"known are {', '.join(sorted(SCAFFOLDS))}",
+            mend="choose one of these",
+        )
+    if name != rolled_out_with:
+        raise ConversionError(
+            f"the job was rolled out with {rolled_out_with}, not with {name}", mend="leave the scaffold at auto"
+        )
+    return SCAFFOLDS[name]

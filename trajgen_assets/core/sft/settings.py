@@ -1,0 +1,51 @@
+"""What a person may choose about a conversion."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from trajgen_assets.core.config import Config
+
+AUTO_SCAFFOLD = "auto"
+
+InstanceStatus = Literal["resolved", "unresolved", "all"]
+ReasoningMode = Literal["strict", "adaptive"]
+LfFormat = Literal["sharegpt", "llamafactory_lf_v0.1"]
+
+
+class ConversionSettings(BaseModel):
+    """The choices behind one conversion. Equal settings on equal inputs give equal bytes."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    scaffold: str = Field(
+        default=AUTO_SCAFFOLD, description="auto takes the scaffold that the job was rolled out with."
+    )
+    instance_status: InstanceStatus = Field(
+        default="resolved", description="resolved keeps reward 1, unresolved reward 0, all keeps partial rewards too."
+    )
+    max_instances: int | None = Field(default=None, ge=1, description="Trials kept at most; none is no limit.")
+    exclude_repos_file: Path | None = Field(
+        default=None, strict=False, description="One owner/repo a line; tasks from these repositories are left out."
+    )
+    reasoning_check_mode: ReasoningMode = "adaptive"
+    reasoning_content_ratio_threshold: float = Field(
+        default=0.2, ge=0, le=1, description="Share of model turns with reasoning that a slow-thinking row needs."
+    )
+    lf_format: LfFormat = "sharegpt"
+    take_cut: bool = Field(default=False, description="Take a cut capture up to its last whole call.")
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Return what config.yaml chooses, under `sft_conversion` and `output.sft_data_dir.format`."""
+        chosen = config.runtime_info.input.sft_conversion
+        return cls(
+            scaffold=chosen.scaffold,
+            instance_status=chosen.instance_status,
+            max_instances=chosen.max_instances,
+            exclude_repos_file=config.resolve(chosen.exclude_repos_file) if chosen.exclude_repos_file else None,
+            reasoning_check_mode=chosen.reasoning_check_mode,
+            reasoning_content_ratio_threshold=chosen.reasoning_content_ratio_threshold,
+            lf_format=config.runtime_info.output.sft_data_dir.format,
+        )

@@ -1,0 +1,40 @@
+"""The table of contents, in the order in which data flows.
+
+swegen/verified_tasks → prepared_tasks → trajectories → job_result → sft_im → sft_lf → sft/training_run
+   (one manifest)          [one task]      [one task]     [one job]   [one job] [one job]   (the sft block)
+"""
+
+import dagster as dg
+
+from resources.platform import PlatformResource
+from sensors.finished_jobs import finished_jobs
+from sensors.verified_tasks import verified_tasks as verified_tasks_sensor
+from trajgen_assets.assets.datasets import job_data
+from trajgen_assets.assets.rollouts import rollout
+from trajgen_assets.assets.sources import training_run, verified_tasks
+from trajgen_assets.partitions import DATA_JOB, ROLLOUT_JOB, job_partitions, task_partitions
+
+rollout_job = dg.define_asset_job(
+    ROLLOUT_JOB,
+    selection=["prepared_tasks", "trajectories"],
+    partitions_def=task_partitions,
+    description="Roll out a batch of tasks: stage, run the agent behind the recording proxy, verify, settle.",
+)
+data_job = dg.define_asset_job(
+    DATA_JOB,
+    selection=["job_result", "sft_im", "sft_lf"],
+    partitions_def=job_partitions,
+    description="Sum up a finished job and turn its accepted trajectories into training data.",
+)
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Everything that the web UI shows. Steps run in the run worker itself: a killed worker leaves none behind."""
+    return dg.Definitions(
+        assets=[verified_tasks, rollout, job_data, training_run],
+        jobs=[rollout_job, data_job],
+        sensors=[verified_tasks_sensor, finished_jobs],
+        resources={"platform": PlatformResource()},
+        executor=dg.in_process_executor,
+    )

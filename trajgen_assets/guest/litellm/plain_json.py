@@ -1,0 +1,76 @@
+"""JSON out of whatever a model, an upstream or LiteLLM put into a call. Standard library and orjson."""
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+MAX_TEXT = 2000
+DEEPEST = 100  # orjson gives up at 254 levels; nothing that a model reads is nested half as deep
+SECRET_NAMES = ("TRAJGEN_UPSTREAM_API_KEY", "TRAJGEN_MASTER_KEY")
+MIN_SECRET_LENGTH = 6  # a shorter one protects nothing, and replacing it would garble every text
+KEY_SHAPED = re.compile(r"(?i)\bsk-[A-Za-z0-9_.-]{6,}|bearer\s+\S+")
+
+
+def encode(value: Mapping[str, Any]) -> bytes:
+    """`value` as one line of JSON without a newline.
+
+    Lone surrogates become U+FFFD, NaN and infinities null, integers beyond 64 bits floats, foreign objects text.
+    """
+    try:
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    except (TypeError, ValueError, RecursionError):
+        return orjson.dumps(tame(value))
+
+
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """`value` as JSON with sorted keys: equal bytes for equal values."""
+    return orjson.dumps(tame(value), option=orjson.OPT_SORT_KEYS)
+
+
+def bounded_text(value: Any) -> str:
+    """`value` as text of at most 2,000 characters, with our secrets and anything key-shaped blotted out."""
+    text = str(value)
+    secrets = [os.environ.get(name, "") for name in SECRET_NAMES]
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= MIN_SECRET_LENGTH:
+            text = text.replace(secret, "[redacted]")
+    return KEY_SHAPED.sub("[redacted]", text)[:MAX_TEXT]
+
+
+def tame(value: Any, depth: int = 0) -> Any:
+    """`value` made of what orjson takes, and of nothing else."""
+    if depth > DEEPEST:
+        return _text(bounded_text(value))
+    if isinstance(value, Mapping):
+        return {_text(str(key)): tame(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [tame(each, depth + 1) for each in value]
+    if hasattr(value, "model_dump"):
+        return tame(value.model_dump(exclude_none=True), depth + 1)
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, str):
+        return _text(value)
+    if value is None or isinstance(value, bool):
+        return value
+    return _number(value) if isinstance(value, int | float) else _text(bounded_text(value))
+
+
+def _text(value: str) -> str:
+    # By way of UTF-16, so that a surrogate pair becomes its character and a lone one becomes one U+FFFD.
+    return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _number(value: float) -> float | None:
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return value
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None

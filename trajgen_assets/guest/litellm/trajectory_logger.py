@@ -1,0 +1,84 @@
+"""The trajectory logger: one record for each model call that LiteLLM made for a trial.
+
+LiteLLM swallows what a callback raises and goes on serving, so nothing here may fail in silence: a record or
+an event that could not be written leaves `<proxy dir>/broken`, and the end event of its call is missing from
+the journal, which the verdict on the trial's capture notices.
+"""
+
+import json
+from typing import Any
+
+import capture_files
+import plain_json
+import trajectory_record
+from admission import opened
+from fastapi import HTTPException
+from litellm.integrations.custom_logger import CustomLogger
+
+METADATA_NAMES = ("user_api_key_auth_metadata", "user_api_key_metadata")
+
+
+class TrajectoryLogger(CustomLogger):
+    """Writes the begin event, the record and the end event of every admitted call. Holds nothing."""
+
+    async def async_pre_call_hook(  # LiteLLM calls it, and all of these methods, by the names of their parameters
+        self,
+        user_api_key_dict: Any,
+        cache: Any,  # noqa: ARG002
+        data: dict,
+        call_type: str,  # noqa: ARG002
+    ) -> dict | None:
+        """Journal the beginning of an admitted call, or refuse the call where that cannot be written."""
+        admission = opened(user_api_key_dict.metadata)
+        if admission is None:  # the platform's own call, or one of a route that calls no model
+            return None
+        try:
+            _journal(admission, event="begin", litellm_call_id=str(data.get("litellm_call_id"))[:200])
+        except OSError as error:
+            capture_files.mark_broken(admission["trial"], "begin", error)
+            raise HTTPException(503, "the call could not be written down, so it is not made") from error
+        return None
+
+    async def async_log_success_event(self, kwargs: dict, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        """Write the record and the end event of a call that LiteLLM counts as a success."""
+        _log(kwargs, response_obj, start_time, end_time, failed=False)
+
+    async def async_log_failure_event(self, kwargs: dict, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        """Write the record and the end event of a failed attempt. A retry may still succeed under the same call id."""
+        _log(kwargs, response_obj, start_time, end_time, failed=True)
+
+
+def _log(kwargs: dict, response: Any, started: Any, ended: Any, *, failed: bool) -> None:
+    admission = _admission_of(kwargs)
+    if admission is None:
+        return  # a refused key, or the platform's own call: no trial to file it under
+    try:
+        record = trajectory_record.build(
+            kwargs, response, admission=admission, started=started, ended=ended, failed=failed
+        )
+        line = plain_json.encode(record)
+        capture_files.append_line(capture_files.trial_file("trajectories", admission["trial"]), line)
+        _journal(
+            admission,
+            event="end",
+            ok=record["success"],
+            status=trajectory_record.status_of(record),
+            disconnected=record["client_disconnected"],
+        )
+    except Exception as error:
+        capture_files.mark_broken(admission["trial"], "record", error)
+        raise
+
+
+def _admission_of(kwargs: dict) -> dict[str, str] | None:
+    metadata = trajectory_record.call_metadata(kwargs)
+    candidates = (opened(metadata.get(name)) for name in METADATA_NAMES)
+    return next((admission for admission in candidates if admission), None)
+
+
+def _journal(admission: dict[str, str], *, event: str, **fields: Any) -> None:
+    line = {"event": event, "call_id": admission["admission_id"], **fields, "at": capture_files.now_stamp()}
+    capture_files.append_line(capture_files.trial_file("journal", admission["trial"]), json.dumps(line).encode())
+
+
+trajectory_logger = TrajectoryLogger()

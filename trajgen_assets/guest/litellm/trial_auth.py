@@ -1,0 +1,91 @@
+"""Who may call this proxy: the trials of one job, each with its own key, on the model routes only.
+
+Every admitted model call is written down here, before it goes on and apart from the logger, so that a record
+that the logger never wrote is missed.
+"""
+
+import hmac
+import json
+import os
+
+import capture_files
+import litellm
+import trial_keys
+from admission import DIALECTS, admit, subkey
+from fastapi import HTTPException, Request
+from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
+from trajectory_logger import trajectory_logger
+
+COUNT_TOKENS = "/v1/messages/count_tokens"
+LISTINGS = ("/v1/models", "/models")
+
+
+async def authenticate(request: Request, api_key: str) -> UserAPIKeyAuth:
+    """Let a request pass as one trial of this job, or as the platform.
+
+    Raises:
+        HTTPException: 401 for a missing, forged, foreign or ended key; 403 for any route but the model routes;
+            503 when the call could not be written down, or nothing would record it.
+    """
+    route = _route(request)
+    if _is_master_key(api_key):
+        return _platform(route)
+    trial = _trial_of(api_key)
+    if route not in DIALECTS and route != COUNT_TOKENS and route not in LISTINGS:
+        raise HTTPException(403, "only the model routes are open to trials")
+    _refuse_hidden_calls(request)
+    return _as_trial(trial, _admitted(trial, route) if route in DIALECTS else {"trial": trial})
+
+
+def _route(request: Request) -> str | None:
+    """The path, or None for anything that is not a plain GET or POST of its kind (a web socket has no method)."""
+    path, method = request.scope.get("path"), request.scope.get("method")
+    expected = "GET" if path in LISTINGS or str(path).startswith("/health") else "POST"
+    return path if method == expected else None
+
+
+def _is_master_key(api_key: str) -> bool:
+    return hmac.compare_digest((api_key or "").encode(), os.environ["TRAJGEN_MASTER_KEY"].encode())
+
+
+def _platform(route: str | None) -> UserAPIKeyAuth:
+    if route is None or not (route.startswith("/health") or route in LISTINGS or route in DIALECTS):
+        raise HTTPException(403, "this proxy has no administration")
+    return UserAPIKeyAuth(api_key="platform", key_alias="platform", user_role=LitellmUserRoles.INTERNAL_USER)
+
+
+def _trial_of(api_key: str) -> str:
+    named = trial_keys.verify(subkey(), api_key or "")
+    if named is None or named[0] != os.environ["TRAJGEN_JOB"] or not capture_files.TRIAL_PATTERN.fullmatch(named[1]):
+        raise HTTPException(401, "no key of a trial of this job")
+    if capture_files.has_ended(named[1]):
+        raise HTTPException(401, "the trial of this key has ended")
+    return named[1]
+
+
+def _refuse_hidden_calls(request: Request) -> None:
+    """Refuse what would leave a call unrecorded or its record blank."""
+    if trajectory_logger not in litellm.callbacks:
+        raise HTTPException(503, "the trajectory logger is not registered: nothing would be recorded")
+    if any("redaction" in name or "disable-callbacks" in name for name in request.headers):
+        raise HTTPException(403, "calls through this proxy are recorded as they are")
+
+
+def _admitted(trial: str, route: str) -> dict[str, str]:
+    admission = admit(os.environ["TRAJGEN_JOB"], trial, route)
+    line = {"call_id": admission["admission_id"], "dialect": admission["dialect"], "at": capture_files.now_stamp()}
+    try:
+        capture_files.append_line(capture_files.trial_file("admitted", trial), json.dumps(line).encode())
+    except OSError as error:
+        capture_files.mark_broken(trial, "admission", error)
+        raise HTTPException(503, "the call could not be written down, so it is not let through") from error
+    return admission
+
+
+def _as_trial(trial: str, metadata: dict[str, str]) -> UserAPIKeyAuth:
+    return UserAPIKeyAuth(
+        api_key=f"trial-{trial}",
+        key_alias=trial,
+        metadata=metadata,
+        user_role=LitellmUserRoles.INTERNAL_USER,
+    )
