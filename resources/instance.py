@@ -21,7 +21,7 @@ DEQUEUE_INTERVAL_S = 2
 
 
 def instance_settings(root: Root) -> dict[str, Any]:
-    """The content of `dagster.yaml` for `root`. Retries are for infrastructure deaths; failed tasks are the ledger's."""
+    """The content of `dagster.yaml`. Dagster retries infrastructure deaths alone; failed tasks are the ledger's."""
     return {
         "telemetry": {"enabled": False},
         "run_launcher": {"module": "resources.run_launcher", "class": "LocalRunLauncher"},

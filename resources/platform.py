@@ -13,7 +13,7 @@ from trajgen_assets.core.platform import Platform
 
 
 class PlatformResource(dg.ConfigurableResource[Platform]):
-    """Opens root, configuration and ledger anew for each use, so that an edited `config.yaml` counts from the next run on.
+    """Opens root, configuration and ledger anew for each use: an edited `config.yaml` counts from the next run on.
 
     The configuration names its secrets as `${NAME}`; nothing secret is ever a value of this resource, which the
     web UI shows in clear.

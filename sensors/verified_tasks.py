@@ -1,5 +1,6 @@
-"""Watches the manifests: registers what is listed, shows it as partitions, and requests runs where that is switched on."""
+"""Watches the manifests: registers what is listed, shows it as partitions, requests runs where that is on."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,9 +35,13 @@ LOST_AFTER_S = 300.0
     ),
 )
 def verified_tasks(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult | dg.SkipReason:
-    """One tick. A bad manifest is reported and does not keep the others back."""
+    """One tick. A bad manifest is reported and does not keep the others back.
+
+    The cursor holds the digests of the manifests that were reported as events; losing it repeats an event, no more.
+    """
     opened = platform.open()
     events, words = [], []
+    reported: dict[str, str] = json.loads(context.cursor or "{}")
     recovered = recover_lost_jobs(opened)
     words += [f"settled {len(recovered)} jobs whose driver died"] if recovered else []
     for source in opened.config.sources():
@@ -46,13 +51,16 @@ def verified_tasks(context: dg.SensorEvaluationContext, platform: PlatformResour
             context.log.error(str(error))
             words.append(f"{source.dataset}: {error}")
             continue
-        events += _manifest_event(registration)
+        if reported.get(source.dataset) != registration.manifest.sha256:
+            events.append(_manifest_event(registration))
+            reported[source.dataset] = registration.manifest.sha256
         words.append(_summary(registration))
     show_new_partitions(context.instance, opened.ledger)
     requests = list(_requests(context.instance, opened, words))
     return dg.SensorResult(
         run_requests=requests,
         asset_events=events,
+        cursor=json.dumps(reported),
         skip_reason=None if requests else dg.SkipReason("; ".join(words) or "no task source is configured"),
     )
 
@@ -124,9 +132,7 @@ def _request(instance: dg.DagsterInstance, platform: Platform, job: JobRow) -> d
     )
 
 
-def _manifest_event(registration: Registration) -> list[dg.AssetMaterialization]:
-    if not registration.is_news:
-        return []
+def _manifest_event(registration: Registration) -> dg.AssetMaterialization:
     manifest = registration.manifest
     metadata: dict[str, Any] = {
         "dataset": registration.source.dataset,
@@ -136,7 +142,7 @@ def _manifest_event(registration: Registration) -> list[dg.AssetMaterialization]
         "path": dg.MetadataValue.path(str(manifest.path)),
     }
     tags = {"dagster/data_version": manifest.sha256}
-    return [dg.AssetMaterialization(VERIFIED_TASKS, metadata=metadata, tags=tags)]
+    return dg.AssetMaterialization(VERIFIED_TASKS, metadata=metadata, tags=tags)
 
 
 def _summary(registration: Registration) -> str:

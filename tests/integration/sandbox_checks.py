@@ -296,6 +296,7 @@ ENV GREETING="hello there" \\
     # why not
     TARGET=/srv/data LEGACY=\\$HOME
 ENV OLD form of it
+ENV PATH=/srv/bin:$PATH
 WORKDIR /srv
 WORKDIR data
 COPY one.txt renamed.txt
@@ -331,6 +332,7 @@ async def a_dockerfile_is_carried_out_as_docker_does(folder: Path) -> None:
         assert (
             await said(environment, "cat said.txt; echo $OLD; echo $LEGACY") == "hello there world\nform of it\n$HOME"
         )
+        assert (await said(environment, "echo $PATH")).startswith("/srv/bin:/usr/local/sbin:")
         assert await said(environment, "stat -c '%a %u' '/opt/exec utable'") == "700 0"
 
 

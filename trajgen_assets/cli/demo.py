@@ -7,8 +7,11 @@ import time
 from dataclasses import replace
 from typing import Annotated
 
+import dagster as dg
 import typer
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
+from resources.instance import open_instance
 from trajgen_assets.cli.progress import JobView, shown
 from trajgen_assets.cli.setup import prepare_root
 from trajgen_assets.cli.start import task_table
@@ -98,7 +101,10 @@ def is_finished(state: State, ledger: Ledger) -> bool:
     for source in load_config(state.config).sources():
         register_source(ledger, source, MAIN_CAMPAIGN)
     counts = ledger.counts(MAIN_CAMPAIGN)
-    return not (counts.assignable or counts.assigned or counts.running or ledger.jobs_needing_downstream())
+    if counts.assignable or counts.assigned or counts.running or ledger.jobs_needing_downstream():
+        return False
+    with open_instance(state.root) as instance:
+        return not instance.get_runs_count(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
 
 
 def _watch(state: State, ledger: Ledger, child: subprocess.Popen[bytes]) -> None:

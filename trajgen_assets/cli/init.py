@@ -31,7 +31,7 @@ def init(
     ] = "docker",
     smoke: Annotated[bool, typer.Option(help="Roll out one task, in campaign smoke, to see it work.")] = True,
 ) -> None:
-    """Write a configuration, probe the endpoint, and roll out one task in campaign `smoke`, which counts towards nothing else."""
+    """Write a configuration, probe the endpoint, roll out one task in campaign `smoke`, which counts nowhere else."""
     state = state_of(context)
     if not state.config.exists() or is_unfilled(state.config):
         write_minimal_config(

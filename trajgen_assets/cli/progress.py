@@ -45,6 +45,8 @@ class JobView:
         return self._line(entries), fresh
 
     def _line(self, entries: tuple[TrialEntry, ...]) -> str:
+        if not self.started:
+            return "starting the recording proxy and asking the model for one reply (10 to 30 s)"
         done, running = len(entries), max(0, len(self.started) - len(entries))
         rewards = [entry.reward for entry in entries if entry.reward is not None]
         tokens = sum((entry.n_input_tokens or 0) + (entry.n_output_tokens or 0) for entry in entries)

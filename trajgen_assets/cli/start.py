@@ -129,7 +129,7 @@ def _roll_out(
 
 
 def _make_data(platform: Platform, instance: dg.DagsterInstance, job: JobRow, definitions: dg.Definitions) -> None:
-    """Sum the job up, and convert it where that is switched on; told to the ledger first, so that no sensor repeats it."""
+    """Sum the job up, and convert it where that is on; the ledger is told first, so that no sensor repeats it."""
     platform.ledger.record_downstream(job.name, job.accepted_digest or "")
     add_partitions(instance, JOBS, [job.name])
     definitions.resolve_job_def(DATA_JOB).execute_in_process(
@@ -170,12 +170,14 @@ def all_accepted(platform: Platform, job: str) -> bool:
 
 def task_table(ledger: Ledger, job: str) -> Table:
     """One row for each task of a job."""
-    attempts = {key: attempt for key, attempt in ledger.job_attempts(job)}
-    table = Table("task", "status", "reward", "tokens", "trajectory", box=None, pad_edge=False)
+    attempts = dict(ledger.job_attempts(job))
+    table = Table("task", "status", "reward", "tokens", box=None, pad_edge=False)
+    table.add_column(f"trajectory, in jobs/{job}/", overflow="fold")
     for row in ledger.tasks_of_job(job):
         attempt = attempts.get(row.key)
         tokens = (attempt.n_input_tokens or 0) + (attempt.n_output_tokens or 0) if attempt else 0
         status = row.status.value + (f" ({row.last_cause})" if row.last_cause and row.reward is None else "")
         reward = "-" if row.reward is None else f"{row.reward:g}"
-        table.add_row(row.task_id, status, reward, f"{tokens:,}", row.trajectory_path or "-")
+        trajectory = (row.trajectory_path or "-").removeprefix(f"jobs/{job}/")
+        table.add_row(row.task_id, status, reward, f"{tokens:,}", trajectory)
     return table

@@ -1,5 +1,6 @@
 """What the options before a command say, and the handles that commands open from them."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform
 
-console = Console(highlight=False, soft_wrap=True)
+# What is piped into a file is not cut to the width of a terminal that is not there.
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 
 @dataclass(frozen=True)

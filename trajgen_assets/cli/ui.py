@@ -9,10 +9,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import dagster as dg
 import httpx
 import typer
 
-from resources.instance import dagster_environ
+from resources.instance import dagster_environ, open_instance
 from trajgen_assets.cli.setup import prepare_root
 from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.core import process
@@ -22,8 +23,9 @@ from trajgen_assets.core.paths import PROJECT
 WORKSPACE = PROJECT / "workspace.yaml"
 LOOPBACK = "127.0.0.1"
 READY_TIMEOUT_S = 120.0
-# A run worker that is told to stop settles its trials first; the daemon's code server waits for it.
 STOP_GRACE_S = 20.0
+# A cancelled run stops Harbor, which removes its sandboxes, and then the proxy, which drains.
+CANCEL_TIMEOUT_S = 90.0
 
 
 def register(app: typer.Typer) -> None:
@@ -71,9 +73,30 @@ def webserver(state: State, port: int, *, read_only: bool = False) -> Iterator[s
 
 @contextmanager
 def daemon(state: State) -> Iterator[subprocess.Popen[bytes]]:
-    """Dagster's daemon: sensors, queue, run monitoring."""
+    """Dagster's daemon: sensors, queue, run monitoring. Its runs are cancelled before it ends, so that they settle."""
     with _dagster_child(state, "dagster-daemon", ["run", "-w", str(WORKSPACE)]) as child:
-        yield child
+        try:
+            yield child
+        finally:
+            if child.poll() is None:
+                _cancel_runs(state)
+
+
+def _cancel_runs(state: State) -> None:
+    """Cancel what the daemon's run workers execute, and wait until they have settled it."""
+    with open_instance(state.root) as instance:
+        launcher = instance.run_launcher
+        runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]))
+        cancelled = [run.run_id for run in runs if launcher.terminate(run.run_id)]
+        deadline = time.monotonic() + CANCEL_TIMEOUT_S
+        while cancelled and time.monotonic() < deadline:
+            cancelled = [run_id for run_id in cancelled if not _is_finished(instance, run_id)]
+            time.sleep(0.2)
+
+
+def _is_finished(instance: dg.DagsterInstance, run_id: str) -> bool:
+    run = instance.get_run_by_id(run_id)
+    return run is None or run.is_finished
 
 
 @contextmanager

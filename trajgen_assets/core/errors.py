@@ -1,22 +1,22 @@
 """The one family of errors: each says what happened, where, why, and how to mend it.
 
-    TrajgenError
-    ├── ConfigError (ValueError)                 config.yaml is missing, malformed or unfilled
-    ├── ManifestError (ValueError)               a manifest cannot be trusted
-    │   └── ManifestMissingError (FileNotFoundError)
-    ├── TaskError (ValueError)                   a task folder cannot be used
-    │   └── TaskChangedError                     its content is not what was staged or recorded
-    ├── LedgerError (RuntimeError)               the ledger cannot be trusted: nothing may be rolled out
-    │   ├── LedgerMissingError (FileNotFoundError)
-    │   ├── LedgerCorruptError
-    │   └── StaleLeaseError                      a write with an old fencing number was refused
-    ├── RequirementError (RuntimeError)          the machine lacks a program, a Python or disk space
-    ├── EnvironmentBuildError (RuntimeError)     a uv environment could not be built
-    ├── EndpointError (ConnectionError)          the model endpoint does not answer as it should
-    ├── ProxyError (ConnectionError)             the LiteLLM proxy did not start or died
-    ├── HarnessError (RuntimeError)              Harbor did not start, or left nothing that can be read
-    ├── ConversionError (ValueError)             a job cannot be turned into training data
-    └── BusyError (BlockingIOError)              another process holds what is needed
+TrajgenError
+├── ConfigError (ValueError)                 config.yaml is missing, malformed or unfilled
+├── ManifestError (ValueError)               a manifest cannot be trusted
+│   └── ManifestMissingError (FileNotFoundError)
+├── TaskError (ValueError)                   a task folder cannot be used
+│   └── TaskChangedError                     its content is not what was staged or recorded
+├── LedgerError (RuntimeError)               the ledger cannot be trusted: nothing may be rolled out
+│   ├── LedgerMissingError (FileNotFoundError)
+│   ├── LedgerCorruptError
+│   └── StaleLeaseError                      a write with an old fencing number was refused
+├── RequirementError (RuntimeError)          the machine lacks a program, a Python or disk space
+├── EnvironmentBuildError (RuntimeError)     a uv environment could not be built
+├── EndpointError (ConnectionError)          the model endpoint does not answer as it should
+├── ProxyError (ConnectionError)             the LiteLLM proxy did not start or died
+├── HarnessError (RuntimeError)              Harbor did not start, or left nothing that can be read
+├── ConversionError (ValueError)             a job cannot be turned into training data
+└── BusyError (BlockingIOError)              another process holds what is needed
 """
 
 from typing import Self

@@ -50,5 +50,6 @@ class TaskKey:
         plain, _, campaign = partition.partition("@")
         dataset, slash, task_id = plain.partition("/")
         if not slash:
-            raise TaskError(f"{partition[:80]!r} is not a task key", mend="write it as <dataset>/<task_id>[@<campaign>]")
+            mend = "write it as <dataset>/<task_id>[@<campaign>]"
+            raise TaskError(f"{partition[:80]!r} is not a task key", mend=mend)
         return cls(campaign or MAIN_CAMPAIGN, dataset, task_id)

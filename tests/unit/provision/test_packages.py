@@ -62,8 +62,12 @@ def test_a_fresh_image_without_package_lists_is_refreshed_first(tmp_path: Path) 
 def test_at_a_terminal_sudo_is_used_once_it_was_agreed_to(tmp_path: Path) -> None:
     asked: list[str] = []
     environ = machine(tmp_path, apt_get="", sudo=f'echo "$*" > {tmp_path}/calls')
-    agree = Authority(ask=lambda question: not asked.append(question))
-    install_packages(["tmux"], agree, environ, silent)
+
+    def agree(question: str) -> bool:
+        asked.append(question)
+        return True
+
+    install_packages(["tmux"], Authority(ask=agree), environ, silent)
     assert asked == ["Install what is missing with `sudo apt-get install -y --no-install-recommends tmux`?"]
     assert (tmp_path / "calls").read_text(encoding="utf-8").startswith("apt-get install -y")
 

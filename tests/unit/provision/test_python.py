@@ -18,7 +18,7 @@ from trajgen_assets.core.provision.python import (
 
 def environ(tmp_path: Path, *folders: str) -> dict[str, str]:
     path = ":".join(str(tmp_path / folder) for folder in folders)
-    return {"PATH": f"{path}:/bin", "HOME": str(tmp_path), "PYENV_ROOT": str(tmp_path / "pyenv")}
+    return {"PATH": path, "HOME": str(tmp_path), "PYENV_ROOT": str(tmp_path / "pyenv")}
 
 
 def found(tmp_path: Path, *folders: str) -> Path | None:
@@ -63,11 +63,11 @@ def test_a_plain_python3_serves_where_it_is_new_enough(tmp_path: Path) -> None:
     assert found(tmp_path, "bin") == real
 
 
-@pytest.mark.parametrize("version", ["3.11.9", "3.15.0", "2.7.18"])
-def test_a_version_without_wheels_in_the_lock_is_passed_over(tmp_path: Path, version: str) -> None:
-    python_twin(tmp_path / "bin" / "python3.13", version)
-    assert Interpreter(Path("/x"), tuple(map(int, version.split(".")))) not in HARBOR_PYTHONS
-    assert found(tmp_path, "bin") != tmp_path / "bin" / "python3.13"
+@pytest.mark.parametrize("version", [(3, 11, 9), (3, 15, 0), (2, 7, 18)])
+def test_a_version_without_wheels_in_the_lock_is_passed_over(tmp_path: Path, version: tuple[int, int, int]) -> None:
+    python_twin(tmp_path / "bin" / "python3.13", ".".join(map(str, version)))
+    assert Interpreter(Path("/x"), version) not in HARBOR_PYTHONS
+    assert found(tmp_path, "bin") is None
 
 
 def test_the_newest_of_pyenv_serves_where_path_has_none(tmp_path: Path) -> None:
@@ -116,6 +116,8 @@ def test_a_failed_download_says_which_python_to_install(tmp_path: Path) -> None:
 def test_a_download_lands_in_the_checkout_and_is_used(tmp_path: Path) -> None:
     home = tmp_path / "made" / "cpython-3.13.9" / "bin"
     python_twin(home / "python3", "3.13.9")
-    uv = script(tmp_path / "uv", f'mkdir -p "{tmp_path}/.uv" && [ "$4" = --no-bin ] && mv "{tmp_path}/made" "$6"')
+    uv = script(
+        tmp_path / "uv", f'/bin/mkdir -p "{tmp_path}/.uv" && [ "$4" = --no-bin ] && /bin/mv "{tmp_path}/made" "$6"'
+    )
     interpreter = download_harbor_python(tmp_path, uv, environ(tmp_path, "empty"), lambda _line: None)
     assert interpreter.version == (3, 13, 9)

@@ -8,7 +8,7 @@ import yaml
 
 from trajgen_assets.core.errors import EndpointError, TrajgenError
 from trajgen_assets.core.paths import Root
-from trajgen_assets.core.report.archive import archived
+from trajgen_assets.core.report.archive import ArchiveEntry, archived
 
 
 def index_of(root: Root) -> list[dict[str, str]]:
@@ -34,8 +34,7 @@ def test_an_interrupt_is_archived_as_interrupted_with_its_exit_code(tmp_path: Pa
 def test_a_refusal_keeps_its_reason(tmp_path: Path) -> None:
     root = Root(tmp_path)
     with pytest.raises(EndpointError), archived(root, job="j", owner="r", config={}) as entry:
-        entry.status = "refused"
-        raise EndpointError("the model endpoint is out of reach", where="http://x")
+        _refuse(entry)
     assert index_of(root)[0]["status"] == "refused"
     assert "out of reach" in index_of(root)[0]["notes"]
 
@@ -46,6 +45,11 @@ def test_an_index_that_is_not_one_is_refused_and_left_alone(tmp_path: Path) -> N
     with pytest.raises(TrajgenError, match=r"index\.yaml"), archived(root, job="j", owner="r", config={}):
         pass
     assert root.index.read_text() == "just text\n"
+
+
+def _refuse(entry: ArchiveEntry) -> None:
+    entry.status = "refused"
+    raise EndpointError("the model endpoint is out of reach", where="http://x")
 
 
 def _archive_one(folder: Path) -> None:

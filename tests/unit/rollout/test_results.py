@@ -34,7 +34,7 @@ def test_a_result_without_an_end_has_not_ended(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"', '{"started_at": 1}'])
 def test_a_malformed_result_is_an_error_that_names_the_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "result.json").write_text(text)
-    with pytest.raises(HarnessError, match="result.json"):
+    with pytest.raises(HarnessError, match=r"result\.json"):
         read_trial_result(tmp_path)
 
 

@@ -11,8 +11,8 @@ from trajgen_assets.core.rollout.slots import job_slot, live_holders
 
 
 def test_a_full_host_refuses_at_once_and_names_the_holder(tmp_path: Path) -> None:
-    with job_slot(tmp_path, 1, holder="job-a"), pytest.raises(BusyError, match="job-a"), job_slot(tmp_path, 1, holder="b"):
-        pass
+    with job_slot(tmp_path, 1, holder="job-a"), pytest.raises(BusyError, match="job-a"):
+        job_slot(tmp_path, 1, holder="b").__enter__()
 
 
 def test_there_are_as_many_slots_as_configured(tmp_path: Path) -> None:

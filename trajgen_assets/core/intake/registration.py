@@ -19,7 +19,6 @@ class Registration:
     source: TaskSource
     manifest: Manifest
     result: RegisterResult
-    is_news: bool
 
     @property
     def waiting(self) -> dict[str, str]:
@@ -33,32 +32,30 @@ class Registration:
 def register_source(ledger: Ledger, source: TaskSource, campaign: str) -> Registration:
     """Bring the ledger in line with the manifest of `source`.
 
-    A folder is read and digested when its id is new, when it could not be used so far, and when it is about to be
-    rolled out; what is done is left alone.
+    A folder is read and digested when its id is new, and when it could not be used so far. What changes after that
+    is seen when the task is staged: it then waits, and is looked at again here.
 
     Raises:
         ManifestError: the manifest is missing or cannot be trusted. Nothing is concluded from it.
     """
     manifest = read_manifest(source.manifest)
-    before = ledger.manifest(campaign, source.dataset)
-    listed = list(_listed(source, manifest.entries, settled=_settled(ledger, campaign, source.dataset)))
+    listed = list(_listed(source, manifest.entries, known=_known(ledger, campaign, source.dataset)))
     seen = ManifestSeen(str(source.manifest), manifest.sha256, len(manifest.entries))
     result = ledger.register(campaign, source.dataset, listed, seen)
     reasons = {each.task_id: each.reason or "" for each in listed if not each.eligible}
-    is_news = before is None or before.sha256 != manifest.sha256
-    return Registration(source, manifest, result, is_news, reasons)
+    return Registration(source, manifest, result, reasons)
 
 
-def _settled(ledger: Ledger, campaign: str, dataset: str) -> dict[str, str | None]:
-    """Digests of the tasks that no rollout will touch again, as the ledger has them."""
+def _known(ledger: Ledger, campaign: str, dataset: str) -> dict[str, str | None]:
+    """Digests of the tasks whose folders need no look, as the ledger has them."""
     rows = ledger.rows(TaskFilter(campaign=campaign, dataset=dataset))
-    return {row.task_id: row.digest for row in rows if row.status is not TaskStatus.PENDING}
+    return {row.task_id: row.digest for row in rows if row.status is not TaskStatus.PENDING or row.eligible}
 
 
-def _listed(source: TaskSource, entries: Iterable[str], settled: dict[str, str | None]) -> Iterator[ListedTask]:
+def _listed(source: TaskSource, entries: Iterable[str], known: dict[str, str | None]) -> Iterator[ListedTask]:
     for task_id in entries:
-        if task_id in settled:
-            yield ListedTask(task_id, settled[task_id], eligible=True)
+        if task_id in known:
+            yield ListedTask(task_id, known[task_id], eligible=True)
         else:
             yield look_at(source, task_id)
 

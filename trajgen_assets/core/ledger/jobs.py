@@ -8,8 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from trajgen_assets.core.errors import BusyError, LedgerError, StaleLeaseError
-from trajgen_assets.core.ledger.models import Batch, JobRow, JobState, Lease, TaskStatus
-from trajgen_assets.core.ledger.rows import chunked, find_job, free_tasks, get_job, update_job
+from trajgen_assets.core.keys import TaskKey
+from trajgen_assets.core.ledger.models import Batch, JobRow, JobState, Lease, TaskRow, TaskStatus
+from trajgen_assets.core.ledger.rows import chunked, find_job, free_tasks, get_job, get_task, update_job, update_task
 from trajgen_assets.core.ledger.schema import attempts, job_tasks, jobs, tasks
 from trajgen_assets.core.ledger.slots import release_slots
 
@@ -110,6 +111,20 @@ def release(conn: sa.Connection, now: datetime, lease: Lease, state: JobState, n
         raise LedgerError(f"{state} does not end a job", where=lease.job)
     check_lease(conn, lease)
     return _end(conn, now, lease.job, state, note, accepted_digest=accepted_digest(conn, lease.job))
+
+
+def give_back(conn: sa.Connection, now: datetime, lease: Lease, key: TaskKey, reason: str) -> TaskRow:
+    """Let go of one task of a running job, because its folder cannot be used: it waits until that was looked at again.
+
+    Raises:
+        StaleLeaseError: the lease was lost, or the task is not running under it.
+    """
+    check_lease(conn, lease)
+    task = get_task(conn, key)
+    if task.status is not TaskStatus.RUNNING or task.job != lease.job:
+        raise StaleLeaseError("the task is not running in this job", where=key.partition, why=f"it is {task.status}")
+    free_tasks(conn, tasks.c.position == task.position, now)
+    return update_task(conn, task.position, {"eligible": False, "ineligible_reason": reason})
 
 
 def withdraw(conn: sa.Connection, now: datetime, job_name: str, note: str) -> JobRow:

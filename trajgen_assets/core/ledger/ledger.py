@@ -130,6 +130,11 @@ class Ledger:
         with self.store.write() as conn:
             return jobs.release(conn, self.now(), lease, state, note)
 
+    def give_back(self, lease: Lease, key: TaskKey, reason: str) -> TaskRow:
+        """Let go of one task of a running job whose folder cannot be used; it waits until that was looked at again."""
+        with self.store.write() as conn:
+            return jobs.give_back(conn, self.now(), lease, key, reason)
+
     def withdraw(self, job_name: str, note: str) -> JobRow:
         """End a job that never started."""
         with self.store.write() as conn:

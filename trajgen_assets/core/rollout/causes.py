@@ -53,6 +53,8 @@ _EXCEPTIONS: dict[Cause, tuple[str, ...]] = {
         "AddTestsDirError",
         "DownloadVerifierDirError",
         "SandboxError",
+        "CommandTimeoutError",
+        "TransferError",
         "TaskChangedError",
     ),
     Cause.MODEL_PROVIDER: (
@@ -105,7 +107,7 @@ _EXCEPTIONS: dict[Cause, tuple[str, ...]] = {
         "RewardFileEmptyError",
         "VerifierOutputParseError",
     ),
-    Cause.CANCELLED: ("CancelledError",),
+    Cause.CANCELLED: ("CancelledError", "JobStoppedError"),
 }
 
 _CAUSE_OF = {name: cause for cause, names in _EXCEPTIONS.items() for name in names}

@@ -17,18 +17,20 @@ from trajgen_assets.core.capture.litellm_config import Upstream
 from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
 from trajgen_assets.core.config.config import redacted
 from trajgen_assets.core.config.inputs import LlmApi
-from trajgen_assets.core.errors import HarnessError, TaskError, TrajgenError
+from trajgen_assets.core.errors import EndpointError, HarnessError, TaskError, TrajgenError
 from trajgen_assets.core.ledger.models import JobRow, JobState, Lease, RetryPolicy, TaskRow
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.process import ProcessId, record_processes
 from trajgen_assets.core.report.archive import ArchiveEntry, archived
 from trajgen_assets.core.rollout.batch import stage_for
+from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.endpoint import check_answers, check_reachable
 from trajgen_assets.core.rollout.follow import follow
 from trajgen_assets.core.rollout.harbor import HarborRun, running_harbor
 from trajgen_assets.core.rollout.plan import RolloutPlan, harbor_job_config
 from trajgen_assets.core.rollout.record import JobRecord, Listener, StagedTask
+from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
 from trajgen_assets.core.rollout.slots import job_slot
 from trajgen_assets.core.rollout.trials import AgentRecord, TrialEntry, TrialsFile, write_trials
 
@@ -89,6 +91,7 @@ def _leased(
         check_reachable(rollout_input.llm_api.api_base_url)
     except TrajgenError as error:
         ledger.withdraw(job_name, note=str(error))
+        ledger.trip(ledger.job(job_name).dataset, outage_of(error))
         entry.status, entry.exit_code = "refused", EXIT_REFUSED
         raise
     lease = ledger.claim(job_name, owner, ttl_s=STALL_MARGIN_S)
@@ -97,10 +100,14 @@ def _leased(
         yield lease
         state = JobState.FINISHED
         entry.status, entry.exit_code = "completed", EXIT_OK
+        if entry.facts.get("n_accepted"):
+            ledger.clear(ledger.job(job_name).dataset)
     except TrajgenError as error:
         refused = not entry.facts.get("n_trials")
         state, note = JobState.REFUSED if refused else JobState.FAILED, str(error)
         entry.status, entry.exit_code = ("refused", EXIT_REFUSED) if refused else ("failed", EXIT_FAILED)
+        if refused:
+            ledger.trip(ledger.job(job_name).dataset, outage_of(error))
         raise
     except Exception as error:
         note = f"{type(error).__name__}: {error}"
@@ -143,14 +150,14 @@ class _Rollout:
         return self._outcome(rows, record)
 
     def _stage(self, rows: Sequence[TaskRow]) -> dict[str, StagedTask]:
-        """Stage what can be staged; a task that cannot goes back to `pending` with the reason."""
+        """Stage what can be staged; a task that cannot be is pending again, and waits with the reason."""
         self.listener.phase(f"staging {len(rows)} tasks")
         staged = {}
         for row in rows:
             try:
                 task = stage_for(self.platform, row)
             except TaskError as error:
-                self.platform.ledger.return_task(self.lease, row.key, note=str(error))
+                self.platform.ledger.give_back(self.lease, row.key, str(error))
                 log.warning("%s: not staged: %s", row.key.partition, error)
                 continue
             staged[row.task_id] = task
@@ -191,12 +198,15 @@ class _Rollout:
         write_json(self.files.proxy / "task_digests.json", digests)
         self.listener.phase(f"rolling out {len(record.tasks)} tasks, {self.harbor_job.n_concurrent} at a time")
         self.entry.facts["n_trials"] = 0  # from here on the job was not refused
+        sandboxes = self.platform.root.sandboxes / self.job.name
+        sandboxes.mkdir(parents=True, exist_ok=True)
         try:
             with self._harbor(record, proxy) as harbor:
                 ids = {"harbor": ProcessId.of(harbor.child.pid), "proxy": proxy.process}
                 record_processes(self.files.processes, ids)
                 follow(harbor, proxy, record, stall_s=self._stall_s(record.tasks))
         finally:
+            remove_sandboxes(sandboxes)
             record.settle_rest()
             self.entry.facts |= archive_facts(record)
         if not record.entries:
@@ -243,6 +253,13 @@ class _Rollout:
         entries = tuple(record.entries.values())
         accepted = {entry.task_id for entry in entries if entry.accepted}
         return JobOutcome(self.job.name, entries, tuple(row.task_id for row in rows if row.task_id not in accepted))
+
+
+def outage_of(error: TrajgenError) -> Cause:
+    """What a refusal says about the outside: launches pause for it, and the sensor tells why."""
+    if isinstance(error, EndpointError):
+        return Cause.MODEL_PROVIDER
+    return Cause.HARNESS
 
 
 def upstream_of(api: LlmApi) -> Upstream:

@@ -1,7 +1,6 @@
 """Jobs whose driver is gone: what they left running is ended, what they finished is settled, the rest is freed."""
 
 import logging
-import shutil
 
 from trajgen_assets.core.config.config import redacted
 from trajgen_assets.core.errors import StaleLeaseError
@@ -11,6 +10,7 @@ from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.process import recorded_processes, stop_recorded
 from trajgen_assets.core.report.archive import archived
 from trajgen_assets.core.rollout.record import JobRecord, SilentListener, StagedTask
+from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
 from trajgen_assets.core.rollout.slots import live_holders
 from trajgen_assets.core.rollout.trials import load_trials
 
@@ -54,12 +54,7 @@ def _recover(platform: Platform, job: JobRow) -> None:
                 entry.facts["n_trials"] = len(record.entries)
         finally:
             platform.ledger.release(lease, JobState.FAILED, note=entry.notes)
-    remove_sandboxes(platform, job.name)
-
-
-def remove_sandboxes(platform: Platform, job: str) -> None:
-    """Delete the trees that the local environment left behind for a job."""
-    shutil.rmtree(platform.root.sandboxes / job, ignore_errors=True)
+    remove_sandboxes(platform.root.sandboxes / job.name)
 
 
 def _as_staged(platform: Platform, row: TaskRow) -> StagedTask:

@@ -17,8 +17,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from dockerfile_subset import Copy, DockerfileError, Instruction, arg_pair, copy_words, env_pairs, expand, parse
-from dockerfile_subset import run_command as parsed_run
+from dockerfile_subset import (
+    Copy,
+    DockerfileError,
+    Instruction,
+    arg_pair,
+    copy_words,
+    env_pairs,
+    expand,
+    parse,
+    run_command,
+)
 from harbor.environments.base import BaseEnvironment, ExecResult, SandboxBuildFailedError
 from harbor.environments.capabilities import EnvironmentCapabilities, EnvironmentResourceCapabilities
 from sandbox_namespace import Namespace, SandboxError, find_mode
@@ -139,7 +148,7 @@ class LocalSandbox(BaseEnvironment):
         await self._upload_environment_dir_after_start()
 
     async def _carry_out(self, instruction: Instruction, variables: "_Variables") -> None:
-        known = {**variables.args, **self._image_env}
+        known = {"PATH": BASE_ENV["PATH"], **variables.args, **self._image_env}
         match instruction.name:
             case "WORKDIR":
                 self._workdir = _join(self._workdir, expand(instruction.text.strip("\"'"), known))
@@ -153,7 +162,7 @@ class LocalSandbox(BaseEnvironment):
                 await self._copy(instruction, copy_words(instruction, known))
             case "RUN":
                 await self._checked(
-                    instruction, ["/bin/sh", "-c", parsed_run(instruction)], variables.args, self._workdir
+                    instruction, ["/bin/sh", "-c", run_command(instruction)], variables.args, self._workdir
                 )
 
     async def _checked(self, instruction: Instruction, command: list[str], args: dict[str, str], cwd: str) -> None:

@@ -316,15 +316,15 @@ async def _exit_of(process: asyncio.subprocess.Process) -> int:
     `Process.wait` before Python 3.12.5 waits for the pipes too, which a daemon may hold open for ever.
     """
     loop = asyncio.get_running_loop()
-    ended = loop.create_future()
+    ended = asyncio.Event()
     try:
         pid_fd = os.pidfd_open(process.pid)
     except ProcessLookupError:
         pid_fd = -1  # ended and reaped already
     if pid_fd >= 0:
-        loop.add_reader(pid_fd, lambda: ended.done() or ended.set_result(None))
+        loop.add_reader(pid_fd, ended.set)
         try:
-            await ended
+            await ended.wait()
         finally:
             loop.remove_reader(pid_fd)
             os.close(pid_fd)

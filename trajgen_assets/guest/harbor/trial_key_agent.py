@@ -47,7 +47,7 @@ class TrialKeyTerminus2(Terminus2):
 
     @property
     def _trial_name(self) -> str:
-        return self.logs_dir.parent.name  # Harbor puts the agent's logs into <job>/<trial>/agent
+        return str(self.logs_dir.parent.name)  # Harbor puts the agent's logs into <job>/<trial>/agent
 
     async def setup(self, environment: BaseEnvironment) -> None:
         """Start the terminal, once Harbor's own name of the trial is the one that the key was minted for."""
