@@ -24,6 +24,7 @@ def instance_settings(root: Root) -> dict[str, Any]:
     """The content of `dagster.yaml`. Dagster retries infrastructure deaths alone; failed tasks are the ledger's."""
     return {
         "telemetry": {"enabled": False},
+        "nux": {"enabled": False},
         "run_launcher": {"module": "resources.run_launcher", "class": "LocalRunLauncher"},
         "run_coordinator": {
             "module": "dagster.core.run_coordinator",

@@ -127,10 +127,10 @@ def _run(context: dg.AssetExecutionContext, platform: Platform, job: str, *, wai
     events = _EventLog(context, job)
     try:
         return run_job(
-            platform, job, owner=context.run_id, listener=events, wait_for_slot=events.wait if wait else None
+            platform, job, owner=context.run.run_id, listener=events, wait_for_slot=events.wait if wait else None
         )
     except BusyError as error:
-        _return(platform, job, context.run_id)
+        _return(platform, job, context.run.run_id)
         raise dg.Failure(str(error), allow_retries=False) from None
     except TrajgenError as error:
         raise dg.Failure(Redactor.of(platform.config).text(str(error)), allow_retries=False) from None

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from tests.unit.ledger.twins import batch, graded, key, lost, register, settle, start
 from trajgen_assets.core.errors import LedgerCorruptError, LedgerError, StaleLeaseError
 from trajgen_assets.core.ledger import AttemptKind, CaptureVerdict, JobState, Ledger, SkipKind, TaskStatus
-from trajgen_assets.core.ledger.schema import tasks
+from trajgen_assets.core.ledger.schema import attempts, manifests, tasks
 
 
 @pytest.mark.parametrize(
@@ -159,11 +159,11 @@ def test_an_imbalance_is_found(ledger: Ledger) -> None:
     lease = start(ledger)
     settle(ledger, lease, "a", graded("a__1"))
     with ledger.store.write() as conn:
-        conn.exec_driver_sql("UPDATE attempts SET accepted = 0")
+        conn.execute(sa.update(attempts).values(accepted=False))
     with pytest.raises(LedgerCorruptError, match=r"accepted attempts do not fit.*: 1\. Mend"):
         ledger.check_balance()
     with ledger.store.write() as conn:
-        conn.exec_driver_sql("UPDATE attempts SET accepted = 1")
-        conn.exec_driver_sql("UPDATE manifests SET n_entries = 5")
+        conn.execute(sa.update(attempts).values(accepted=True))
+        conn.execute(sa.update(manifests).values(n_entries=5))
     with pytest.raises(LedgerCorruptError, match="not registered: 1"):
         ledger.check_balance()

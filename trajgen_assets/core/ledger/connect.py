@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -34,7 +35,7 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """Yield a connection within a write transaction: committed when the block ends well, else rolled back."""
-        with self._explained(), self.engine.execution_options(writes=True).begin() as conn:
+        with self._explained(), self._writer.begin() as conn:
             yield conn
 
     @contextmanager
@@ -45,6 +46,10 @@ class Store:
 
     def close(self) -> None:
         self.engine.dispose()
+
+    @cached_property
+    def _writer(self) -> sa.Engine:
+        return self.engine.execution_options(writes=True)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

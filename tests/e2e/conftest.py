@@ -1,0 +1,116 @@
+"""A root of its own for each test, real Harbor and LiteLLM environments, and the scripted model behind a planted key."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from trajgen_assets.core.paths import PROJECT, Root
+from trajgen_assets.core.scripted import ScriptedModel, running_scripted_model
+
+KEY_ENV = "TRAJGEN_E2E_KEY"
+SECRET = "planted-upstream-secret-9f3c1b"
+TASKS = PROJECT / "examples" / "swe_tasks" / "py-cc"
+SOLVED = ("fernhollow__stanzaconf-87", "sablecreek__leasetable-128", "quillmark__tablefold-341")
+UNSOLVED = "brackwater-systems__retryline-1056"
+
+CONFIG = """\
+runtime_info:
+  input:
+    llm_api: {{model: openai/scripted, api_base_url: "{base_url}", api_key: "${{{key_env}}}"}}
+    task_source: {{dataset_name: "{tasks}"}}
+    harbor_job: {{environment: local, n_concurrent: 2, timeout_multiplier: 1}}
+    automation: {{enabled: true}}
+    sft_conversion: {{enabled: true, instance_status: all}}
+"""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One root with a configuration, driven through the command line as a user would."""
+
+    root: Root
+
+    @property
+    def config(self) -> Path:
+        return self.root.path / "config.yaml"
+
+    def environ(self) -> dict[str, str]:
+        names = {name: value for name, value in os.environ.items() if not name.startswith(("TRAJGEN_", "DAGSTER_"))}
+        return names | {"TRAJGEN_ENV_DIR": str(self.root.env), KEY_ENV: SECRET, "PYTHONUNBUFFERED": "1"}
+
+    def configure(self, base_url: str) -> None:
+        self.root.path.mkdir(parents=True, exist_ok=True)
+        self.config.write_text(CONFIG.format(base_url=base_url, key_env=KEY_ENV, tasks=TASKS))
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `trajgen ARGUMENTS` in a process group of its own, with SIGINT as a terminal gives it."""
+        return subprocess.Popen(
+            [Path(sys.executable).parent / "trajgen", "--root", self.root.path, *arguments],
+            env=self.environ(),
+            cwd=PROJECT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+
+    def run(self, *arguments: str, timeout_s: float = 200) -> tuple[int, str]:
+        """Run `trajgen ARGUMENTS` to its end. Returns exit code and all that it printed."""
+        child = self.begin(*arguments)
+        output, _ = child.communicate(timeout=timeout_s)
+        return child.returncode, output
+
+    def processes(self) -> list[str]:
+        """Command lines of living processes that work in this root or name it."""
+        found = []
+        for process in psutil.process_iter(["pid", "status", "cmdline"]):
+            words = " ".join(process.info["cmdline"] or [])
+            if process.pid != os.getpid() and process.info["status"] != psutil.STATUS_ZOMBIE:
+                if str(self.root.path) in words or str(self.root.path) in _cwd(process):
+                    found.append(words)
+        return found
+
+
+def _cwd(process: psutil.Process) -> str:
+    try:
+        return process.cwd()
+    except psutil.Error:
+        return ""
+
+
+@pytest.fixture(scope="session")
+def env_dir() -> Path:
+    """The folder with Harbor's and LiteLLM's environments, which `make test` has built."""
+    folder = Path(os.environ.get("TRAJGEN_ENV_DIR") or PROJECT / "artifacts" / "env")
+    for program in ("harbor-uv/bin/harbor", "litellm-venv/bin/litellm"):
+        if not (folder / program).exists():
+            pytest.fail(f"{folder / program} is missing: run `make setup`")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ScriptedModel]:
+    with running_scripted_model(api_key=SECRET) as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def installation(tmp_path: Path, env_dir: Path, model: ScriptedModel) -> Iterator[Installation]:
+    made = Installation(Root(tmp_path / "root", env_dir))
+    made.configure(model.base_url)
+    yield made
+    assert made.processes() == []
+
+
+def files_with(text: str, folder: Path) -> list[Path]:
+    """Files below `folder` whose bytes hold `text`."""
+    needle = text.encode()
+    return [path for path in folder.rglob("*") if path.is_file() and needle in path.read_bytes()]

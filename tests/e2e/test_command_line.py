@@ -1,0 +1,169 @@
+"""The commands as a user types them: what they refuse, what they leave behind, and what an interrupt costs."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import SECRET, SOLVED, UNSOLVED, Installation, files_with
+from trajgen_assets.core.ledger.models import Counts, JobState
+from trajgen_assets.core.ledger.store import open_ledger
+from trajgen_assets.core.paths import Root
+from trajgen_assets.core.rollout.slots import live_holders
+from trajgen_assets.core.scripted import Fault, ScriptedModel
+
+pytestmark = pytest.mark.e2e
+
+EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 3, 130
+MODEL_TIME_S = 120.0
+
+
+def counts(installation: Installation) -> Counts:
+    with open_ledger(installation.root) as ledger:
+        return ledger.check_balance()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + MODEL_TIME_S
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened in time"
+        time.sleep(0.1)
+
+
+def accepted_trials(installation: Installation) -> dict[str, int]:
+    with open_ledger(installation.root) as ledger:
+        return {
+            row.task_id: sum(attempt.accepted for attempt in ledger.attempts(row.key))
+            for row in ledger.rows()
+            if row.eligible
+        }
+
+
+def a_trial_runs(installation: Installation) -> bool:
+    return any(installation.root.jobs.glob("*/*/agent"))
+
+
+def test_a_dead_endpoint_is_one_sentence_and_consumes_nothing(installation: Installation) -> None:
+    installation.configure("http://127.0.0.1:9/v1")
+    assert installation.run("setup", "--skip-environments")[0] == 0
+    code, output = installation.run("start")
+    assert code == EXIT_REFUSED
+    assert "refused, and no task was consumed: the model endpoint is out of reach (http://127.0.0.1:9/v1)" in output
+    assert (counts(installation).pending, counts(installation).running) == (6, 0)
+    assert "Traceback" not in output
+    assert "refused" in (installation.root.index).read_text()
+
+
+def test_an_endpoint_that_refuses_every_call_consumes_nothing(installation: Installation, model: ScriptedModel) -> None:
+    installation.run("setup", "--skip-environments")
+    model.set_fault(Fault.UNAUTHORIZED)
+    try:
+        code, output = installation.run("start")
+    finally:
+        model.set_fault(Fault.NONE)
+    assert code == EXIT_REFUSED
+    assert "the model endpoint refuses a completion" in output
+    assert (counts(installation).pending, counts(installation).running) == (6, 0)
+    assert files_with(SECRET, installation.root.path) == []
+
+
+def test_a_proxy_that_never_gets_ready_is_one_sentence_and_consumes_nothing(
+    installation: Installation, tmp_path: Path
+) -> None:
+    broken = tmp_path / "env"
+    (broken / "litellm-venv" / "bin").mkdir(parents=True)
+    (broken / "harbor-uv").symlink_to(installation.root.env / "harbor-uv")
+    program = broken / "litellm-venv" / "bin" / "litellm"
+    program.write_text("#!/bin/sh\necho no module named proxy\nexit 1\n")
+    program.chmod(0o755)
+    installation = Installation(Root(installation.root.path, broken))
+    installation.run("setup", "--skip-environments")
+    code, output = installation.run("start")
+    assert code == EXIT_REFUSED
+    assert "refused, and no task was consumed" in output
+    assert "no module named proxy" in output
+    assert counts(installation).pending == 6
+
+
+def test_without_a_ledger_nothing_starts_and_the_error_says_what_to_do(installation: Installation) -> None:
+    code, output = installation.run("start")
+    assert code == EXIT_FAILED
+    assert "there is no ledger" in output
+    assert "trajgen setup" in output
+
+
+def test_an_unknown_key_is_named_with_the_nearest_known_one(installation: Installation) -> None:
+    installation.config.write_text(installation.config.read_text().replace("n_concurrent", "n_concurent"))
+    code, output = installation.run("dryrun")
+    assert code == EXIT_USAGE
+    assert "n_concurent" in output
+    assert "n_concurrent" in output
+
+
+def test_start_rolls_out_converts_and_then_has_nothing_to_do(installation: Installation) -> None:
+    installation.run("setup", "--skip-environments")
+    code, output = installation.run("start")
+    assert code == 0, output
+    assert accepted_trials(installation) == dict.fromkeys([*SOLVED, UNSOLVED], 1)
+    job = next(installation.root.jobs.iterdir())
+    assert {"result.json", "config.yaml", "trials.json"} <= {path.name for path in job.iterdir()}
+    data = installation.root.sft_data / job.name
+    assert {path.name for path in data.iterdir()} >= {
+        "im.jsonl",
+        "lf.json",
+        "lf.stats.json",
+        "dataset_info.json",
+        "receipt.json",
+    }
+    assert len((data / "im.jsonl").read_text().splitlines()) == 4
+    assert files_with(SECRET, installation.root.path) == []
+
+    code, output = installation.run("start")
+    assert code == 0
+    assert "nothing to roll out" in output
+    assert accepted_trials(installation) == dict.fromkeys([*SOLVED, UNSOLVED], 1)
+
+
+def test_a_driver_killed_outright_loses_and_doubles_nothing(installation: Installation) -> None:
+    installation.run("setup", "--skip-environments")
+    driver = installation.begin("start")
+    wait_until(lambda: a_trial_runs(installation))
+    driver.kill()
+    driver.communicate()
+    wait_until(lambda: live_holders(installation.root.locks) == set())
+    assert counts(installation).running == 4
+
+    code, output = installation.run("start")
+    assert code == 0, output
+    assert "its driver had died" in output
+    assert accepted_trials(installation) == dict.fromkeys([*SOLVED, UNSOLVED], 1)
+
+
+def test_an_interrupted_demo_leaves_nothing_running_and_the_next_one_finishes_the_rest(
+    installation: Installation,
+) -> None:
+    demo = installation.begin("demo")
+    wait_until(lambda: a_trial_runs(installation))
+    os.killpg(demo.pid, signal.SIGINT)
+    output, _ = demo.communicate(timeout=MODEL_TIME_S)
+    assert demo.returncode == EXIT_INTERRUPTED, output
+    assert installation.processes() == []
+    assert live_holders(installation.root.locks) == set()
+    assert list(installation.root.sandboxes.glob("*/*")) == []
+    assert counts(installation).running == 0
+    with open_ledger(installation.root) as ledger:
+        assert [job.state for job in ledger.jobs()] == [JobState.INTERRUPTED]
+
+    code, output = installation.run("demo")
+    assert code == 0, output
+    assert accepted_trials(installation) == dict.fromkeys([*SOLVED, UNSOLVED], 1)
+    rows = [line for path in installation.root.sft_data.glob("*/im.jsonl") for line in path.read_text().splitlines()]
+    assert len(rows) == 4
+    assert all('"teacher":"scripted"' in row for row in rows)
+
+    code, output = installation.run("demo")
+    assert code == 0
+    assert "nothing to roll out" in output

@@ -1,0 +1,194 @@
+"""The sensors against a real instance and ledger: what a tick registers, shows, requests, and never requests twice."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from resources.instance import open_instance, prepare_instance
+from resources.platform import PlatformResource
+from sensors.finished_jobs import finished_jobs
+from sensors.verified_tasks import verified_tasks
+from trajgen_assets.core.keys import MAIN_CAMPAIGN, TaskKey
+from trajgen_assets.core.ledger.models import JobState
+from trajgen_assets.core.ledger.store import create_ledger, open_ledger
+from trajgen_assets.core.paths import Root
+from trajgen_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, TASKS
+
+CONFIG = """\
+runtime_info:
+  input:
+    llm_api: {{model: openai/m, api_base_url: "http://127.0.0.1:9/v1", api_key: "k"}}
+    task_source: {{dataset_name: {source}}}
+    automation: {{enabled: {enabled}, batch_max: 2, max_jobs: 2}}
+"""
+
+
+@dataclass
+class Installation:
+    root: Root
+    source: Path
+    instance: dg.DagsterInstance
+    cursor: str | None = None
+
+    def configure(self, *, enabled: bool) -> None:
+        text = CONFIG.format(source=self.source, enabled=str(enabled).lower())
+        (self.root.path / "config.yaml").write_text(text)
+
+    def add_task(self, task_id: str) -> None:
+        folder = self.source / task_id
+        for name, text in (
+            ("task.toml", 'version = "1.0"\n'),
+            ("instruction.md", f"Mend {task_id}.\n"),
+            ("environment/Dockerfile", "FROM scratch\n"),
+            ("tests/test.sh", "true\n"),
+        ):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+
+    def list_ids(self, *ids: str) -> None:
+        (self.source / "verifiable_tasks.txt").write_text("".join(f"{task_id}\n" for task_id in ids))
+
+    def tick(self) -> dg.SensorResult:
+        platform = PlatformResource(root=str(self.root.path), config=str(self.root.path / "config.yaml"))
+        context = dg.build_sensor_context(instance=self.instance, cursor=self.cursor, resources={"platform": platform})
+        result = verified_tasks(context)
+        assert isinstance(result, dg.SensorResult)
+        self.cursor = result.cursor
+        return result
+
+    def data_tick(self) -> dg.SensorResult | dg.SkipReason:
+        platform = PlatformResource(root=str(self.root.path), config=str(self.root.path / "config.yaml"))
+        context = dg.build_sensor_context(instance=self.instance, resources={"platform": platform})
+        result = finished_jobs(context)
+        assert isinstance(result, dg.SensorResult | dg.SkipReason)
+        return result
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
+    root = Root(tmp_path / "root")
+    create_ledger(root)
+    prepare_instance(root, max_jobs=2)
+    source = tmp_path / "py-cc"
+    source.mkdir()
+    with open_instance(root) as instance:
+        made = Installation(root, source, instance)
+        made.configure(enabled=True)
+        yield made
+
+
+def skip_text(result: dg.SensorResult) -> str:
+    return str(result.skip_reason.skip_message if result.skip_reason else "")
+
+
+def test_a_missing_manifest_is_reported_and_means_nothing(installation: Installation) -> None:
+    result = installation.tick()
+    assert result.run_requests == []
+    assert "verifiable_tasks.txt" in skip_text(result)
+    with open_ledger(installation.root) as ledger:
+        assert ledger.counts().registered == 0
+
+
+def test_with_automation_off_a_tick_registers_and_shows_but_requests_nothing(installation: Installation) -> None:
+    installation.configure(enabled=False)
+    installation.add_task("a-1")
+    installation.list_ids("a-1", "gone-2")
+    result = installation.tick()
+    assert result.run_requests == []
+    assert "automation.enabled is false" in skip_text(result)
+    assert "gone-2: lacks the folder" in skip_text(result)
+    assert installation.instance.get_dynamic_partitions(TASKS) == ["py-cc/a-1"]
+    with open_ledger(installation.root) as ledger:
+        assert ledger.jobs() == []
+
+
+def test_the_manifest_is_an_event_only_when_it_changed(installation: Installation) -> None:
+    installation.list_ids()
+    assert len(installation.tick().asset_events) == 1
+    assert installation.tick().asset_events == []
+    installation.add_task("a-1")
+    installation.list_ids("a-1")
+    assert len(installation.tick().asset_events) == 1
+
+
+def test_free_tasks_are_requested_in_batches_and_no_more_than_there_are_slots(installation: Installation) -> None:
+    ids = [f"a-{number}" for number in range(6)]
+    for task_id in ids:
+        installation.add_task(task_id)
+    installation.list_ids(*ids)
+    requests = installation.tick().run_requests or []
+    assert [(each.tags[RANGE_START_TAG], each.tags[RANGE_END_TAG]) for each in requests] == [
+        ("py-cc/a-0", "py-cc/a-1"),
+        ("py-cc/a-2", "py-cc/a-3"),
+    ]
+    assert len({each.run_key for each in requests}) == 2
+    again = installation.tick()
+    assert again.run_requests == []
+    assert "earlier batches still wait" in skip_text(again)
+
+
+def test_a_tick_whose_requests_were_lost_asks_again_under_a_new_key(installation: Installation) -> None:
+    installation.add_task("a-1")
+    installation.list_ids("a-1")
+    first = installation.tick().run_requests or []
+    with open_ledger(installation.root) as ledger:
+        job = ledger.jobs()[0]
+        ledger.return_job(job.name, "whoever")  # the run found no slot
+    second = installation.tick().run_requests or []
+    assert [each.tags["trajgen/job"] for each in second] == [job.name]
+    assert {first[0].run_key, second[0].run_key} == {f"{job.name}:1", f"{job.name}:2"}
+
+
+def test_a_paused_data_set_is_not_launched_and_the_reason_says_so(installation: Installation) -> None:
+    installation.add_task("a-1")
+    installation.list_ids("a-1")
+    with open_ledger(installation.root) as ledger:
+        ledger.trip("py-cc", "model_provider")
+    result = installation.tick()
+    assert result.run_requests == []
+    assert "paused until" in skip_text(result)
+
+
+def test_a_shrunk_manifest_revokes_what_is_still_pending(installation: Installation) -> None:
+    installation.configure(enabled=False)
+    for task_id in ("a-1", "a-2"):
+        installation.add_task(task_id)
+    installation.list_ids("a-1", "a-2")
+    installation.tick()
+    installation.list_ids("a-1")
+    installation.tick()
+    with open_ledger(installation.root) as ledger:
+        assert ledger.task(TaskKey(MAIN_CAMPAIGN, "py-cc", "a-2")).status == "skipped"
+        assert ledger.check_balance().pending == 1
+
+
+def test_a_corrupt_ledger_stops_the_tick(installation: Installation) -> None:
+    installation.root.ledger.write_bytes(b"not a database at all")
+    with pytest.raises(Exception, match="the ledger is not whole"):
+        installation.tick()
+
+
+def test_a_job_that_is_over_is_requested_under_the_digest_of_what_was_accepted(installation: Installation) -> None:
+    assert isinstance(installation.data_tick(), dg.SkipReason)
+    installation.add_task("a-1")
+    installation.list_ids("a-1")
+    installation.tick()
+    with open_ledger(installation.root) as ledger:
+        name = ledger.jobs()[0].name
+        ledger.release(ledger.claim(name, "run", ttl_s=60), JobState.FINISHED)
+        digest = ledger.job(name).accepted_digest
+    trials = installation.root.job(name).trials
+    trials.parent.mkdir(parents=True)
+    trials.write_text(json.dumps({}))
+    result = installation.data_tick()
+    assert isinstance(result, dg.SensorResult)
+    request = (result.run_requests or [])[0]
+    assert (request.run_key, request.partition_key) == (f"{name}:{digest}", name)
+    assert [key.to_user_string() for key in request.asset_selection or []] == ["job_result"]
+    with open_ledger(installation.root) as ledger:
+        ledger.record_downstream(name, digest or "")
+    assert isinstance(installation.data_tick(), dg.SkipReason)
