@@ -1,4 +1,4 @@
-"""A root of its own for each test, real Harbor and LiteLLM environments, and the scripted model behind a planted key."""
+"""A root of its own for each test, real Harbor and LiteLLM environments, the scripted model behind a planted key."""
 
 import os
 import signal
@@ -59,7 +59,7 @@ class Installation:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  a shell's `&` ignores it
         )
 
     def run(self, *arguments: str, timeout_s: float = 200) -> tuple[int, str]:
@@ -73,9 +73,9 @@ class Installation:
         found = []
         for process in psutil.process_iter(["pid", "status", "cmdline"]):
             words = " ".join(process.info["cmdline"] or [])
-            if process.pid != os.getpid() and process.info["status"] != psutil.STATUS_ZOMBIE:
-                if str(self.root.path) in words or str(self.root.path) in _cwd(process):
-                    found.append(words)
+            living = process.pid != os.getpid() and process.info["status"] != psutil.STATUS_ZOMBIE
+            if living and str(self.root.path) in f"{words} {_cwd(process)}":
+                found.append(words)
         return found
 
 

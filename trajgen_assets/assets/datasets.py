@@ -111,7 +111,8 @@ def _log(
 
 def result_metadata(result: JobResult) -> dict[str, Any]:
     """The figures of a job; counts are plotted over jobs by the web UI."""
-    return {
+    priced = {"cost_usd": result.cost_usd} if result.cost_usd else {}
+    return priced | {
         "n_trials": result.n_trials,
         "n_graded": result.n_graded,
         "n_resolved": result.n_resolved,
@@ -119,7 +120,6 @@ def result_metadata(result: JobResult) -> dict[str, Any]:
         "n_errors": result.n_errors,
         "causes": dg.MetadataValue.json(dict(result.causes)),
         "tokens": result.n_tokens,
-        "cost_usd": result.cost_usd,
         "duration_s": result.duration_s,
         "path": dg.MetadataValue.path(str(result.folder)),
     }

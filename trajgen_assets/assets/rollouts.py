@@ -175,11 +175,11 @@ class _EventLog:
 
 
 def trajectory_metadata(job: str, entry: TrialEntry) -> dict[str, Any]:
-    """About five scalars: an event is stored twice, and there is one for each task."""
-    return {
+    """About five scalars: an event is stored twice, and there is one for each task. An unknown price is not 0."""
+    priced = {"cost_usd": entry.cost_usd} if entry.cost_usd else {}
+    return priced | {
         "reward": entry.reward,
         "tokens": (entry.n_input_tokens or 0) + (entry.n_output_tokens or 0),
-        "cost_usd": entry.cost_usd or 0.0,
         "duration_s": entry.duration_s or 0.0,
         "capture": entry.capture,
         "trial": f"{job}/{entry.trial_name}",
