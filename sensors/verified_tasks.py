@@ -12,6 +12,7 @@ from trajgen_assets.core.errors import ManifestError
 from trajgen_assets.core.intake.registration import Registration, register_source
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.models import JobRow
+from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
@@ -57,6 +58,7 @@ def verified_tasks(context: dg.SensorEvaluationContext, platform: PlatformResour
         words.append(_summary(registration))
     show_new_partitions(context.instance, opened.ledger)
     requests = list(_requests(context.instance, opened, words))
+    PublishedView(opened.ledger, opened.root).refresh()
     return dg.SensorResult(
         run_requests=requests,
         asset_events=events,

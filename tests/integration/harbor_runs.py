@@ -48,7 +48,7 @@ def harbor_env() -> Path:
     for each in candidates:
         if each and (Path(each) / "bin" / "harbor").exists():
             return Path(each)
-    pytest.fail("no Harbor environment: run `trajgen setup-envs`, or set TRAJGEN_HARBOR_ENV to one")
+    pytest.fail("no Harbor environment: run `make setup`, or set TRAJGEN_HARBOR_ENV to one")
 
 
 def copy_guest(folder: Path) -> Path:

@@ -25,7 +25,6 @@ from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import JobRow, JobState, TaskFilter
 from trajgen_assets.core.ledger.store import open_ledger
-from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.paths import PROJECT, Root
 from trajgen_assets.core.scripted.running import running_scripted_model
 
@@ -76,7 +75,6 @@ def demo(
             else:
                 with daemon(state) as child:
                     _watch(state, ledger, child)
-                PublishedView(ledger, state.root).refresh(force=True)
             _conclude(state, ledger)
             _raise_for_unfinished(ledger)
 

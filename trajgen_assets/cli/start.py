@@ -15,7 +15,6 @@ from trajgen_assets.cli.state import State, console, state_of
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import JobRow, JobState, TaskRow
-from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
@@ -102,7 +101,6 @@ def run_in_foreground(state: State, platform: Platform, instance: dg.DagsterInst
     ended = platform.ledger.job(job.name)
     if platform.root.job(job.name).trials.exists():
         _make_data(platform, instance, ended, definitions)
-    PublishedView(platform.ledger, platform.root).refresh(force=True)
     return conclude(platform, ended)
 
 

@@ -127,7 +127,7 @@ def running_proxy(
     """
     program = env / "bin" / "litellm"
     if not program.exists():
-        raise ProxyError("LiteLLM is not installed", where=program, mend="run `trajgen setup-envs`")
+        raise ProxyError("LiteLLM is not installed", where=program, mend="run `trajgen setup`")
     folder = folder.absolute()  # the proxy works in it
     _prepare(folder, upstream)
     start = _Start(program, folder, job, upstream, host, "sk-" + secrets.token_urlsafe(32), tuple(lock_fds))
@@ -175,7 +175,7 @@ class _Start:
         tail = self.log.read_bytes()[-LOG_TAIL_CHARS:].decode("utf-8", "replace").strip()
         reason = f"{why}; the log ends with:\n{tail}" if why else f"the log ends with:\n{tail}"
         known = {"master key": self.master_key, "upstream API key": self.upstream.api_key}
-        mend = "read the log; `trajgen setup-envs` builds the environment anew"
+        mend = "read the log; `trajgen setup` builds the environment anew"
         return ProxyError(what, where=self.log, why=Redactor(known).text(reason), mend=mend)
 
 

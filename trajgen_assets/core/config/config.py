@@ -1,6 +1,7 @@
 """config.yaml as a whole, and the questions that the rest of the program asks it."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,8 @@ from trajgen_assets.core.config.models import Evolving, ExtraEnvironment, MetaIn
 from trajgen_assets.core.config.secrets import Secret, read_environ, reference_name
 from trajgen_assets.core.config.section import Notice, Section, given_values, is_literal_secret, refuse_unless
 from trajgen_assets.core.errors import ConfigError
-from trajgen_assets.core.intake.source import TaskSource
-from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN
+from trajgen_assets.core.intake.source import TaskSource, data_sets_of
+from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN, is_safe_name
 
 _URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
@@ -60,10 +61,24 @@ class Config(Section):
         return absolute(self._path.parent, text)
 
     def sources(self) -> list[TaskSource]:
-        """The folders of tasks, in the order of the file, each under a data set name of its own."""
+        """The folders of tasks, in the order of the file, each under a data set name of its own.
+
+        Raises:
+            ConfigError: two of them have one name, or a folder's name cannot be one.
+        """
         inputs = self.runtime_info.input
         single = [inputs.task_source] if inputs.task_source else []
-        return [choice.locate(self._path.parent) for choice in (*single, *inputs.task_sources)]
+        choices = [choice.locate(self._path.parent) for choice in (*single, *inputs.task_sources)]
+        found = [each for source in choices for each in data_sets_of(source)]
+        for name, count in Counter(each.dataset.lower() for each in found).items():
+            if count > 1:
+                mend = "give one of them another name with task_sources[].dataset"
+                raise ConfigError(f"{count} data sets are named {name}", where=self._path, mend=mend)
+        for each in found:
+            if not is_safe_name(each.dataset):
+                mend = "rename the folder, or name the data set with task_source.dataset"
+                raise ConfigError(f"{each.dataset[:80]!r} cannot name a data set", where=each.folder, mend=mend)
+        return found
 
     def source(self, dataset: str) -> TaskSource:
         """The folder of tasks that is named `dataset`.

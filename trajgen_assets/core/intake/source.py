@@ -17,3 +17,15 @@ class TaskSource:
     folder: Path
     manifest: Path
     staging: StagingMode = "copy"
+
+
+def data_sets_of(source: TaskSource) -> list[TaskSource]:
+    """The data sets below a source: itself where it has a manifest, else each folder in it that has one.
+
+    So a root with one folder for each language is several data sets, named after these folders, and a folder that
+    appears later is found later. A source without any manifest is returned as it is: its reader says what is missing.
+    """
+    if source.manifest.exists() or source.manifest != source.folder / MANIFEST_NAME:
+        return [source]
+    children = sorted(path.parent for path in source.folder.glob(f"*/{MANIFEST_NAME}"))
+    return [TaskSource(each.name, each, each / MANIFEST_NAME, source.staging) for each in children] or [source]

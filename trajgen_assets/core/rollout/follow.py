@@ -4,6 +4,7 @@ import time
 
 from trajgen_assets.core.capture.proxy import RunningProxy
 from trajgen_assets.core.errors import HarnessError, ProxyError
+from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.harbor import HarborRun, TrialEvent
 from trajgen_assets.core.rollout.record import JobRecord
 
@@ -63,6 +64,7 @@ class _Progress:
                 self._record.lease = self._record.ledger.renew(self._record.lease, ttl_s=self._stall_s)
                 self._last_renewal = moment
         elif moment - self._last_event > self._stall_s:
+            self._record.cancelled_as = Cause.STALLED
             raise HarnessError(
                 "the job has stalled",
                 where=self._record.lease.job,

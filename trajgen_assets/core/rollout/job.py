@@ -19,6 +19,7 @@ from trajgen_assets.core.config.config import redacted
 from trajgen_assets.core.config.inputs import LlmApi
 from trajgen_assets.core.errors import EndpointError, HarnessError, TaskError, TrajgenError
 from trajgen_assets.core.ledger.models import JobRow, JobState, Lease, RetryPolicy, TaskRow
+from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.process import ProcessId, record_processes
@@ -85,10 +86,10 @@ def _leased(
     platform: Platform, job_name: str, *, owner: str, entry: ArchiveEntry, listener: Listener
 ) -> Iterator[Lease]:
     """Hold the job's lease; on the way out release it in the state that the archive entry is given."""
-    ledger, rollout_input = platform.ledger, platform.config.runtime_info.input
+    ledger = platform.ledger
     try:
         listener.phase("checking the model endpoint")
-        check_reachable(rollout_input.llm_api.api_base_url)
+        check_reachable(platform.config.campaign(ledger.job(job_name).campaign).llm_api.api_base_url)
     except TrajgenError as error:
         ledger.withdraw(job_name, note=str(error))
         ledger.trip(ledger.job(job_name).dataset, outage_of(error))
@@ -117,6 +118,7 @@ def _leased(
         raise
     finally:
         ledger.release(lease, state, note=note)
+        PublishedView(ledger, platform.root).refresh(force=True)
 
 
 @dataclass

@@ -12,6 +12,7 @@ from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import CaptureVerdict, Lease, RetryPolicy, TaskRow
 from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.results import TrialResult, read_trial_result
 from trajgen_assets.core.rollout.settle import EndedTrial, settle_trial
 from trajgen_assets.core.rollout.trials import TaskRecord, TrialEntry, TrialsFile, write_trials
@@ -74,6 +75,7 @@ class JobRecord:
     policy: RetryPolicy
     tasks: Mapping[str, StagedTask]
     listener: Listener
+    cancelled_as: Cause = Cause.CANCELLED
     entries: dict[str, TrialEntry] = field(default_factory=dict)
     _waiting: dict[str, float] = field(default_factory=dict)
 
@@ -119,7 +121,7 @@ class JobRecord:
         task = self.tasks.get(result.task_id or "")
         if task is None:
             raise HarnessError("Harbor ran a task that is not in the batch", where=result.trial_name)
-        ended = settle_trial(self.files, task.key.task_id, result)
+        ended = settle_trial(self.files, task.key.task_id, result, cancelled_as=self.cancelled_as)
         if ended.capture.verdict is CaptureVerdict.GAP and not final:
             return False
         row = self.ledger.record_attempt(self.lease, task.key, ended.outcome(), self.policy)

@@ -23,10 +23,16 @@ class EndedTrial:
     result: TrialResult
     capture: Capture
     files: JobPaths
+    cancelled_as: Cause = Cause.CANCELLED
 
     @property
     def cause(self) -> Cause | None:
-        """Why the attempt is not accepted: Harbor's cause first, then a capture with a gap; None if it is accepted."""
+        """Why the attempt is not accepted: Harbor's cause first, then a capture with a gap; None if it is accepted.
+
+        Harbor calls a trial cancelled whoever ended it; `cancelled_as` says what made us end it.
+        """
+        if self.result.cause is Cause.CANCELLED:
+            return self.cancelled_as
         if self.result.cause is not None:
             return self.result.cause
         return None if self.capture.verdict in ACCEPTED_VERDICTS else Cause.CAPTURE
@@ -79,11 +85,11 @@ def explanation_of(result: TrialResult) -> str | None:
     return None
 
 
-def settle_trial(files: JobPaths, task_id: str, result: TrialResult) -> EndedTrial:
+def settle_trial(files: JobPaths, task_id: str, result: TrialResult, *, cancelled_as: Cause) -> EndedTrial:
     """Publish the trajectory of an ended trial and judge its capture. Safe to repeat."""
     trial_dir = files.trial(result.trial_name)
     capture = publish(files.proxy, result.trial_name, trial_dir, explained=explanation_of(result))
-    return EndedTrial(task_id, result, capture, files)
+    return EndedTrial(task_id, result, capture, files, cancelled_as)
 
 
 def _relative(path: Path, base: Path) -> str | None:

@@ -1,0 +1,80 @@
+"""A job that goes on without its proxy, or without any progress, is ended and says why."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trajgen_assets.core.capture.proxy import RunningProxy
+from trajgen_assets.core.errors import HarnessError, ProxyError
+from trajgen_assets.core.ledger.ledger import Ledger
+from trajgen_assets.core.ledger.models import Batch, Lease, ListedTask, ManifestSeen, RetryPolicy
+from trajgen_assets.core.ledger.store import create_ledger, open_ledger
+from trajgen_assets.core.paths import Root
+from trajgen_assets.core.process import ProcessId
+from trajgen_assets.core.rollout.causes import Cause
+from trajgen_assets.core.rollout.follow import follow
+from trajgen_assets.core.rollout.harbor import EventFeed, HarborRun
+from trajgen_assets.core.rollout.record import JobRecord, SilentListener
+from trajgen_assets.core.rollout.trials import AgentRecord, TrialsFile
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Iterator[JobRecord]:
+    root = Root(tmp_path)
+    create_ledger(root)
+    with open_ledger(root) as ledger:
+        header = TrialsFile(
+            job="j", dataset="d", campaign="main", scaffold="terminus2", agent=AgentRecord(name="a"), model="openai/m"
+        )
+        policy = RetryPolicy()
+        yield JobRecord(header, root.job("j"), ledger, leased(ledger), policy, {}, SilentListener())
+
+
+def leased(ledger: Ledger) -> Lease:
+    ledger.register("main", "d", [ListedTask("t", "digest", eligible=True)], ManifestSeen("m", "sha", 1))
+    ledger.assign("j", Batch("main", "d", limit=1))
+    return ledger.claim("j", "run", ttl_s=60)
+
+
+def run_of(child: subprocess.Popen[bytes], folder: Path) -> HarborRun:
+    return HarborRun(child, EventFeed(folder / "events.jsonl"), folder / "harbor.log")
+
+
+def proxy_of(process: ProcessId, folder: Path) -> RunningProxy:
+    return RunningProxy("j", "127.0.0.1", 1, "m", folder, process, "sk-x")
+
+
+def test_a_job_whose_proxy_died_is_ended(child: subprocess.Popen[bytes], record: JobRecord, tmp_path: Path) -> None:
+    gone = proxy_of(ProcessId(child.pid, 1.0), tmp_path)
+    with pytest.raises(ProxyError, match="died while trials were running"):
+        follow(run_of(child, tmp_path), gone, record, stall_s=60)
+
+
+def test_a_job_without_any_event_for_too_long_is_stalled_and_so_are_its_trials(
+    child: subprocess.Popen[bytes], record: JobRecord, tmp_path: Path
+) -> None:
+    alive = proxy_of(ProcessId.of(child.pid), tmp_path)
+    with pytest.raises(HarnessError, match="stalled"):
+        follow(run_of(child, tmp_path), alive, record, stall_s=0.1)
+    assert record.cancelled_as is Cause.STALLED
+
+
+def test_harbor_s_end_is_the_end_whatever_its_exit_code(
+    child: subprocess.Popen[bytes], record: JobRecord, tmp_path: Path
+) -> None:
+    alive = proxy_of(ProcessId.of(child.pid), tmp_path)
+    child.kill()
+    child.wait()
+    follow(run_of(child, tmp_path), alive, record, stall_s=60)
+    assert record.entries == {}
