@@ -16,13 +16,11 @@ from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
-from trajgen_assets.partitions import ROLLOUT_JOB, ROLLOUT_OP, launch_of, run_config, show_new_partitions
+from trajgen_assets.launches import is_lost, launch_of, run_config, run_key
+from trajgen_assets.partitions import ROLLOUT_JOB, ROLLOUT_OP, show_new_partitions
 
 VERIFIED_TASKS = dg.AssetKey(["swegen", "verified_tasks"])
 INTERVAL_S = 30
-
-# A run that was asked for and is nowhere after this long will not come: the tick that asked died before its request.
-LOST_AFTER_S = 300.0
 
 
 @dg.sensor(
@@ -73,8 +71,10 @@ def _requests(instance: dg.DagsterInstance, platform: Platform, words: list[str]
         words.append("automation.enabled is false, so nothing is requested; `trajgen start` rolls out by hand")
         return
     for job in platform.ledger.jobs_to_launch():
-        if _needs_request(instance, platform, job):
-            yield _request(instance, platform, platform.ledger.job(job.name))
+        if is_lost(instance, job):
+            yield _request(
+                instance, platform, job if job.requested_at is None else platform.ledger.new_launch(job.name)
+            )
     for source in platform.config.sources():
         while (fresh := _next_job(platform, source.dataset, words)) is not None:
             yield _request(instance, platform, fresh)
@@ -93,27 +93,6 @@ def _next_job(platform: Platform, dataset: str, words: list[str]) -> JobRow | No
     if platform.ledger.counts(MAIN_CAMPAIGN, dataset).assignable < automation.batch_min:
         return None
     return assign_batch(platform, MAIN_CAMPAIGN, dataset, limit=automation.batch_max).job
-
-
-def _needs_request(instance: dg.DagsterInstance, platform: Platform, job: JobRow) -> bool:
-    """Whether an assigned job has no run that could still start it; a lost run gets a new launch number."""
-    if job.requested_at is None:
-        return True
-    filters = (
-        dg.RunsFilter(run_ids=[job.run_id]) if job.run_id else dg.RunsFilter(tags={"dagster/run_key": run_key(job)})
-    )
-    runs = instance.get_runs(filters, limit=1)
-    if runs and not runs[0].is_finished:
-        return False
-    lost = bool(runs) or (now() - job.requested_at).total_seconds() > LOST_AFTER_S
-    if lost:
-        platform.ledger.new_launch(job.name)
-    return lost
-
-
-def run_key(job: JobRow) -> str:
-    """The key under which Dagster starts this launch of a job at most once."""
-    return f"{job.name}:{job.launch}"
 
 
 def _request(instance: dg.DagsterInstance, platform: Platform, job: JobRow) -> dg.RunRequest:

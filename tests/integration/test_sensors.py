@@ -16,7 +16,8 @@ from trajgen_assets.core.keys import MAIN_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.ledger.store import create_ledger, open_ledger
 from trajgen_assets.core.paths import Root
-from trajgen_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, TASKS
+from trajgen_assets.launches import RANGE_END_TAG, RANGE_START_TAG
+from trajgen_assets.partitions import TASKS
 
 CONFIG = """\
 runtime_info:

@@ -18,6 +18,7 @@ from trajgen_assets.core.ledger.models import JobRow, JobState, TaskRow
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
+from trajgen_assets.launches import is_lost, launch_of, run_config
 from trajgen_assets.partitions import (
     DATA_JOB,
     JOBS,
@@ -25,8 +26,6 @@ from trajgen_assets.partitions import (
     ROLLOUT_OP,
     add_partitions,
     data_assets,
-    launch_of,
-    run_config,
 )
 
 EXIT_OK, EXIT_FAILED, EXIT_REFUSED = 0, 1, 3
@@ -70,6 +69,8 @@ def next_job(
     """Register the manifests and bind free tasks to a new job; None, and a word why, when there are none."""
     for name in recover_lost_jobs(platform):
         typer.echo(f"settled job {name}: its driver had died")
+    for lost in (job for job in platform.ledger.jobs_to_launch() if is_lost(instance, job)):
+        platform.ledger.withdraw(lost.name, note="its run never started")
     register_all(platform, campaign, instance)
     wanted = limit or platform.config.runtime_info.input.harbor_job.n_tasks or EVERYTHING
     for source in platform.config.sources():

@@ -107,6 +107,14 @@ class JobPaths:
         return self.proxy / "guest"
 
     @property
+    def compose_overlay(self) -> Path:
+        return self.proxy / "compose_overlay.yaml"
+
+    @property
+    def task_digests(self) -> Path:
+        return self.proxy / "task_digests.json"
+
+    @property
     def events(self) -> Path:
         return self.proxy / "events.jsonl"
 

@@ -20,7 +20,8 @@ def test_two_jobs_of_one_second_have_two_names() -> None:
 def test_harbor_is_told_not_to_retry_because_it_deletes_the_failed_attempt(tmp_path: Path) -> None:
     config = harbor_job_config(plan_in(tmp_path, environment="docker"))
     assert config["retry"] == {"max_retries": 0}
-    assert config["environment"] == {"type": "docker"}
+    assert config["environment"]["type"] == "docker"
+    assert config["environment"]["extra_docker_compose"] == [str(tmp_path / "overlay.yaml")]
 
 
 def test_the_local_environment_is_our_sandbox_without_network(tmp_path: Path) -> None:
@@ -36,6 +37,7 @@ def plan_in(folder: Path, *, environment: str) -> RolloutPlan:
         task_dirs=[folder / "tasks" / "a"],
         environment=environment,
         sandboxes=folder / "sandboxes",
+        compose_overlay=folder / "overlay.yaml",
         agent_import_path="trial_key_agent:TrialKeyTerminus2",
         model="openai/m",
         agent_kwargs={},

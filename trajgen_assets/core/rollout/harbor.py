@@ -126,5 +126,5 @@ def _feed_settings(files: JobPaths) -> dict[str, Path]:
     return {
         "path": files.events,
         "ended_dir": files.proxy / "ended",
-        "digests": files.proxy / "task_digests.json",
+        "digests": files.task_digests,
     }

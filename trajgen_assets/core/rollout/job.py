@@ -17,19 +17,30 @@ from trajgen_assets.core.capture.litellm_config import Upstream
 from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
 from trajgen_assets.core.config.config import redacted
 from trajgen_assets.core.config.inputs import LlmApi
-from trajgen_assets.core.errors import EndpointError, HarnessError, TaskError, TrajgenError
+from trajgen_assets.core.errors import (
+    BusyError,
+    EndpointError,
+    HarnessError,
+    RequirementError,
+    StaleLeaseError,
+    TaskError,
+    TrajgenError,
+)
+from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import JobRow, JobState, Lease, RetryPolicy, TaskRow
 from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.process import ProcessId, record_processes
+from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import ArchiveEntry, archived
 from trajgen_assets.core.rollout.batch import stage_for
 from trajgen_assets.core.rollout.causes import Cause
+from trajgen_assets.core.rollout.docker import check_engine, compose_overlay, remove_leftovers
 from trajgen_assets.core.rollout.endpoint import check_answers, check_reachable
 from trajgen_assets.core.rollout.follow import follow
 from trajgen_assets.core.rollout.harbor import HarborRun, running_harbor
-from trajgen_assets.core.rollout.plan import RolloutPlan, harbor_job_config
+from trajgen_assets.core.rollout.plan import RolloutPlan, harbor_job_config, uses_docker
 from trajgen_assets.core.rollout.record import JobRecord, Listener, StagedTask
 from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
 from trajgen_assets.core.rollout.slots import job_slot
@@ -85,40 +96,58 @@ def run_job(
 def _leased(
     platform: Platform, job_name: str, *, owner: str, entry: ArchiveEntry, listener: Listener
 ) -> Iterator[Lease]:
-    """Hold the job's lease; on the way out release it in the state that the archive entry is given."""
-    ledger = platform.ledger
+    """Hold the job's lease; on the way out release it in the state that tells how it ended."""
+    ledger, dataset = platform.ledger, platform.ledger.job(job_name).dataset
+    say = Redactor.of(platform.config).text
+    lease, state = None, JobState.FAILED
     try:
         listener.phase("checking the model endpoint")
-        check_reachable(platform.config.campaign(ledger.job(job_name).campaign).llm_api.api_base_url)
-    except TrajgenError as error:
-        ledger.withdraw(job_name, note=str(error))
-        ledger.trip(ledger.job(job_name).dataset, outage_of(error))
+        check_outside(platform, ledger.job(job_name).campaign)
+        lease = ledger.claim(job_name, owner, ttl_s=STALL_MARGIN_S)
+        yield lease
+        state, entry.status, entry.exit_code = JobState.FINISHED, "completed", EXIT_OK
+        if entry.facts.get("n_accepted"):
+            ledger.clear(dataset)
+    except (BusyError, StaleLeaseError):
+        lease = None  # the job is somebody else's: there is nothing to release
         entry.status, entry.exit_code = "refused", EXIT_REFUSED
         raise
-    lease = ledger.claim(job_name, owner, ttl_s=STALL_MARGIN_S)
-    state, note = JobState.FAILED, None
-    try:
-        yield lease
-        state = JobState.FINISHED
-        entry.status, entry.exit_code = "completed", EXIT_OK
-        if entry.facts.get("n_accepted"):
-            ledger.clear(ledger.job(job_name).dataset)
     except TrajgenError as error:
-        refused = not entry.facts.get("n_trials")
-        state, note = JobState.REFUSED if refused else JobState.FAILED, str(error)
-        entry.status, entry.exit_code = ("refused", EXIT_REFUSED) if refused else ("failed", EXIT_FAILED)
-        if refused:
-            ledger.trip(ledger.job(job_name).dataset, outage_of(error))
+        entry.notes = say(str(error))
+        if not entry.facts.get("n_trials"):
+            state, entry.status, entry.exit_code = JobState.REFUSED, "refused", EXIT_REFUSED
+            ledger.trip(dataset, outage_of(error))
         raise
     except Exception as error:
-        note = f"{type(error).__name__}: {error}"
+        entry.notes = say(f"{type(error).__name__}: {error}")
         raise
-    except BaseException as error:
-        state, note = JobState.INTERRUPTED, f"interrupted ({type(error).__name__})"
+    except BaseException:
+        state, entry.status, entry.exit_code = JobState.INTERRUPTED, "interrupted", EXIT_INTERRUPTED
+        entry.notes = "interrupted"
         raise
     finally:
-        ledger.release(lease, state, note=note)
+        _let_go(ledger, job_name, lease, state, entry.notes or None)
         PublishedView(ledger, platform.root).refresh(force=True)
+
+
+def _let_go(ledger: Ledger, job_name: str, lease: Lease | None, state: JobState, note: str | None) -> None:
+    """Release the job; one that ended before it was claimed is withdrawn, one of somebody else's is left alone."""
+    if lease is not None:
+        ledger.release(lease, state, note=note)
+    elif state in (JobState.REFUSED, JobState.INTERRUPTED):
+        ledger.withdraw(job_name, note=note or state.value)
+
+
+def check_outside(platform: Platform, campaign: str) -> None:
+    """Make sure that what a job needs from outside answers, before a task is claimed for it.
+
+    Raises:
+        EndpointError: nothing listens at the model endpoint.
+        RequirementError: trials run in Docker, and the engine does not answer.
+    """
+    check_reachable(platform.config.campaign(campaign).llm_api.api_base_url)
+    if uses_docker(platform.config.runtime_info.input.harbor_job.environment):
+        check_engine()
 
 
 @dataclass
@@ -197,18 +226,18 @@ class _Rollout:
 
     def _roll_out(self, record: JobRecord, proxy: RunningProxy) -> None:
         digests = {str(task.folder.folder): task.digest for task in record.tasks.values()}
-        write_json(self.files.proxy / "task_digests.json", digests)
+        write_json(self.files.task_digests, digests)
         self.listener.phase(f"rolling out {len(record.tasks)} tasks, {self.harbor_job.n_concurrent} at a time")
         self.entry.facts["n_trials"] = 0  # from here on the job was not refused
-        sandboxes = self.platform.root.sandboxes / self.job.name
-        sandboxes.mkdir(parents=True, exist_ok=True)
+        (self.platform.root.sandboxes / self.job.name).mkdir(parents=True, exist_ok=True)
+        write_yaml(self.files.compose_overlay, compose_overlay(self.job.name))
         try:
             with self._harbor(record, proxy) as harbor:
                 ids = {"harbor": ProcessId.of(harbor.child.pid), "proxy": proxy.process}
                 record_processes(self.files.processes, ids)
                 follow(harbor, proxy, record, stall_s=self._stall_s(record.tasks))
         finally:
-            remove_sandboxes(sandboxes)
+            self._clear_away()
             record.settle_rest()
             self.entry.facts |= archive_facts(record)
         if not record.entries:
@@ -222,6 +251,7 @@ class _Rollout:
             task_dirs=[task.folder.folder for task in record.tasks.values()],
             environment=self.harbor_job.environment,
             sandboxes=self.platform.root.sandboxes / self.job.name,
+            compose_overlay=self.files.compose_overlay,
             agent_import_path="trial_key_agent:TrialKeyTerminus2",
             model=f"openai/{proxy.served_model}",
             agent_kwargs={
@@ -246,6 +276,15 @@ class _Rollout:
             lock_fd=self.lock_fd,
         )
 
+    def _clear_away(self) -> None:
+        """Remove what Harbor did not: it leaves containers and folders behind when it is killed outright."""
+        remove_sandboxes(self.platform.root.sandboxes / self.job.name)
+        if uses_docker(self.harbor_job.environment):
+            try:
+                remove_leftovers(self.job.name)
+            except RequirementError as error:  # the engine died; `trajgen reap` does it when it is back
+                log.warning("%s: containers may be left: %s", self.job.name, error)
+
     def _stall_s(self, tasks: Mapping[str, StagedTask]) -> float:
         """No task of the batch can be silent for longer than this without something being wrong."""
         longest = max(task.folder.longest_phase_s for task in tasks.values())
@@ -261,7 +300,7 @@ def outage_of(error: TrajgenError) -> Cause:
     """What a refusal says about the outside: launches pause for it, and the sensor tells why."""
     if isinstance(error, EndpointError):
         return Cause.MODEL_PROVIDER
-    return Cause.HARNESS
+    return Cause.SANDBOX if isinstance(error, RequirementError) else Cause.HARNESS
 
 
 def upstream_of(api: LlmApi) -> Upstream:

@@ -10,6 +10,7 @@ from typing import Any
 from trajgen_assets.core.clock import now
 
 LOCAL_ENVIRONMENT = "local"
+DOCKER_ENVIRONMENT = "docker"
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
@@ -24,6 +25,7 @@ class RolloutPlan:
         task_dirs: staged task folders, in the order of the batch.
         environment: `local`, `docker`, or another environment that Harbor names.
         sandboxes: where the local environment keeps its trees while a trial runs.
+        compose_overlay: the compose file that goes on top of each task's own, where trials run in Docker.
         agent_import_path: `module:Class` of the agent, in the guest folder.
         model: `provider/name` as the agent is to ask for it, at the proxy.
         agent_kwargs: the agent's own settings.
@@ -35,6 +37,7 @@ class RolloutPlan:
     task_dirs: Sequence[Path]
     environment: str
     sandboxes: Path
+    compose_overlay: Path
     agent_import_path: str
     model: str
     agent_kwargs: dict[str, Any]
@@ -80,4 +83,11 @@ def _environment(plan: RolloutPlan) -> dict[str, Any]:
             "import_path": "local_sandbox:LocalSandbox",
             "kwargs": {"root_base": str(plan.sandboxes), "network": "none"},
         }
-    return {"type": plan.environment}
+    if uses_docker(plan.environment):
+        return {"type": plan.environment, "delete": True, "extra_docker_compose": [str(plan.compose_overlay)]}
+    return {"type": plan.environment, "delete": True}
+
+
+def uses_docker(environment: str) -> bool:
+    """Whether trials in this environment are containers of the local Docker engine."""
+    return environment == DOCKER_ENVIRONMENT

@@ -70,6 +70,7 @@ class TrialResult(_Lenient):
     agent_result: AgentResult | None = None
     verifier_result: VerifierResult | None = None
     exception_info: ExceptionInfo | None = None
+    agent_execution: dict[str, Any] | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
 
@@ -100,6 +101,8 @@ class TrialResult(_Lenient):
         if self.exception_info is None:
             return None if self.raw_reward is not None else Cause.VERIFIER
         cause = cause_of(self.exception_info.exception_type)
+        if cause is Cause.UNCLASSIFIED and self.agent_execution is None:
+            return Cause.SANDBOX  # a failed build is a bare RuntimeError, but the agent never began
         return None if cause in GRADED_CAUSES and self.raw_reward is not None else cause
 
     @property

@@ -1,0 +1,144 @@
+"""What jobs start in Docker, and how it is found and ended again: by label, and nothing else."""
+
+import json
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from trajgen_assets.core.errors import RequirementError
+from trajgen_assets.core.process import child_env
+
+DOCKER = "docker"
+JOB_LABEL = "trajgen.job"
+PROJECT_LABEL = "com.docker.compose.project"
+HOST_NAME = "host.docker.internal"
+
+CALL_TIMEOUT_S = 60.0
+ENGINE_MEND = "start the Docker engine, or set harbor_job.environment to another one"
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What a job left in Docker, by id."""
+
+    containers: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.containers or self.networks or self.volumes or self.images)
+
+
+def compose_overlay(job: str) -> dict[str, Any]:
+    """A compose file on top of each task's own.
+
+    `init` gives the container a first process that heeds TERM: without it every stop costs Docker's whole grace
+    period, 10 s. The label is on all that a trial makes, so that a killed job's leftovers can be told from others'.
+    """
+    labels = {JOB_LABEL: job}
+    service = {
+        "init": True,
+        "stop_grace_period": "1s",
+        "labels": labels,
+        "extra_hosts": [f"{HOST_NAME}:host-gateway"],
+        "security_opt": ["no-new-privileges"],
+        "pids_limit": 4096,
+    }
+    return {"services": {"main": service}, "networks": {"default": {"labels": labels}}}
+
+
+def check_engine() -> str:
+    """Make sure that the engine and compose v2 answer. Returns the engine's version.
+
+    Raises:
+        RequirementError: one of them does not.
+    """
+    version = _docker("version", "--format", "{{.Server.Version}}")
+    _docker("compose", "version", "--short", what="docker compose v2 is missing", mend="install docker-compose-plugin")
+    return version.strip()
+
+
+def gateway_address() -> str:
+    """The address under which containers on the default bridge reach this host, which `host-gateway` resolves to.
+
+    Raises:
+        RequirementError: the engine does not answer, or has no default bridge.
+    """
+    networks = json.loads(_docker("network", "inspect", "bridge"))
+    addresses = [each.get("Gateway") for network in networks for each in network["IPAM"]["Config"] or []]
+    found = next((address for address in addresses if address), None)
+    if found is None:
+        raise RequirementError("Docker's default bridge has no gateway address", mend="recreate the network `bridge`")
+    return str(found)
+
+
+def leftovers_of(job: str) -> Leftovers:
+    """All that `job` still has in Docker, running or not.
+
+    Raises:
+        RequirementError: the engine does not answer.
+    """
+    mine = f"label={JOB_LABEL}={job}"
+    containers = _ids("ps", "--all", "--filter", mine)
+    projects = sorted({_project(container) for container in containers} - {""})
+    return Leftovers(
+        containers,
+        _ids("network", "ls", "--filter", mine),
+        _of_projects("volume", projects),
+        _of_projects("image", projects),
+    )
+
+
+def remove_leftovers(job: str) -> Leftovers:
+    """Remove all that `job` still has in Docker. Returns what there was.
+
+    Raises:
+        RequirementError: the engine does not answer, or refuses.
+    """
+    found = leftovers_of(job)
+    for kind, ids in (
+        (("rm", "--force", "--volumes"), found.containers),
+        (("network", "rm"), found.networks),
+        (("volume", "rm", "--force"), found.volumes),
+        (("image", "rm", "--force"), found.images),
+    ):
+        if ids:
+            _docker(*kind, *ids)
+    return found
+
+
+def _of_projects(kind: str, projects: Iterable[str]) -> tuple[str, ...]:
+    found = (_ids(kind, "ls", "--filter", f"label={PROJECT_LABEL}={project}") for project in projects)
+    return tuple(dict.fromkeys(each for ids in found for each in ids))
+
+
+def _project(container: str) -> str:
+    return _docker("inspect", "--format", f'{{{{index .Config.Labels "{PROJECT_LABEL}"}}}}', container).strip()
+
+
+def _ids(*arguments: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_docker(*arguments, "--quiet").split()))
+
+
+def _docker(*arguments: str, what: str = "Docker does not answer", mend: str = ENGINE_MEND) -> str:
+    """Run the docker client. Raises RequirementError when it is missing, fails, or takes too long."""
+    try:
+        done = subprocess.run(
+            [DOCKER, *arguments],
+            capture_output=True,
+            text=True,
+            env=child_env(),
+            timeout=CALL_TIMEOUT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except FileNotFoundError as error:
+        raise RequirementError("the docker client is missing", where=DOCKER, mend="install Docker") from error
+    except subprocess.TimeoutExpired as error:
+        raise RequirementError(what, where=f"docker {arguments[0]}", why="no answer in time", mend=mend) from error
+    if done.returncode != 0:
+        why = done.stderr.strip().split("\n")[-1]
+        raise RequirementError(what, where=f"docker {' '.join(arguments[:2])}", why=why, mend=mend)
+    return done.stdout

@@ -1,0 +1,77 @@
+"""How a job of the ledger becomes a Dagster run, and how one tells that it never will."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+from dagster._core.launcher import WorkerStatus
+
+from trajgen_assets.core.clock import now
+from trajgen_assets.core.ledger.models import JobRow
+from trajgen_assets.partitions import TASKS
+
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+RUN_KEY_TAG = "dagster/run_key"
+
+# A run that was asked for and is nowhere after this long will not come: whoever asked died before Dagster had it.
+LOST_AFTER_S = 300.0
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How to ask Dagster for one batch: either a range by tags, or its first key alone."""
+
+    partition_key: str | None
+    tags: dict[str, str]
+
+
+def launch_of(instance: dg.DagsterInstance, keys: Sequence[str]) -> Launch:
+    """Choose the form of launch for a batch of task partitions.
+
+    A batch that is contiguous in order of insertion is a range: the UI then shows each of its tasks as
+    planned, running, done or failed. Any other batch is launched under its first key, with all its keys in
+    the ledger; a range over it would take in every task between.
+    """
+    position = {key: n for n, key in enumerate(instance.get_dynamic_partitions(TASKS))}
+    numbers = sorted(position[key] for key in keys)
+    contiguous = numbers == list(range(numbers[0], numbers[0] + len(keys)))
+    if len(keys) > 1 and contiguous:
+        ordered = sorted(keys, key=lambda key: position[key])
+        return Launch(None, {RANGE_START_TAG: ordered[0], RANGE_END_TAG: ordered[-1]})
+    return Launch(keys[0], {})
+
+
+def run_config(op: str, **values: Any) -> dict[str, Any]:
+    """Run configuration for the multi-asset `op`."""
+    return {"ops": {op: {"config": values}}}
+
+
+def run_key(job: JobRow) -> str:
+    """The key under which Dagster starts this launch of a job at most once."""
+    return f"{job.name}:{job.launch}"
+
+
+def is_lost(instance: dg.DagsterInstance, job: JobRow) -> bool:
+    """Whether an assigned job has no run that could still start it."""
+    if job.requested_at is None:
+        returned = job.launch > 1  # the run of its last launch could not start it
+        return returned or (now() - job.assigned_at).total_seconds() > LOST_AFTER_S
+    run = _run_of(instance, job)
+    if run is None:
+        return (now() - job.requested_at).total_seconds() > LOST_AFTER_S
+    return run.is_finished or _worker_is_gone(instance, run)
+
+
+def _run_of(instance: dg.DagsterInstance, job: JobRow) -> dg.DagsterRun | None:
+    if job.run_id is not None:
+        return instance.get_run_by_id(job.run_id)
+    runs = instance.get_runs(dg.RunsFilter(tags={RUN_KEY_TAG: run_key(job)}), limit=1)
+    return runs[0] if runs else None
+
+
+def _worker_is_gone(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    if run.status is not dg.DagsterRunStatus.STARTED:
+        return False
+    return instance.run_launcher.check_run_worker_health(run).status is WorkerStatus.NOT_FOUND
