@@ -1,6 +1,8 @@
 """The one resource that assets and sensors work with: an artifacts root, its configuration and its ledger."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -35,6 +37,13 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
         """
         root = self.artifacts_root()
         return Platform(root, load_config(config_path(self.config)), open_ledger(root))
+
+    @contextmanager
+    def opened(self) -> Iterator[Platform]:
+        """As `open`; the ledger is closed when the block ends."""
+        platform = self.open()
+        with platform.ledger:
+            yield platform
 
     def artifacts_root(self) -> Root:
         """The root alone, for those who need no configuration."""

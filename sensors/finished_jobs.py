@@ -11,6 +11,9 @@ from trajgen_assets.partitions import DATA_JOB, JOBS, add_partitions, data_asset
 
 INTERVAL_S = 15
 
+# After that many failures a person has to look: the run's page says why, and a click on the partition tries again.
+MAX_FAILURES = 3
+
 
 @dg.sensor(
     name="finished_jobs",
@@ -27,20 +30,28 @@ def finished_jobs(context: dg.SensorEvaluationContext, platform: PlatformResourc
 
     The ledger is told by the run itself when it is done, so that a tick that dies half-way loses nothing.
     """
-    requests = list(_requests(context.instance, platform.open()))
+    with platform.opened() as opened:
+        requests = list(_requests(context.instance, opened))
     return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("no job has ended since")
 
 
 def _requests(instance: dg.DagsterInstance, platform: Platform) -> Iterator[dg.RunRequest]:
     for job in platform.ledger.jobs_needing_downstream():
-        if platform.root.job(job.name).trials.exists():
-            yield _request(instance, platform, job)
+        n_failed = _n_failed(instance, job)
+        if platform.root.job(job.name).trials.exists() and n_failed < MAX_FAILURES:
+            yield _request(instance, platform, job, n_failed)
 
 
-def _request(instance: dg.DagsterInstance, platform: Platform, job: JobRow) -> dg.RunRequest:
+def _n_failed(instance: dg.DagsterInstance, job: JobRow) -> int:
+    """How many runs for the data of a job have failed: Dagster blocks the key of each for ever."""
+    over = [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+    return instance.get_runs_count(dg.RunsFilter(job_name=DATA_JOB, tags={"trajgen/job": job.name}, statuses=over))
+
+
+def _request(instance: dg.DagsterInstance, platform: Platform, job: JobRow, n_failed: int) -> dg.RunRequest:
     add_partitions(instance, JOBS, [job.name])
     return dg.RunRequest(
-        run_key=f"{job.name}:{job.accepted_digest}",
+        run_key=f"{job.name}:{job.accepted_digest}:{n_failed}",
         partition_key=job.name,
         asset_selection=data_assets(convert=platform.config.runtime_info.input.sft_conversion.enabled),
         tags={"trajgen/job": job.name},

@@ -9,7 +9,7 @@ from dagster._core.launcher import WorkerStatus
 
 from trajgen_assets.core.clock import now
 from trajgen_assets.core.ledger.models import JobRow
-from trajgen_assets.partitions import TASKS
+from trajgen_assets.partitions import TASKS, add_partitions
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -34,6 +34,7 @@ def launch_of(instance: dg.DagsterInstance, keys: Sequence[str]) -> Launch:
     planned, running, done or failed. Any other batch is launched under its first key, with all its keys in
     the ledger; a range over it would take in every task between.
     """
+    add_partitions(instance, TASKS, keys)  # an instance that was lost and made anew does not know them
     position = {key: n for n, key in enumerate(instance.get_dynamic_partitions(TASKS))}
     numbers = sorted(position[key] for key in keys)
     contiguous = numbers == list(range(numbers[0], numbers[0] + len(keys)))

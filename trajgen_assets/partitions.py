@@ -16,6 +16,9 @@ JOBS = "jobs"
 ROLLOUT_JOB, ROLLOUT_OP = "rollout_job", "rollout"
 DATA_JOB = "data_job"
 
+# The external asset that stands for the manifests, upstream of everything.
+VERIFIED_TASKS = dg.AssetKey(["swegen", "verified_tasks"])
+
 task_partitions = dg.DynamicPartitionsDefinition(name=TASKS)
 job_partitions = dg.DynamicPartitionsDefinition(name=JOBS)
 

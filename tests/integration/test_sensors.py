@@ -188,7 +188,7 @@ def test_a_job_that_is_over_is_requested_under_the_digest_of_what_was_accepted(i
     result = installation.data_tick()
     assert isinstance(result, dg.SensorResult)
     request = (result.run_requests or [])[0]
-    assert (request.run_key, request.partition_key) == (f"{name}:{digest}", name)
+    assert (request.run_key, request.partition_key) == (f"{name}:{digest}:0", name)
     assert [key.to_user_string() for key in request.asset_selection or []] == ["job_result"]
     with open_ledger(installation.root) as ledger:
         ledger.record_downstream(name, digest or "")

@@ -65,14 +65,14 @@ SFT_LF = dg.AssetKey("sft_lf")
 )
 def job_data(context: dg.AssetExecutionContext, platform: PlatformResource) -> Iterator[dg.AssetMaterialization]:
     """Summarize each selected job and convert it; on unchanged inputs the standing events and files stay."""
-    opened = platform.open()
-    for job in context.partition_keys:
-        try:
-            accepted = opened.ledger.job(job).accepted_digest
-            _report(context, opened, job)
-            opened.ledger.record_downstream(job, accepted or "")
-        except TrajgenError as error:
-            raise dg.Failure(Redactor.of(opened.config).text(str(error)), allow_retries=False) from None
+    with platform.opened() as opened:
+        for job in context.partition_keys:
+            try:
+                accepted = opened.ledger.job(job).accepted_digest
+                _report(context, opened, job)
+                opened.ledger.record_downstream(job, accepted or "")
+            except TrajgenError as error:
+                raise dg.Failure(Redactor.of(opened.config).text(str(error)), allow_retries=False) from None
     yield from ()
 
 

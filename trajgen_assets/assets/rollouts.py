@@ -10,8 +10,7 @@ import dagster as dg
 
 from resources.instance import ROLLOUT_POOL
 from resources.platform import PlatformResource
-from trajgen_assets.assets.sources import VERIFIED_TASKS
-from trajgen_assets.core.errors import BusyError, StaleLeaseError, TaskError, TrajgenError
+from trajgen_assets.core.errors import BusyError, LedgerError, StaleLeaseError, TaskError, TrajgenError
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
@@ -19,7 +18,7 @@ from trajgen_assets.core.rollout.batch import assign_batch, stage_for
 from trajgen_assets.core.rollout.job import JobOutcome, run_job
 from trajgen_assets.core.rollout.record import StagedTask
 from trajgen_assets.core.rollout.trials import TrialEntry
-from trajgen_assets.partitions import MAX_TASKS_PER_RUN, task_partitions
+from trajgen_assets.partitions import MAX_TASKS_PER_RUN, VERIFIED_TASKS, task_partitions
 
 PREPARED_TASKS = dg.AssetKey("prepared_tasks")
 TRAJECTORIES = dg.AssetKey("trajectories")
@@ -35,7 +34,7 @@ class RolloutConfig(dg.Config):
     """A job that the ledger has assigned. Empty: make one for each data set and campaign among the partitions."""
 
     wait: bool = False
-    """Wait for a free job slot. Otherwise the run fails at once, and its job stays assigned for a later launch."""
+    """Wait for a free job slot. Otherwise the run fails at once; a job that a sensor assigned is launched again."""
 
 
 @dg.multi_asset(
@@ -78,10 +77,9 @@ def rollout(
     context: dg.AssetExecutionContext, config: RolloutConfig, platform: PlatformResource
 ) -> Iterator[dg.AssetMaterialization]:
     """Roll out the batch; every event is logged as it happens, so nothing is yielded."""
-    opened = platform.open()
-    missing = (
-        _roll_out(context, opened, config) if TRAJECTORIES in context.selected_asset_keys else _stage(context, opened)
-    )
+    with platform.opened() as opened:
+        wanted = TRAJECTORIES in context.selected_asset_keys
+        missing = _roll_out(context, opened, config) if wanted else _stage(context, opened)
     if missing:
         raise dg.Failure(
             f"{len(missing)} of the batch's tasks have no valid result: {', '.join(sorted(missing)[:20])}",
@@ -105,8 +103,15 @@ def _stage(context: dg.AssetExecutionContext, platform: Platform) -> list[str]:
 
 
 def _roll_out(context: dg.AssetExecutionContext, platform: Platform, config: RolloutConfig) -> list[str]:
-    jobs = [config.job] if config.job else _assign(context, platform)
-    return [task for job in jobs for task in _run(context, platform, job, wait=config.wait).without_result]
+    if config.job:
+        return list(_run(context, platform, config.job, wait=config.wait).without_result)
+    jobs = _assign(context, platform)
+    try:
+        return [task for job in jobs for task in _run(context, platform, job, wait=config.wait).without_result]
+    finally:
+        for job in jobs:  # nobody launches again what was selected by hand
+            with suppress(LedgerError):
+                platform.ledger.withdraw(job, note="its run ended before it was claimed")
 
 
 def _assign(context: dg.AssetExecutionContext, platform: Platform) -> list[str]:
@@ -132,8 +137,9 @@ def _run(context: dg.AssetExecutionContext, platform: Platform, job: str, *, wai
     except BusyError as error:
         _return(platform, job, context.run.run_id)
         raise dg.Failure(str(error), allow_retries=False) from None
-    except TrajgenError as error:
-        raise dg.Failure(Redactor.of(platform.config).text(str(error)), allow_retries=False) from None
+    except Exception as error:  # noqa: BLE001  whatever it is, Dagster would store its text as it stands
+        text = str(error) if isinstance(error, TrajgenError) else f"{type(error).__name__}: {error}"
+        raise dg.Failure(Redactor.of(platform.config).text(text), allow_retries=False) from None
 
 
 def _return(platform: Platform, job: str, run_id: str) -> None:

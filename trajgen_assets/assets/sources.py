@@ -2,7 +2,8 @@
 
 import dagster as dg
 
-VERIFIED_TASKS = dg.AssetKey(["swegen", "verified_tasks"])
+from trajgen_assets.partitions import VERIFIED_TASKS
+
 TRAINING_RUN = dg.AssetKey(["sft", "training_run"])
 
 verified_tasks = dg.AssetSpec(

@@ -19,7 +19,7 @@ from trajgen_assets.cli.state import State, console, state_of
 from trajgen_assets.cli.ui import daemon, serve
 from trajgen_assets.core.atomic import write_text
 from trajgen_assets.core.config.load import load_config
-from trajgen_assets.core.errors import HarnessError, RequirementError
+from trajgen_assets.core.errors import HarnessError, RefusedError, RequirementError
 from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.ledger import Ledger
@@ -68,6 +68,8 @@ def demo(
         if show:
             serve(state, port)
         with open_ledger(state.root) as ledger:
+            for source in load_config(state.config).sources():
+                ledger.clear(source.dataset)  # an earlier demo's refusals say nothing about this one's model
             if is_finished(state, ledger):
                 console.print(
                     "nothing to roll out: every usable task of the demo has been consumed already, exactly once"
@@ -148,8 +150,10 @@ class _Quiet:
 
 def _raise_for_refusal(jobs: list[JobRow]) -> None:
     for job in jobs:
-        if job.state in (JobState.REFUSED, JobState.FAILED):
-            raise HarnessError(f"the job was {job.state.value}", where=job.name, why=job.note)
+        if job.state is JobState.REFUSED:
+            raise RefusedError("the job was refused, and no task was consumed", where=job.name, why=job.note)
+        if job.state is JobState.FAILED:
+            raise HarnessError("the job failed", where=job.name, why=job.note)
 
 
 def _conclude(state: State, ledger: Ledger) -> None:

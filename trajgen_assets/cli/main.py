@@ -19,12 +19,12 @@ from trajgen_assets.core.errors import (
     ConfigError,
     EndpointError,
     ProxyError,
+    RefusedError,
     RequirementError,
     TrajgenError,
 )
+from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE
 from trajgen_assets.core.redact import Redactor
-
-EXIT_FAILED, EXIT_USAGE, EXIT_REFUSED, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 app = typer.Typer(
     name="trajgen",
@@ -75,6 +75,6 @@ def exit_code_of(error: TrajgenError) -> int:
     """Which exit code an error ends the command with."""
     if isinstance(error, ConfigError):
         return EXIT_USAGE
-    if isinstance(error, EndpointError | ProxyError | RequirementError | BusyError):
+    if isinstance(error, EndpointError | ProxyError | RequirementError | RefusedError | BusyError):
         return EXIT_REFUSED
     return EXIT_FAILED

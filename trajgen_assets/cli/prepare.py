@@ -8,6 +8,7 @@ import typer
 from resources.instance import open_instance
 from trajgen_assets.cli.state import state_of
 from trajgen_assets.core.errors import ManifestError, TaskError, TrajgenError
+from trajgen_assets.core.exit_codes import EXIT_FAILED
 from trajgen_assets.core.intake.manifest import read_manifest
 from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.intake.task import inspect_task
@@ -17,8 +18,6 @@ from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import stage_for
 from trajgen_assets.core.rollout.endpoint import check_reachable
 from trajgen_assets.partitions import show_new_partitions
-
-EXIT_FAILED = 1
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +33,7 @@ def prepare_tasks(
     """Register what the manifests list and stage every task that is still to be rolled out. Rolls out nothing."""
     state = state_of(context)
     with state.platform() as platform, open_instance(state.root) as instance:
-        register_all(platform, campaign, instance)
+        register_all(platform, campaign, instance, look_at_all=True)
         pending = platform.ledger.rows(TaskFilter(campaign=campaign, status=TaskStatus.PENDING))
         usable = [row for row in pending if row.eligible]
         problems = 0
@@ -49,7 +48,14 @@ def prepare_tasks(
             raise typer.Exit(EXIT_FAILED)
 
 
-def register_all(platform: Platform, campaign: str, instance: dg.DagsterInstance) -> None:
+def register_all(
+    platform: Platform,
+    campaign: str,
+    instance: dg.DagsterInstance,
+    *,
+    look_at_all: bool = False,
+    first: int | None = None,
+) -> None:
     """Read every manifest into the ledger and show its tasks in Dagster; say what cannot be used, and why.
 
     Raises:
@@ -58,7 +64,7 @@ def register_all(platform: Platform, campaign: str, instance: dg.DagsterInstance
     errors: list[ManifestError] = []
     for source in platform.config.sources():
         try:
-            registration = register_source(platform.ledger, source, campaign)
+            registration = register_source(platform.ledger, source, campaign, look_at_all=look_at_all, first=first)
         except ManifestError as error:
             errors.append(error)
             typer.echo(f"{source.dataset}: {error}", err=True)

@@ -12,7 +12,8 @@ from resources.instance import dagster_environ, open_instance
 from trajgen_assets.cli.prepare import register_all
 from trajgen_assets.cli.progress import JobView, shown
 from trajgen_assets.cli.state import State, console, state_of
-from trajgen_assets.core.keys import MAIN_CAMPAIGN
+from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_REFUSED
+from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import JobRow, JobState, TaskRow
 from trajgen_assets.core.platform import Platform
@@ -28,9 +29,6 @@ from trajgen_assets.partitions import (
     data_assets,
 )
 
-EXIT_OK, EXIT_FAILED, EXIT_REFUSED = 0, 1, 3
-EVERYTHING = 1_000_000
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -44,7 +42,8 @@ def start(
     ),
     dataset: Annotated[str | None, typer.Option(help="Which data set; default: the first with free tasks.")] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many tasks; default: harbor_job.n_tasks.")
+        int | None,
+        typer.Option(min=1, help="At most so many tasks. Default: n_tasks, else batch_max."),
     ] = None,
     tasks: Annotated[list[str] | None, typer.Option(help="These task ids; repeat the option for more.")] = None,
 ) -> None:
@@ -53,7 +52,7 @@ def start(
     with state.platform() as platform, open_instance(state.root) as instance:
         job = next_job(platform, instance, campaign=campaign, dataset=dataset, limit=limit, tasks=tasks)
         if job is None:
-            return
+            raise typer.Exit(EXIT_FAILED if tasks else EXIT_OK)
         raise typer.Exit(run_in_foreground(state, platform, instance, job))
 
 
@@ -66,13 +65,17 @@ def next_job(
     limit: int | None = None,
     tasks: list[str] | None = None,
 ) -> JobRow | None:
-    """Register the manifests and bind free tasks to a new job; None, and a word why, when there are none."""
+    """Register the manifests and bind free tasks to a new job; None, and a word why, when there are none.
+
+    The job has the id of the run that will drive it from the start, so that no sensor takes it for lost.
+    """
     for name in recover_lost_jobs(platform):
         typer.echo(f"settled job {name}: its driver had died")
     for lost in (job for job in platform.ledger.jobs_to_launch() if is_lost(instance, job)):
         platform.ledger.withdraw(lost.name, note="its run never started")
-    register_all(platform, campaign, instance)
-    wanted = limit or platform.config.runtime_info.input.harbor_job.n_tasks or EVERYTHING
+    register_all(platform, campaign, instance, first=limit if campaign == SMOKE_CAMPAIGN else None)
+    inputs = platform.config.runtime_info.input
+    wanted = limit or inputs.harbor_job.n_tasks or inputs.automation.batch_max
     for source in platform.config.sources():
         if dataset not in (None, source.dataset):
             continue
@@ -80,7 +83,8 @@ def next_job(
         for task_id, reason in assigned.left_out.items():
             typer.echo(f"  {task_id} is left alone: {reason}")
         if assigned.job is not None:
-            return assigned.job
+            platform.ledger.mark_requested(assigned.job.name, assigned.job.launch, make_new_run_id())
+            return platform.ledger.job(assigned.job.name)
     counts = platform.ledger.counts(campaign, dataset)
     typer.echo(
         f"nothing to roll out: of {counts.registered} registered tasks {counts.done} are done, {counts.failed} failed, "
@@ -98,46 +102,59 @@ def run_in_foreground(state: State, platform: Platform, instance: dg.DagsterInst
     definitions = defs()
     rows = platform.ledger.tasks_of_job(job.name)
     console.print(f"job {job.name}: {len(rows)} tasks of {job.dataset}, campaign {job.campaign}")
-    _roll_out(state, platform, instance, job, rows, definitions)
+    try:
+        status = _roll_out(state, instance, job, rows, definitions)
+    finally:
+        if platform.ledger.job(job.name).state is JobState.ASSIGNED:  # it never got as far as to claim its tasks
+            platform.ledger.withdraw(job.name, note="ended before it was claimed")
     ended = platform.ledger.job(job.name)
-    if platform.root.job(job.name).trials.exists():
-        _make_data(platform, instance, ended, definitions)
-    return conclude(platform, ended)
+    if ended.state is JobState.INTERRUPTED or status is dg.DagsterRunStatus.CANCELED:
+        raise KeyboardInterrupt
+    made = ended.state is JobState.REFUSED or _make_data(platform, instance, ended, definitions)
+    return conclude(platform, ended) if made else EXIT_FAILED
 
 
 def _roll_out(
     state: State,
-    platform: Platform,
     instance: dg.DagsterInstance,
     job: JobRow,
     rows: list[TaskRow],
     definitions: dg.Definitions,
-) -> None:
-    """Execute the rollout job here; how it ended is read from the ledger, so a failure raises nothing."""
-    launch, run_id = launch_of(instance, [row.key.partition for row in rows]), make_new_run_id()
-    platform.ledger.mark_requested(job.name, job.launch, run_id)
+) -> dg.DagsterRunStatus | None:
+    """Execute the rollout job here. How the tasks ended is read from the ledger, so a failure raises nothing."""
+    launch = launch_of(instance, [row.key.partition for row in rows])
     with shown(JobView(state.root, job.name, len(rows))):
         definitions.resolve_job_def(ROLLOUT_JOB).execute_in_process(
             run_config=_quiet(run_config(ROLLOUT_OP, job=job.name, wait=True)),
             instance=instance,
             partition_key=launch.partition_key,
             tags={**launch.tags, "trajgen/job": job.name, "trajgen/dataset": job.dataset},
-            run_id=run_id,
+            run_id=job.run_id,
             raise_on_error=False,
         )
+    run = instance.get_run_by_id(job.run_id or "")
+    return run.status if run else None
 
 
-def _make_data(platform: Platform, instance: dg.DagsterInstance, job: JobRow, definitions: dg.Definitions) -> None:
-    """Sum the job up, and convert it where that is on; the ledger is told first, so that no sensor repeats it."""
+def _make_data(platform: Platform, instance: dg.DagsterInstance, job: JobRow, definitions: dg.Definitions) -> bool:
+    """Sum the job up, and convert it where that is on. Returns whether that went well.
+
+    The ledger is told first, so that no sensor does it too, and told otherwise if it fails, so that one does it again.
+    """
     platform.ledger.record_downstream(job.name, job.accepted_digest or "")
     add_partitions(instance, JOBS, [job.name])
-    definitions.resolve_job_def(DATA_JOB).execute_in_process(
+    result = definitions.resolve_job_def(DATA_JOB).execute_in_process(
         run_config=_quiet({}),
+        raise_on_error=False,
         instance=instance,
         partition_key=job.name,
         asset_selection=data_assets(convert=platform.config.runtime_info.input.sft_conversion.enabled),
         tags={"trajgen/job": job.name},
     )
+    if not result.success:
+        platform.ledger.record_downstream(job.name, "")
+        typer.echo(f"the job's result or data could not be made; run {result.run_id} in the web UI says why", err=True)
+    return result.success
 
 
 def _quiet(values: dict[str, Any]) -> dict[str, Any]:

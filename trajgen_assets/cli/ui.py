@@ -1,10 +1,9 @@
 """`trajgen ui`: Dagster's webserver and daemon on one root, until Ctrl-C."""
 
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -17,6 +16,7 @@ from resources.instance import dagster_environ, open_instance
 from trajgen_assets.cli.setup import prepare_root
 from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.core import process
+from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import RequirementError
 from trajgen_assets.core.paths import PROJECT
 
@@ -67,14 +67,15 @@ def serve(state: State, port: int, *, read_only: bool = False) -> NoReturn:
 def webserver(state: State, port: int, *, read_only: bool = False) -> Iterator[subprocess.Popen[bytes]]:
     """Dagster's web UI on loopback."""
     arguments = ["-h", LOOPBACK, "-p", str(port), "-w", str(WORKSPACE), *(["--read-only"] if read_only else [])]
-    with _dagster_child(state, "dagster-webserver", arguments) as child:
+    with _dagster_child(state, "dagster-webserver", arguments, secrets={}) as child:
         yield child
 
 
 @contextmanager
 def daemon(state: State) -> Iterator[subprocess.Popen[bytes]]:
     """Dagster's daemon: sensors, queue, run monitoring. Its runs are cancelled before it ends, so that they settle."""
-    with _dagster_child(state, "dagster-daemon", ["run", "-w", str(WORKSPACE)]) as child:
+    arguments, secrets = ["run", "-w", str(WORKSPACE)], load_config(state.config).named_environ()
+    with _dagster_child(state, "dagster-daemon", arguments, secrets=secrets) as child:
         try:
             yield child
         finally:
@@ -100,10 +101,12 @@ def _is_finished(instance: dg.DagsterInstance, run_id: str) -> bool:
 
 
 @contextmanager
-def _dagster_child(state: State, program: str, arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _dagster_child(
+    state: State, program: str, arguments: list[str], *, secrets: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
     state.root.logs.mkdir(parents=True, exist_ok=True)
     executable = Path(sys.executable).parent / program
-    env = {**os.environ, **dagster_environ(state.root, state.config)}
+    env = process.child_env({**secrets, **dagster_environ(state.root, state.config)})
     with (state.root.logs / f"{program}.log").open("ab") as log:
         child = process.spawn([executable, *arguments], env=env, cwd=PROJECT, log=log)
         try:

@@ -15,6 +15,7 @@ TrajgenError
 ├── EndpointError (ConnectionError)          the model endpoint does not answer as it should
 ├── ProxyError (ConnectionError)             the LiteLLM proxy did not start or died
 ├── HarnessError (RuntimeError)              Harbor did not start, or left nothing that can be read
+├── RefusedError (RuntimeError)              a job was refused before any trial; nothing was consumed
 ├── ConversionError (ValueError)             a job cannot be turned into training data
 └── BusyError (BlockingIOError)              another process holds what is needed
 """
@@ -108,6 +109,10 @@ class ProxyError(TrajgenError, ConnectionError):
 
 class HarnessError(TrajgenError, RuntimeError):
     """Harbor did not start, or left nothing that can be read."""
+
+
+class RefusedError(TrajgenError, RuntimeError):
+    """A job was refused before any trial of it began."""
 
 
 class ConversionError(TrajgenError, ValueError):

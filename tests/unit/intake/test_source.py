@@ -57,8 +57,11 @@ def test_two_roots_with_a_data_set_of_one_name_are_refused(tmp_path: Path) -> No
         config.sources()
 
 
-def test_a_folder_whose_name_is_no_name_is_refused_by_name(tmp_path: Path) -> None:
-    with_manifest(tmp_path / "root" / "py cc;rm")
-    config = parse_config(config_text(tmp_path / "root"), tmp_path / "config.yaml")
-    with pytest.raises(ConfigError, match="py cc;rm"):
-        config.sources()
+@pytest.mark.parametrize("name", ["py cc;rm", ".backup"])
+def test_a_folder_whose_name_is_no_name_is_left_out_by_name(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with_manifest(tmp_path / "root" / name)
+    with_manifest(tmp_path / "root" / "py-cc")
+    assert [each.dataset for each in data_sets_of(source(tmp_path / "root"))] == ["py-cc"]
+    assert name in caplog.text

@@ -1,5 +1,6 @@
 """config.yaml as a whole, and the questions that the rest of the program asks it."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from trajgen_assets.core.config.secrets import Secret, read_environ, reference_n
 from trajgen_assets.core.config.section import Notice, Section, given_values, is_literal_secret, refuse_unless
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.intake.source import TaskSource, data_sets_of
-from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN, is_safe_name
+from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN
 
 _URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
@@ -64,7 +65,7 @@ class Config(Section):
         """The folders of tasks, in the order of the file, each under a data set name of its own.
 
         Raises:
-            ConfigError: two of them have one name, or a folder's name cannot be one.
+            ConfigError: two of them have one name.
         """
         inputs = self.runtime_info.input
         single = [inputs.task_source] if inputs.task_source else []
@@ -74,10 +75,6 @@ class Config(Section):
             if count > 1:
                 mend = "give one of them another name with task_sources[].dataset"
                 raise ConfigError(f"{count} data sets are named {name}", where=self._path, mend=mend)
-        for each in found:
-            if not is_safe_name(each.dataset):
-                mend = "rename the folder, or name the data set with task_source.dataset"
-                raise ConfigError(f"{each.dataset[:80]!r} cannot name a data set", where=each.folder, mend=mend)
         return found
 
     def source(self, dataset: str) -> TaskSource:
@@ -147,6 +144,12 @@ class Config(Section):
             for note in field.metadata
             if isinstance(note, Notice) and value != field.default
         ]
+
+    def named_environ(self) -> dict[str, str]:
+        """The environment variables that the file names as `${NAME}` and that are set: what a run of it needs."""
+        names = {secret.env_name for _, secret in self._secrets() if secret.env_name}
+        names |= {source for text in self._env_texts().values() if (source := reference_name(text))}
+        return {name: os.environ[name] for name in sorted(names) if name in os.environ}
 
     def secret_values(self) -> dict[str, str]:
         """Each secret that can be known now: environment variable or dotted path, and its value."""

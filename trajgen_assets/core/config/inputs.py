@@ -109,7 +109,10 @@ class HarborJob(Section):
     environment: Annotated[
         str, refuse_unless(is_safe_name, "should be docker, local or another Harbor environment")
     ] = "docker"
-    network: Literal["open", "proxy_only"] = "open"
+    network: Annotated[
+        Literal["open", "proxy_only"],
+        refuse_unless(lambda network: network == "open", "cannot be proxy_only yet: leave it out"),
+    ] = "open"
     n_concurrent: Positive = 8
     n_tasks: Positive | None = None
     max_retries: Count = 2
@@ -182,7 +185,7 @@ class Automation(Section):
     batch_min: Positive = 1
     batch_max: Positive = 32
     max_jobs: Positive = 2
-    max_trials: Positive = 16
+    max_trials: Annotated[Positive, Notice("is not used yet: max_jobs times harbor_job.n_concurrent is the bound")] = 16
     wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     max_tasks_per_day: Positive | None = None
 

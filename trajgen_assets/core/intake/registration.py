@@ -29,19 +29,26 @@ class Registration:
     _reasons: dict[str, str]
 
 
-def register_source(ledger: Ledger, source: TaskSource, campaign: str) -> Registration:
+def register_source(
+    ledger: Ledger, source: TaskSource, campaign: str, *, look_at_all: bool = False, first: int | None = None
+) -> Registration:
     """Bring the ledger in line with the manifest of `source`.
 
     A folder is read and digested when its id is new, and when it could not be used so far. What changes after that
     is seen when the task is staged: it then waits, and is looked at again here.
 
+    Args:
+        look_at_all: read and digest every folder, so that tasks that are done and have changed are shown so.
+        first: register only so many usable tasks, from the top of the manifest.
+
     Raises:
         ManifestError: the manifest is missing or cannot be trusted. Nothing is concluded from it.
     """
     manifest = read_manifest(source.manifest)
-    listed = list(_listed(source, manifest.entries, known=_known(ledger, campaign, source.dataset)))
+    known = {} if look_at_all else _known(ledger, campaign, source.dataset)
+    listed = list(_first(first, _listed(source, manifest.entries, known=known)))
     seen = ManifestSeen(str(source.manifest), manifest.sha256, len(manifest.entries))
-    result = ledger.register(campaign, source.dataset, listed, seen)
+    result = ledger.register(campaign, source.dataset, listed, seen, whole=first is None)
     reasons = {each.task_id: each.reason or "" for each in listed if not each.eligible}
     return Registration(source, manifest, result, reasons)
 
@@ -50,6 +57,16 @@ def _known(ledger: Ledger, campaign: str, dataset: str) -> dict[str, str | None]
     """Digests of the tasks whose folders need no look, as the ledger has them."""
     rows = ledger.rows(TaskFilter(campaign=campaign, dataset=dataset))
     return {row.task_id: row.digest for row in rows if row.status is not TaskStatus.PENDING or row.eligible}
+
+
+def _first(n_usable: int | None, listed: Iterable[ListedTask]) -> Iterator[ListedTask]:
+    left = n_usable
+    for each in listed:
+        yield each
+        if left is not None and each.eligible:
+            left -= 1
+            if left == 0:
+                return
 
 
 def _listed(source: TaskSource, entries: Iterable[str], known: dict[str, str | None]) -> Iterator[ListedTask]:

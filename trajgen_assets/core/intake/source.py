@@ -1,8 +1,13 @@
 """Where tasks come from: one folder with a manifest, under the name of a data set."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from trajgen_assets.core.keys import is_safe_name
+
+log = logging.getLogger(__name__)
 
 StagingMode = Literal["copy", "link", "in_place"]
 
@@ -27,5 +32,9 @@ def data_sets_of(source: TaskSource) -> list[TaskSource]:
     """
     if source.manifest.exists() or source.manifest != source.folder / MANIFEST_NAME:
         return [source]
-    children = sorted(path.parent for path in source.folder.glob(f"*/{MANIFEST_NAME}"))
+    folders = sorted(path.parent for path in source.folder.glob(f"*/{MANIFEST_NAME}"))
+    children = [each for each in folders if is_safe_name(each.name)]
+    for each in folders:
+        if each not in children:
+            log.warning("%s is left out: the folder's name cannot name a data set", each)
     return [TaskSource(each.name, each, each / MANIFEST_NAME, source.staging) for each in children] or [source]

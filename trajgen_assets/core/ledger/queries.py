@@ -89,7 +89,8 @@ def expired_leases(conn: sa.Connection, now: datetime) -> list[JobRow]:
 def jobs_needing_downstream(conn: sa.Connection) -> list[JobRow]:
     """Jobs that are over and whose accepted trials are not what was last turned into results and data."""
     stale = jobs.c.downstream_digest.is_(None) | (jobs.c.downstream_digest != jobs.c.accepted_digest)
-    query = sa.select(jobs).where(jobs.c.accepted_digest.is_not(None), stale).order_by(jobs.c.finished_at)
+    rolled_out = jobs.c.accepted_digest.is_not(None) & (jobs.c.state != JobState.REFUSED)
+    query = sa.select(jobs).where(rolled_out, stale).order_by(jobs.c.finished_at)
     return [JobRow(*row) for row in conn.execute(query)]
 
 

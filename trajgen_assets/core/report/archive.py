@@ -28,6 +28,7 @@ class ArchiveEntry:
     Attributes:
         job: the job's name.
         owner: id of the Dagster run, or of whatever else drove the job.
+        is_kept: whether there is anything to archive; a run that found its job taken is no history of the job.
         facts: everything else worth keeping: counts, cost, digests.
     """
 
@@ -37,6 +38,7 @@ class ArchiveEntry:
     status: Status = "failed"
     exit_code: int = 1
     notes: str = ""
+    is_kept: bool = True
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -54,7 +56,7 @@ def archived(root: Root, *, job: str, owner: str, config: Mapping[str, Any]) -> 
     try:
         yield entry
     except TrajgenError as error:
-        entry.notes = entry.notes or str(error)
+        entry.notes = entry.notes or error.what
         raise
     except BaseException as error:
         entry.status = "interrupted" if not isinstance(error, Exception) else "failed"
@@ -62,7 +64,8 @@ def archived(root: Root, *, job: str, owner: str, config: Mapping[str, Any]) -> 
         entry.notes = entry.notes or type(error).__name__
         raise
     finally:
-        _file(root, entry, config)
+        if entry.is_kept:
+            _file(root, entry, config)
 
 
 def _file(root: Root, entry: ArchiveEntry, config: Mapping[str, Any]) -> None:

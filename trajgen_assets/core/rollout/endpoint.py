@@ -2,6 +2,7 @@
 
 import socket
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -13,17 +14,19 @@ MEND = "check runtime_info.input.llm_api (api_base_url, model, api_key), and tha
 
 
 def check_reachable(api_base_url: str) -> None:
-    """Open one connection to the endpoint and close it.
+    """Open one connection to the endpoint and close it; behind an HTTP proxy only the job's own first call can tell.
 
     Raises:
         EndpointError: nothing listens there, or the name does not resolve.
     """
     parts = urlsplit(api_base_url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    if parts.scheme in getproxies() and not proxy_bypass(host):
+        return
     try:
         socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
-    except OSError as error:
-        why = error.strerror or str(error)
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
         raise EndpointError("the model endpoint is out of reach", where=api_base_url, why=why, mend=MEND) from error
 
 

@@ -18,22 +18,20 @@ from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
 from trajgen_assets.core.config.config import redacted
 from trajgen_assets.core.config.inputs import LlmApi
 from trajgen_assets.core.errors import (
-    BusyError,
     EndpointError,
     HarnessError,
     RequirementError,
-    StaleLeaseError,
     TaskError,
     TrajgenError,
 )
-from trajgen_assets.core.ledger.ledger import Ledger
-from trajgen_assets.core.ledger.models import JobRow, JobState, Lease, RetryPolicy, TaskRow
+from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED
+from trajgen_assets.core.ledger.models import JobRow, JobState, Lease, RetryPolicy, TaskRow, TaskStatus
 from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.process import ProcessId, record_processes
 from trajgen_assets.core.redact import Redactor
-from trajgen_assets.core.report.archive import ArchiveEntry, archived
+from trajgen_assets.core.report.archive import ArchiveEntry, Status, archived
 from trajgen_assets.core.rollout.batch import stage_for
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.docker import check_engine, compose_overlay, remove_leftovers
@@ -50,8 +48,6 @@ log = logging.getLogger(__name__)
 
 # Beyond the batch's own longest timeouts, before a job without any event counts as stalled.
 STALL_MARGIN_S = 600.0
-
-EXIT_OK, EXIT_FAILED, EXIT_REFUSED, EXIT_INTERRUPTED = 0, 1, 3, 130
 
 
 @dataclass(frozen=True)
@@ -87,55 +83,78 @@ def run_job(
     with (
         job_slot(platform.root.locks, automation.max_jobs, holder=job_name, wait=wait_for_slot) as lock_fd,
         archived(platform.root, job=job_name, owner=owner, config=redacted(platform.config)) as entry,
-        _leased(platform, job_name, owner=owner, entry=entry, listener=listener) as lease,
     ):
-        return _Rollout(platform, platform.ledger.job(job_name), lease, listener, entry, lock_fd).run()
+        _refuse_unless_ready(platform, job_name, entry, listener)
+        lease = _claim(platform, job_name, owner, entry)
+        with _released(platform, lease, entry):
+            return _Rollout(platform, platform.ledger.job(job_name), lease, listener, entry, lock_fd).run()
+
+
+def _refuse_unless_ready(platform: Platform, job_name: str, entry: ArchiveEntry, listener: Listener) -> None:
+    """Withdraw the job, so that its tasks are free again, when what it needs from outside does not answer."""
+    job = platform.ledger.job(job_name)
+    try:
+        listener.phase("checking what the job needs from outside")
+        check_outside(platform, job.campaign)
+    except TrajgenError as error:
+        entry.status, entry.exit_code, entry.notes = "refused", EXIT_REFUSED, _said(platform, error)
+        platform.ledger.withdraw(job_name, note=entry.notes)
+        platform.ledger.trip(job.dataset, outage_of(error))
+        raise
+    except BaseException:
+        platform.ledger.withdraw(job_name, note="ended before it was claimed")
+        raise
+
+
+def _claim(platform: Platform, job_name: str, owner: str, entry: ArchiveEntry) -> Lease:
+    """Take the lease; a job that is somebody else's, or over, is none of this run's history."""
+    try:
+        return platform.ledger.claim(job_name, owner, ttl_s=STALL_MARGIN_S)
+    except TrajgenError:
+        entry.is_kept = False
+        raise
 
 
 @contextmanager
-def _leased(
-    platform: Platform, job_name: str, *, owner: str, entry: ArchiveEntry, listener: Listener
-) -> Iterator[Lease]:
-    """Hold the job's lease; on the way out release it in the state that tells how it ended."""
-    ledger, dataset = platform.ledger, platform.ledger.job(job_name).dataset
-    say = Redactor.of(platform.config).text
-    lease, state = None, JobState.FAILED
+def _released(platform: Platform, lease: Lease, entry: ArchiveEntry) -> Iterator[None]:
+    """Release the lease on the way out, in the state that tells how the job ended, and then say so in the archive."""
+    ledger, dataset = platform.ledger, platform.ledger.job(lease.job).dataset
+    ending = _Ending(JobState.FAILED, "failed", EXIT_FAILED)
     try:
-        listener.phase("checking the model endpoint")
-        check_outside(platform, ledger.job(job_name).campaign)
-        lease = ledger.claim(job_name, owner, ttl_s=STALL_MARGIN_S)
-        yield lease
-        state, entry.status, entry.exit_code = JobState.FINISHED, "completed", EXIT_OK
+        yield
+        ending = _Ending(JobState.FINISHED, "completed", EXIT_OK)
         if entry.facts.get("n_accepted"):
             ledger.clear(dataset)
-    except (BusyError, StaleLeaseError):
-        lease = None  # the job is somebody else's: there is nothing to release
-        entry.status, entry.exit_code = "refused", EXIT_REFUSED
-        raise
     except TrajgenError as error:
-        entry.notes = say(str(error))
-        if not entry.facts.get("n_trials"):
-            state, entry.status, entry.exit_code = JobState.REFUSED, "refused", EXIT_REFUSED
-            ledger.trip(dataset, outage_of(error))
+        entry.notes = _said(platform, error)
+        if "n_trials" not in entry.facts:
+            ending = _Ending(JobState.REFUSED, "refused", EXIT_REFUSED)
+        ledger.trip(dataset, outage_of(error))
         raise
     except Exception as error:
-        entry.notes = say(f"{type(error).__name__}: {error}")
+        entry.notes = _said(platform, error)
         raise
     except BaseException:
-        state, entry.status, entry.exit_code = JobState.INTERRUPTED, "interrupted", EXIT_INTERRUPTED
+        ending = _Ending(JobState.INTERRUPTED, "interrupted", EXIT_INTERRUPTED)
         entry.notes = "interrupted"
         raise
     finally:
-        _let_go(ledger, job_name, lease, state, entry.notes or None)
+        ledger.release(lease, ending.state, note=entry.notes or None)
+        entry.status, entry.exit_code = ending.status, ending.exit_code
         PublishedView(ledger, platform.root).refresh(force=True)
 
 
-def _let_go(ledger: Ledger, job_name: str, lease: Lease | None, state: JobState, note: str | None) -> None:
-    """Release the job; one that ended before it was claimed is withdrawn, one of somebody else's is left alone."""
-    if lease is not None:
-        ledger.release(lease, state, note=note)
-    elif state in (JobState.REFUSED, JobState.INTERRUPTED):
-        ledger.withdraw(job_name, note=note or state.value)
+@dataclass(frozen=True)
+class _Ending:
+    state: JobState
+    status: Status
+    exit_code: int
+
+
+def _said(platform: Platform, error: Exception) -> str:
+    """The error in words that may be stored: upstreams like to quote the key that they refuse."""
+    text = str(error) if isinstance(error, TrajgenError) else f"{type(error).__name__}: {error}"
+    return Redactor.of(platform.config).text(text)
 
 
 def check_outside(platform: Platform, campaign: str) -> None:
@@ -167,7 +186,10 @@ class _Rollout:
         self.campaign = self.platform.config.campaign(self.job.campaign)
 
     def run(self) -> JobOutcome:
-        rows = self.platform.ledger.tasks_of_job(self.job.name)
+        listed = self.platform.ledger.tasks_of_job(self.job.name)
+        rows = [
+            row for row in listed if row.status is TaskStatus.RUNNING and row.job == self.job.name
+        ]  # others left it
         self.files.proxy.mkdir(parents=True, exist_ok=True)
         self.files.dir.mkdir(parents=True, exist_ok=True)
         write_yaml(self.files.config, redacted(self.platform.config))
@@ -228,7 +250,7 @@ class _Rollout:
         digests = {str(task.folder.folder): task.digest for task in record.tasks.values()}
         write_json(self.files.task_digests, digests)
         self.listener.phase(f"rolling out {len(record.tasks)} tasks, {self.harbor_job.n_concurrent} at a time")
-        self.entry.facts["n_trials"] = 0  # from here on the job was not refused
+        self.entry.facts["n_trials"] = 0  # that the key is there says: from here on the job was not refused
         (self.platform.root.sandboxes / self.job.name).mkdir(parents=True, exist_ok=True)
         write_yaml(self.files.compose_overlay, compose_overlay(self.job.name))
         try:
@@ -236,12 +258,17 @@ class _Rollout:
                 ids = {"harbor": ProcessId.of(harbor.child.pid), "proxy": proxy.process}
                 record_processes(self.files.processes, ids)
                 follow(harbor, proxy, record, stall_s=self._stall_s(record.tasks))
+                log_tail = harbor.log_tail()
+        except BaseException as error:
+            record.is_interrupted = not isinstance(error, Exception)
+            raise
         finally:
             self._clear_away()
             record.settle_rest()
             self.entry.facts |= archive_facts(record)
-        if not record.entries:
-            raise HarnessError("Harbor ended without a trial", where=self.job.name, why=harbor.log_tail())
+        if missing := sorted(record.tasks.keys() - {entry.task_id for entry in record.entries.values()}):
+            what = f"Harbor ended before {len(missing)} of {len(record.tasks)} tasks had a trial"
+            raise HarnessError(what, where=self.files.harbor_log, why=log_tail)
 
     def _harbor(self, record: JobRecord, proxy: RunningProxy) -> AbstractContextManager[HarborRun]:
         agent = self.campaign.agent
@@ -268,6 +295,7 @@ class _Rollout:
             guest=self.files.guest,
             config=harbor_job_config(plan),
             secrets={
+                **self.platform.config.child_env(),
                 "TRAJGEN_JOB": self.job.name,
                 "TRAJGEN_PROXY_DIR": str(self.files.proxy),
                 "TRAJGEN_PROXY_URL": proxy.base_url,

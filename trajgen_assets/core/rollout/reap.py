@@ -1,12 +1,14 @@
-"""End all that a dead job left running: processes by recorded id, containers and networks by label, sandboxes by folder."""
+"""End all that a dead job left: processes by recorded id, containers and networks by label, sandboxes by folder."""
 
 from dataclasses import dataclass
+
+import yaml
 
 from trajgen_assets.core.errors import BusyError
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.process import recorded_processes, stop_recorded
 from trajgen_assets.core.rollout.docker import Leftovers, remove_leftovers
-from trajgen_assets.core.rollout.plan import uses_docker
+from trajgen_assets.core.rollout.plan import LOCAL_ENVIRONMENT, uses_docker
 from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
 from trajgen_assets.core.rollout.slots import live_holders
 
@@ -31,6 +33,15 @@ class Reaped:
             "sandbox folders": int(self.sandboxes),
         }
         return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing was left"
+
+
+def environment_of(root: Root, job: str) -> str:
+    """The environment that a job's trials ran in, from the configuration that was kept with it."""
+    try:
+        kept = yaml.safe_load(root.job(job).config.read_text(encoding="utf-8"))
+        return str(kept["runtime_info"]["input"]["harbor_job"]["environment"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError):  # it never got so far as to start a trial
+        return LOCAL_ENVIRONMENT
 
 
 def reap(root: Root, job: str, *, environment: str) -> Reaped:

@@ -1,20 +1,29 @@
-"""The record of a running job: each ended trial goes to disk, then to the ledger, then to whoever listens."""
+"""The record of a running job: an ended trial's files first, then its attempt in the ledger, then `trials.json`."""
 
 import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
-from trajgen_assets.core.errors import HarnessError
+from trajgen_assets.core.errors import HarnessError, TrajgenError
 from trajgen_assets.core.intake.task import TaskFolder
 from trajgen_assets.core.keys import TaskKey
+from trajgen_assets.core.ledger.breaker import tripping_cause
 from trajgen_assets.core.ledger.ledger import Ledger
-from trajgen_assets.core.ledger.models import CaptureVerdict, Lease, RetryPolicy, TaskRow
+from trajgen_assets.core.ledger.models import (
+    AttemptKind,
+    AttemptOutcome,
+    CaptureVerdict,
+    Lease,
+    RetryPolicy,
+    TaskStatus,
+)
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.causes import Cause
-from trajgen_assets.core.rollout.results import TrialResult, read_trial_result
-from trajgen_assets.core.rollout.settle import EndedTrial, settle_trial
+from trajgen_assets.core.rollout.results import TrialResult, read_trial_result, task_id_of
+from trajgen_assets.core.rollout.settle import settle_trial
 from trajgen_assets.core.rollout.trials import TaskRecord, TrialEntry, TrialsFile, write_trials
 
 log = logging.getLogger(__name__)
@@ -76,6 +85,7 @@ class JobRecord:
     tasks: Mapping[str, StagedTask]
     listener: Listener
     cancelled_as: Cause = Cause.CANCELLED
+    is_interrupted: bool = False
     entries: dict[str, TrialEntry] = field(default_factory=dict)
     _waiting: dict[str, float] = field(default_factory=dict)
 
@@ -87,35 +97,51 @@ class JobRecord:
     def settle_waiting(self) -> None:
         """Settle what has ended and whose capture is whole, or has had its time to become so."""
         for trial_name, since in list(self._waiting.items()):
-            result = read_trial_result(self.files.trial(trial_name))
-            if result is None:
-                continue
+            result = self._read(self.files.trial(trial_name))
             out_of_patience = time.monotonic() - since > CAPTURE_PATIENCE_S
-            if self._settle(result, final=out_of_patience):
+            if result is not None and self._settle(result, final=out_of_patience):
                 del self._waiting[trial_name]
 
     def settle_rest(self) -> None:
-        """After Harbor has stopped: settle every trial that left a result and is not recorded yet."""
-        results = [result for result in self._results_on_disk() if result.trial_name not in self.entries]
+        """After Harbor has stopped: settle every trial that left a result, and then those that left none.
+
+        Raises:
+            TrajgenError: one of them could not be settled; the others are.
+        """
+        results = [result for folder in self._unsettled() if (result := self._read(folder)) is not None]
         deadline = time.monotonic() + CAPTURE_PATIENCE_S
+        errors: list[TrajgenError] = []
         while results and time.monotonic() < deadline:
-            results = [result for result in results if not self._settle(result, final=False)]
+            results = [result for result in results if not self._settle_or_note(result, errors, final=False)]
             if results:
                 time.sleep(0.2)
         for result in results:
-            self._settle(result, final=True)
+            self._settle_or_note(result, errors, final=True)
+        for folder in self._unsettled():
+            self._record_broken(folder)
+        if errors:
+            raise errors[0]
 
-    def _results_on_disk(self) -> list[TrialResult]:
-        found = []
-        for path in sorted(self.files.dir.glob("*/result.json")):
-            try:
-                result = read_trial_result(path.parent)
-            except HarnessError as error:
-                log.error("%s: %s", self.lease.job, error)  # the task has no result, so it goes back to pending
-                continue
-            if result is not None:
-                found.append(result)
-        return found
+    def _unsettled(self) -> list[Path]:
+        """Folders of trials that began and are not recorded yet."""
+        folders = [path.parent for path in sorted(self.files.dir.glob("*/config.json"))]
+        return [folder for folder in folders if folder.name not in self.entries]
+
+    def _read(self, folder: Path) -> TrialResult | None:
+        try:
+            return read_trial_result(folder)
+        except HarnessError as error:  # settled as broken when Harbor has ended
+            log.error("%s: %s", self.lease.job, error)
+            return None
+
+    def _settle_or_note(self, result: TrialResult, errors: list[TrajgenError], *, final: bool) -> bool:
+        """Settle one trial; an error about it must not keep the others from being settled."""
+        try:
+            return self._settle(result, final=final)
+        except TrajgenError as error:
+            log.error("%s: %s: %s", self.lease.job, result.trial_name, error)
+            errors.append(error)
+            return True
 
     def _settle(self, result: TrialResult, *, final: bool) -> bool:
         task = self.tasks.get(result.task_id or "")
@@ -124,29 +150,67 @@ class JobRecord:
         ended = settle_trial(self.files, task.key.task_id, result, cancelled_as=self.cancelled_as)
         if ended.capture.verdict is CaptureVerdict.GAP and not final:
             return False
-        row = self.ledger.record_attempt(self.lease, task.key, ended.outcome(), self.policy)
-        entry = trial_entry(task, ended, row)
-        self.entries[ended.result.trial_name] = entry
-        write_trials(self.files.trials, self.header.model_copy(update={"trials": tuple(self.entries.values())}))
-        self.listener.trial_ended(entry)
+        self._record(task, ended.outcome(), accepted=ended.cause is None)
         return True
 
+    def _record_broken(self, folder: Path) -> None:
+        """A trial that began and left no result: Harbor was killed, or broke. It is tried again, up to a cap."""
+        task = self.tasks.get(task_id_of(folder) or "")
+        if task is None:
+            return
+        cancelled = self.cancelled_as is Cause.CANCELLED and self.is_interrupted
+        outcome = AttemptOutcome(
+            trial_name=folder.name,
+            kind=AttemptKind.FREE if cancelled else AttemptKind.OUTSIDE,
+            cause=Cause.CANCELLED if cancelled else Cause.HARNESS,
+            note="the trial began and left no result",
+        )
+        self._record(task, outcome, accepted=False)
 
-def trial_entry(task: StagedTask, ended: EndedTrial, row: TaskRow) -> TrialEntry:
-    """The line of `trials.json` for an ended trial whose attempt left its task at `row`."""
-    outcome = ended.outcome()
+    def _record(self, task: StagedTask, outcome: AttemptOutcome, *, accepted: bool) -> None:
+        row = self.ledger.record_attempt(self.lease, task.key, outcome, self.policy)
+        mine = (self.lease.job, outcome.trial_name)
+        ordinal = next(each.ordinal for each in self.ledger.attempts(task.key) if (each.job, each.trial_name) == mine)
+        status = TaskStatus.DONE if accepted else row.status
+        entry = trial_entry(task, self.files, outcome, ordinal=ordinal, status=status, accepted=accepted)
+        self.entries[outcome.trial_name] = entry
+        write_trials(self.files.trials, self.header.model_copy(update={"trials": tuple(self.entries.values())}))
+        self.listener.trial_ended(entry)
+        self._stop_in_an_outage()
+
+    def _stop_in_an_outage(self) -> None:
+        """Start no more trials when the last ones all failed from one outside cause; that costs no task an attempt."""
+        cause = tripping_cause(self.ledger.recent_outcomes(self.lease.job))
+        stop = self.files.proxy / "stop"
+        if cause is not None and not stop.exists():
+            stop.touch()  # Harbor's guest looks for it before each trial
+            self.ledger.trip(self.header.dataset, cause, job=self.lease.job)
+            log.error("%s: stopped after repeated failures: %s", self.lease.job, cause)
+
+
+def trial_entry(
+    task: StagedTask,
+    files: JobPaths,
+    outcome: AttemptOutcome,
+    *,
+    ordinal: int,
+    status: TaskStatus,
+    accepted: bool,
+) -> TrialEntry:
+    """The line of `trials.json` for a recorded attempt that left its task at `status`."""
+    trajectory = files.trajectory(outcome.trial_name)
     return TrialEntry(
         task_id=task.key.task_id,
         task_key=task.key.partition,
         trial_name=outcome.trial_name,
-        attempt=row.n_attempts,
-        accepted=ended.cause is None,
-        status=row.status.value,
-        cause=ended.cause.value if ended.cause else None,
-        note=ended.note,
+        attempt=ordinal,
+        accepted=accepted,
+        status=status.value,
+        cause=outcome.cause,
+        note=outcome.note,
         reward=outcome.reward,
-        capture=ended.capture.verdict.value,
-        trajectory=str(ended.files.trajectory(outcome.trial_name).relative_to(ended.files.dir)),
+        capture=outcome.capture.value if outcome.capture else None,
+        trajectory=str(trajectory.relative_to(files.dir)) if trajectory.exists() else None,
         trajectory_sha256=outcome.trajectory_sha256,
         task=TaskRecord(digest=task.digest, instruction=task.folder.instruction, metadata=task.folder.metadata),
         n_input_tokens=outcome.n_input_tokens,

@@ -3,21 +3,19 @@
 import logging
 
 from trajgen_assets.core.config.config import redacted
-from trajgen_assets.core.errors import StaleLeaseError
+from trajgen_assets.core.errors import StaleLeaseError, TrajgenError
 from trajgen_assets.core.intake.task import inspect_task
 from trajgen_assets.core.ledger.models import JobRow, JobState, RetryPolicy, TaskRow
 from trajgen_assets.core.platform import Platform
-from trajgen_assets.core.process import recorded_processes, stop_recorded
 from trajgen_assets.core.report.archive import archived
+from trajgen_assets.core.rollout.reap import environment_of, reap
 from trajgen_assets.core.rollout.record import JobRecord, SilentListener, StagedTask
-from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
 from trajgen_assets.core.rollout.slots import live_holders
 from trajgen_assets.core.rollout.trials import load_trials
 
 log = logging.getLogger(__name__)
 
 RECOVERY_TTL_S = 600.0
-STOP_GRACE_S = 30.0
 
 
 def recover_lost_jobs(platform: Platform) -> list[str]:
@@ -26,16 +24,22 @@ def recover_lost_jobs(platform: Platform) -> list[str]:
     A job that runs holds a job slot, and so do its Harbor and its proxy; when none of them holds it any more,
     they are all gone, whatever killed them.
     """
-    alive = live_holders(platform.root.locks)
-    lost = [job for job in platform.ledger.jobs(JobState.RUNNING) if job.name not in alive]
-    for job in lost:
-        _recover(platform, job)
-    return [job.name for job in lost]
+    running = platform.ledger.jobs(JobState.RUNNING)
+    alive = live_holders(platform.root.locks)  # asked after the jobs: one that was claimed in between is not lost
+    recovered = []
+    for job in (job for job in running if job.name not in alive):
+        try:
+            _recover(platform, job)
+        except TrajgenError as error:  # looked at again at the next tick; the other jobs must not wait for it
+            log.error("job %s could not be settled: %s", job.name, error)
+        else:
+            recovered.append(job.name)
+    return recovered
 
 
 def _recover(platform: Platform, job: JobRow) -> None:
     log.warning("job %s has lost its driver: settling what it left", job.name)
-    stop_recorded(recorded_processes(platform.root.job(job.name).processes).values(), grace_s=STOP_GRACE_S)
+    reap(platform.root, job.name, environment=environment_of(platform.root, job.name))
     try:
         lease = platform.ledger.seize(job, "recovery", ttl_s=RECOVERY_TTL_S)
     except StaleLeaseError:  # somebody else settles it at this moment
@@ -49,14 +53,17 @@ def _recover(platform: Platform, job: JobRow) -> None:
                 header = load_trials(files.trials)
                 policy = RetryPolicy(harbor_job.max_retries, harbor_job.max_infra_retries)
                 tasks = {row.task_id: _as_staged(platform, row) for row in platform.ledger.tasks_of_job(job.name)}
-                record = JobRecord(header, files, platform.ledger, lease, policy, tasks, SilentListener())
+                record = JobRecord(
+                    header, files, platform.ledger, lease, policy, tasks, SilentListener(), is_interrupted=True
+                )
                 record.settle_rest()
                 entry.facts["n_trials"] = len(record.entries)
         finally:
             platform.ledger.release(lease, JobState.FAILED, note=entry.notes)
-    remove_sandboxes(platform.root.sandboxes / job.name)
 
 
 def _as_staged(platform: Platform, row: TaskRow) -> StagedTask:
-    folder = inspect_task(platform.root.tasks / row.dataset / row.task_id)
-    return StagedTask(row.key, folder, row.digest or "")
+    folder = platform.root.tasks / row.dataset / row.task_id
+    if not folder.exists():  # tasks that are rolled out in place are staged nowhere
+        folder = platform.config.source(row.dataset).folder / row.task_id
+    return StagedTask(row.key, inspect_task(folder), row.digest or "")

@@ -123,6 +123,15 @@ def _only(rewards: dict[str, Any]) -> Any:
     return next(iter(rewards.values())) if len(rewards) == 1 else None
 
 
+def task_id_of(trial_dir: Path) -> str | None:
+    """The full task id of a trial that has begun, from its `config.json`; None where that cannot be read."""
+    try:
+        config = TrialConfig.model_validate_json((trial_dir / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return config.task.path.name if config.task.path else None
+
+
 def read_trial_result(trial_dir: Path) -> TrialResult | None:
     """The result of the trial in `trial_dir`; None when it has not ended (no `result.json`, or none finished yet).
 

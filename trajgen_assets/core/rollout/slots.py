@@ -3,13 +3,15 @@
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from trajgen_assets.core.errors import BusyError
 
-WAIT_STEP_S = 0.5
+N_TRIES = 5
+TRY_STEP_S = 0.05
 
 
 @contextmanager
@@ -30,7 +32,7 @@ def job_slot(locks: Path, n_slots: int, *, holder: str, wait: Callable[[str], No
         BusyError: every slot is taken and `wait` is None.
     """
     locks.mkdir(parents=True, exist_ok=True)
-    while (fd := _try_any(locks, n_slots)) is None:
+    while (fd := _try_for_a_while(locks, n_slots)) is None:
         holders = ", ".join(_holders(locks, n_slots)) or "unknown"
         if wait is None:
             raise BusyError(
@@ -45,6 +47,15 @@ def job_slot(locks: Path, n_slots: int, *, holder: str, wait: Callable[[str], No
         yield fd
     finally:
         os.close(fd)
+
+
+def _try_for_a_while(locks: Path, n_slots: int) -> int | None:
+    """Take any slot; one that somebody only looks at (`live_holders`) is free again within microseconds."""
+    for _ in range(N_TRIES):
+        if (fd := _try_any(locks, n_slots)) is not None:
+            return fd
+        time.sleep(TRY_STEP_S)
+    return None
 
 
 def _try_any(locks: Path, n_slots: int) -> int | None:

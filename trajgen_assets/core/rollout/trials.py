@@ -23,7 +23,7 @@ from trajgen_assets.core.errors import ConversionError
 
 _STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
-TrialStatus = Literal["done", "failed", "pending"]
+TrialStatus = Literal["done", "failed", "pending", "running", "skipped"]
 CaptureVerdict = Literal["complete", "cut", "gap"]
 
 
