@@ -1,6 +1,7 @@
 """The commands as a user types them: what they refuse, what they leave behind, and what an interrupt costs."""
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from tests.e2e.conftest import SECRET, SOLVED, UNSOLVED, Installation, files_wit
 from trajgen_assets.core.ledger.models import Counts, JobState
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
-from trajgen_assets.core.rollout.slots import live_holders
+from trajgen_assets.core.rollout.slots import job_slot, live_holders
 from trajgen_assets.core.scripted import Fault, ScriptedModel
 
 pytestmark = pytest.mark.e2e
@@ -167,3 +168,48 @@ def test_an_interrupted_demo_leaves_nothing_running_and_the_next_one_finishes_th
     code, output = installation.run("demo")
     assert code == 0
     assert "nothing to roll out" in output
+
+
+def test_an_interrupted_start_says_so_and_leaves_its_tasks_pending(installation: Installation) -> None:
+    installation.run("setup", "--skip-environments")
+    start = installation.begin("start", "--limit", "1")
+    wait_until(lambda: a_trial_runs(installation))
+    os.killpg(start.pid, signal.SIGINT)
+    output, _ = start.communicate(timeout=MODEL_TIME_S)
+    assert start.returncode == EXIT_INTERRUPTED, output
+    assert "Traceback" not in output
+    assert installation.processes() == []
+    assert (counts(installation).running, counts(installation).assigned) == (0, 0)
+    with open_ledger(installation.root) as ledger:
+        assert [job.state for job in ledger.jobs()] == [JobState.INTERRUPTED]
+
+
+def test_an_interrupt_while_waiting_for_a_slot_gives_the_tasks_back(installation: Installation) -> None:
+    installation.run("setup", "--skip-environments")
+    with job_slot(installation.root.locks, 2, holder="a"), job_slot(installation.root.locks, 2, holder="b"):
+        start = installation.begin("start")
+        wait_until(lambda: counts(installation).assigned == 4)
+        time.sleep(5)  # until it has come to the slots; earlier is as good, only another path
+        os.killpg(start.pid, signal.SIGINT)
+        output, _ = start.communicate(timeout=MODEL_TIME_S)
+    assert start.returncode == EXIT_INTERRUPTED, output
+    assert (counts(installation).pending, counts(installation).assigned) == (6, 0)
+
+
+def test_a_lost_dagster_home_loses_no_task(installation: Installation) -> None:
+    installation.configure("http://127.0.0.1:9/v1")
+    installation.run("setup", "--skip-environments")
+    installation.run("prepare-tasks")
+    shutil.rmtree(installation.root.dagster_home)
+    assert installation.run("setup", "--skip-environments")[0] == 0
+    code, output = installation.run("start")
+    assert code == EXIT_REFUSED, output
+    assert "Traceback" not in output
+    assert (counts(installation).pending, counts(installation).assigned) == (6, 0)
+
+
+def test_a_task_that_nobody_knows_is_an_error(installation: Installation) -> None:
+    installation.run("setup", "--skip-environments")
+    code, output = installation.run("start", "--tasks", "no-such-task")
+    assert code == EXIT_FAILED
+    assert "no-such-task is left alone: it is not registered" in output

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
 
 from tests.integration.upstream_twin import Upstream as UpstreamTwin
@@ -342,13 +343,53 @@ def test_no_secret_is_in_any_file_of_the_folder(proxy: RunningProxy, trial: str,
     _post(proxy, proxy.trial_key(trial), CHAT, _body(CHAT, "hi"))
     _settled(proxy, trial)
     assert twin.keys[-1] == f"Bearer {UPSTREAM_SECRET}"  # the upstream did get it
+    _assert_no_secret_in_files(proxy, trial)
+    assert UPSTREAM_SECRET not in repr(proxy)
+    assert proxy.master_key not in repr(proxy)
+
+
+def _assert_no_secret_in_files(proxy: RunningProxy, trial: str) -> None:
     secrets = (UPSTREAM_SECRET, proxy.master_key, proxy.subkey, proxy.trial_key(trial))
     for path in proxy.folder.rglob("*"):
         if path.is_file() and path.suffix != ".pyc":
             found = [secret for secret in secrets if secret.encode() in path.read_bytes()]
             assert found == [], path
-    assert UPSTREAM_SECRET not in repr(proxy)
-    assert proxy.master_key not in repr(proxy)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+@pytest.mark.parametrize("status", [401, 500])
+def test_an_upstream_that_echoes_its_key_in_a_refusal_gives_it_to_nobody(
+    proxy: RunningProxy, trial: str, twin: UpstreamTwin, status: int, path: str, stream: bool
+) -> None:
+    reply = _post(proxy, proxy.trial_key(trial), path, _body(path, f"echo {status}", stream=stream))
+    assert twin.keys[-1] == f"Bearer {UPSTREAM_SECRET}"  # the upstream did get it
+    assert reply.status_code == status
+    assert "no access for token [redacted], sorry" in reply.json()["error"]["message"]
+    assert UPSTREAM_SECRET not in reply.text
+    assert UPSTREAM_SECRET not in str(reply.headers)
+    assert _settled(proxy, trial).failed == 1
+    assert "no access for token [redacted], sorry" in _records(proxy, trial)[0]["failure"]["message"]
+    _assert_no_secret_in_files(proxy, trial)
+
+
+@pytest.mark.parametrize("when", ["first", "late"])
+@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+def test_an_upstream_that_echoes_its_key_in_a_stream_gives_it_to_nobody(
+    proxy: RunningProxy, trial: str, path: str, when: str
+) -> None:
+    reply = _post(proxy, proxy.trial_key(trial), path, _body(path, f"echo {when}", stream=True))
+    assert "no access for token [redacted], sorry" in reply.text
+    assert ("part 1" in reply.text) == (when == "late")
+    assert UPSTREAM_SECRET not in reply.text
+    assert _settled(proxy, trial).failed == 1
+    _assert_no_secret_in_files(proxy, trial)
+
+
+def test_a_key_echoed_to_openais_client_keeps_the_class_of_its_error(proxy: RunningProxy, trial: str) -> None:
+    client = openai.OpenAI(base_url=f"{proxy.base_url}/v1", api_key=proxy.trial_key(trial), max_retries=0)
+    with client, pytest.raises(openai.AuthenticationError, match=r"no access for token \[redacted\], sorry"):
+        client.chat.completions.create(model="m1", messages=[{"role": "user", "content": "echo 401"}])
 
 
 def test_a_proxy_killed_with_a_call_in_flight_leaves_a_gap_unless_explained(

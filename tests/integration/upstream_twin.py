@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import uvicorn
 from starlette.applications import Starlette
@@ -34,6 +35,8 @@ class Upstream:
         wish = _last_user_text(body)
         if "hang" in wish:
             await asyncio.sleep(60)
+        if "echo" in wish:
+            return _echo_of_the_key(body, wish, request.headers.get("authorization", "").partition(" ")[2])
         failing_once = "flaky" in wish and sum("flaky" in _last_user_text(each) for each in self.requests) == 1
         if "fail" in wish or failing_once:
             return JSONResponse({"error": {"message": "the twin was told to fail", "type": "server"}}, 500)
@@ -41,6 +44,24 @@ class Upstream:
             return StreamingResponse(_chunks(body, slow="slow" in wish), media_type="text/event-stream")
         message = {"role": "assistant", "content": "hello", "reasoning_content": "think", "tool_calls": [TOOL_CALL]}
         return JSONResponse(_envelope(body, message=message, finish_reason="tool_calls") | {"usage": USAGE})
+
+
+def _echo_of_the_key(body: dict[str, Any], wish: str, key: str) -> Response:
+    """Fail with the presented key in the error: at once, or as an event of a stream."""
+    error = {"message": f"no access for token {key}, sorry: {quote(key, safe='')}", "type": "denied", "param": key}
+    if "echo first" in wish or "echo late" in wish:
+        chunks = _failing_chunks(body, error | {"code": 500}, n_before=2 if "late" in wish else 0)
+        return StreamingResponse(chunks, media_type="text/event-stream")
+    status = int(wish.partition("echo ")[2][:3])
+    return JSONResponse({"error": error | {"code": "denied"}}, status, {"x-denied-token": key})
+
+
+async def _failing_chunks(body: dict[str, Any], error: dict[str, Any], *, n_before: int) -> AsyncIterator[str]:
+    for number in range(n_before):
+        delta = {"role": "assistant", "content": f"part {number}"}
+        yield f"data: {json.dumps(_envelope(body, delta=delta, finish_reason=None))}\n\n"
+        await asyncio.sleep(0.05)
+    yield f"data: {json.dumps({'error': error})}\n\n"
 
 
 def _last_user_text(body: dict[str, Any]) -> str:

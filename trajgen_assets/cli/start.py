@@ -103,13 +103,14 @@ def run_in_foreground(state: State, platform: Platform, instance: dg.DagsterInst
     rows = platform.ledger.tasks_of_job(job.name)
     console.print(f"job {job.name}: {len(rows)} tasks of {job.dataset}, campaign {job.campaign}")
     try:
-        status = _roll_out(state, instance, job, rows, definitions)
+        _roll_out(state, instance, job, rows, definitions)
     finally:
-        if platform.ledger.job(job.name).state is JobState.ASSIGNED:  # it never got as far as to claim its tasks
-            platform.ledger.withdraw(job.name, note="ended before it was claimed")
+        unclaimed = platform.ledger.job(job.name).state is JobState.ASSIGNED
+        if unclaimed:  # interrupted while it waited: nobody else launches what was started by hand
+            platform.ledger.withdraw(job.name, note="interrupted before it began")
     ended = platform.ledger.job(job.name)
-    if ended.state is JobState.INTERRUPTED or status is dg.DagsterRunStatus.CANCELED:
-        raise KeyboardInterrupt
+    if unclaimed or ended.state is JobState.INTERRUPTED:
+        raise KeyboardInterrupt  # Dagster has taken the first one for the end of its run
     made = ended.state is JobState.REFUSED or _make_data(platform, instance, ended, definitions)
     return conclude(platform, ended) if made else EXIT_FAILED
 
@@ -120,7 +121,7 @@ def _roll_out(
     job: JobRow,
     rows: list[TaskRow],
     definitions: dg.Definitions,
-) -> dg.DagsterRunStatus | None:
+) -> None:
     """Execute the rollout job here. How the tasks ended is read from the ledger, so a failure raises nothing."""
     launch = launch_of(instance, [row.key.partition for row in rows])
     with shown(JobView(state.root, job.name, len(rows))):
@@ -132,8 +133,6 @@ def _roll_out(
             run_id=job.run_id,
             raise_on_error=False,
         )
-    run = instance.get_run_by_id(job.run_id or "")
-    return run.status if run else None
 
 
 def _make_data(platform: Platform, instance: dg.DagsterInstance, job: JobRow, definitions: dg.Definitions) -> bool:

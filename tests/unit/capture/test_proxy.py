@@ -1,5 +1,6 @@
 """The proxy's start against programs that are no proxy: it must fail soon, say why, and leave no process."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from trajgen_assets.core.capture.proxy import Upstream, running_proxy
 from trajgen_assets.core.errors import ProxyError
+from trajgen_assets.guest import trial_keys
 
 UPSTREAM = Upstream("openai/m", "http://upstream.test/v1", "upstream-secret-0123456789")
 
@@ -46,6 +48,20 @@ def test_a_proxy_that_dies_is_reported_at_once_with_its_log_and_no_secret(tmp_pa
     assert "exit code 3" in text
     assert "no module named x; <redacted:upstream API key> <redacted:master key>" in text
     assert _living(tmp_path) == []
+
+
+def test_nothing_that_it_prints_brings_a_secret_into_its_log(tmp_path: Path) -> None:
+    subkey = "import hashlib, hmac, os; key = os.environ['TRAJGEN_MASTER_KEY'].encode(); "
+    subkey += "print(hmac.new(key, b'trial-key-v1', hashlib.sha256).hexdigest())"
+    trial_key = trial_keys.mint("00" * 32, "job", "task__1")
+    script = f'env; echo "a {trial_key} b" >&2; {sys.executable} -c "{subkey}"; exit 3'
+    error = _error(tmp_path, _env(tmp_path, script))
+    text = (tmp_path / "job" / "proxy.log").read_text()
+    assert "TRAJGEN_UPSTREAM_API_KEY=<redacted:upstream API key>\n" in text
+    assert "TRAJGEN_MASTER_KEY=<redacted:master key>\n" in text
+    assert "a <redacted:trial key> b\n<redacted:trial subkey>\n" in text
+    for known in (UPSTREAM.api_key, trial_key):
+        assert known not in text + str(error)
 
 
 def test_a_proxy_that_never_answers_is_ended_with_its_children(tmp_path: Path) -> None:

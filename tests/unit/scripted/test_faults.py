@@ -28,6 +28,12 @@ def test_a_refusal_says_what_the_api_would(
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
 
 
+def test_a_refused_key_is_in_the_refusal_as_some_endpoints_have_it(model: ScriptedModel) -> None:
+    model.set_fault(Fault.UNAUTHORIZED)
+    response = post(model.base_url, terminus_body(), authorization="Bearer my-token")
+    assert "No access for token my-token, sorry." in response.json()["error"]["message"]
+
+
 def test_a_rate_limit_says_when_to_come_back(model: ScriptedModel) -> None:
     model.set_fault(Fault.RATE_LIMIT, delay_s=2.5)
     assert post(model.base_url, terminus_body()).headers["retry-after"] == "3"

@@ -2,12 +2,13 @@
 
 import hashlib
 import logging
+import re
 import secrets
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ import httpx
 from trajgen_assets.core import process
 from trajgen_assets.core.atomic import write_yaml
 from trajgen_assets.core.capture.litellm_config import Upstream, litellm_config
+from trajgen_assets.core.capture.redacted_log import RedactedLog
 from trajgen_assets.core.capture.verdict import judge
 from trajgen_assets.core.errors import ProxyError
 from trajgen_assets.core.guest import guest_bundle
@@ -37,6 +39,8 @@ N_PORT_ATTEMPTS = 3
 DRAIN_S = 5
 STOP_GRACE_S = DRAIN_S + 15.0  # LiteLLM flushes its callbacks for a while after the last connection is gone
 LOG_TAIL_CHARS = 2000
+LOG_JOIN_S = 5.0  # only something that left the proxy's process group can hold its output open for so long
+TRIAL_KEY = re.compile(re.escape(trial_keys.PREFIX) + r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)?")
 
 # No telemetry, no downloads of price maps at start, no stop of a stream that repeats a chunk a hundred times.
 LITELLM_ENV = {
@@ -85,7 +89,7 @@ class RunningProxy:
 
     @property
     def log_path(self) -> Path:
-        """What LiteLLM printed."""
+        """What LiteLLM printed, less the secrets."""
         return self.folder / LOG_NAME
 
     def alive(self) -> bool:
@@ -140,7 +144,7 @@ def running_proxy(
         log.info("proxy of %s ready at %s: pid %d", job, proxy.base_url, child.pid)
         yield proxy
     finally:
-        code = process.stop_group(child, grace_s=STOP_GRACE_S)
+        code = child.stop(grace_s=STOP_GRACE_S)
         log.info("proxy of %s ended with exit code %d", job, code)
 
 
@@ -170,13 +174,40 @@ class _Start:
             }
         )
 
+    def redactor(self) -> Callable[[str], str]:
+        """What takes every secret of this proxy out of a text, the keys of all trials among them."""
+        subkey = trial_keys.derive_subkey(self.master_key)
+        names = {"upstream API key": self.upstream.api_key, "master key": self.master_key, "trial subkey": subkey}
+        known = Redactor(names)
+        return lambda text: TRIAL_KEY.sub("<redacted:trial key>", known.text(text))
+
     def error(self, what: str, why: object = None) -> ProxyError:
         """A ProxyError with the end of the log in it, less the secrets."""
         tail = self.log.read_bytes()[-LOG_TAIL_CHARS:].decode("utf-8", "replace").strip()
         reason = f"{why}; the log ends with:\n{tail}" if why else f"the log ends with:\n{tail}"
-        known = {"master key": self.master_key, "upstream API key": self.upstream.api_key}
         mend = "read the log; `trajgen setup` builds the environment anew"
-        return ProxyError(what, where=self.log, why=Redactor(known).text(reason), mend=mend)
+        return ProxyError(what, where=self.log, why=self.redactor()(reason), mend=mend)
+
+
+@dataclass(frozen=True)
+class _Child:
+    """A started program and the log that its output is copied into."""
+
+    popen: subprocess.Popen[bytes]
+    output: RedactedLog
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def has_ended(self) -> bool:
+        return self.popen.poll() is not None
+
+    def stop(self, *, grace_s: float) -> int:
+        """End its group, see the last of its output copied, and return its exit code."""
+        code = process.stop_group(self.popen, grace_s=grace_s)
+        self.output.join(LOG_JOIN_S)
+        return code
 
 
 def _prepare(folder: Path, upstream: Upstream) -> None:
@@ -189,7 +220,7 @@ def _prepare(folder: Path, upstream: Upstream) -> None:
     write_yaml(folder / "litellm_config.yaml", litellm_config(upstream))
 
 
-def _started(start: _Start, deadline: float) -> tuple[subprocess.Popen[bytes], int]:
+def _started(start: _Start, deadline: float) -> tuple[_Child, int]:
     """Start it until it has a port of its own: between choosing a port and binding it, another may take it."""
     for _ in range(N_PORT_ATTEMPTS):
         port = _free_port(start.host)
@@ -198,19 +229,19 @@ def _started(start: _Start, deadline: float) -> tuple[subprocess.Popen[bytes], i
         try:
             if _gets_ready(child, _url(start.host, port), deadline):
                 return child, port
-            ended = child.poll() is not None
+            ended = child.has_ended()
         except BaseException:
-            process.stop_group(child, grace_s=0)
+            child.stop(grace_s=0)
             raise
-        process.stop_group(child, grace_s=0)
+        code = child.stop(grace_s=0)
         if not ended:
             raise start.error("the LiteLLM proxy did not get ready in time")
         if b"address already in use" not in start.log.read_bytes()[offset:].lower():
-            raise start.error("the LiteLLM proxy ended before it was ready", f"exit code {child.returncode}")
+            raise start.error("the LiteLLM proxy ended before it was ready", f"exit code {code}")
     raise start.error(f"the LiteLLM proxy lost its port {N_PORT_ATTEMPTS} times")
 
 
-def _spawn(start: _Start, port: int) -> subprocess.Popen[bytes]:
+def _spawn(start: _Start, port: int) -> _Child:
     argv: list[str | Path] = [
         start.program,
         "--config",
@@ -220,8 +251,10 @@ def _spawn(start: _Start, port: int) -> subprocess.Popen[bytes]:
         "--port",
         str(port),
     ]
-    with start.log.open("ab") as output:
-        return process.spawn(argv, env=start.environ(), cwd=start.folder, log=output, pass_fds=start.lock_fds)
+    output = RedactedLog(start.log, start.redactor())
+    with output.writer:  # our end of it: from here on the log ends when the child's does
+        popen = process.spawn(argv, env=start.environ(), cwd=start.folder, log=output.writer, pass_fds=start.lock_fds)
+    return _Child(popen, output)
 
 
 def _free_port(host: str) -> int:
@@ -234,11 +267,11 @@ def _url(host: str, port: int) -> str:
     return f"http://{host}:{port}"
 
 
-def _gets_ready(child: subprocess.Popen[bytes], url: str, deadline: float) -> bool:
+def _gets_ready(child: _Child, url: str, deadline: float) -> bool:
     with httpx.Client(trust_env=False, timeout=5) as client:
-        while time.monotonic() < deadline and child.poll() is None:
+        while time.monotonic() < deadline and not child.has_ended():
             try:
-                if client.get(f"{url}/health/readiness").status_code == httpx.codes.OK and child.poll() is None:
+                if client.get(f"{url}/health/readiness").status_code == httpx.codes.OK and not child.has_ended():
                     return True
             except httpx.HTTPError:
                 pass  # nobody listens yet

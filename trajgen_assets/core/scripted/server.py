@@ -12,6 +12,7 @@ import json
 import math
 from collections import deque
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -59,7 +60,7 @@ class ScriptedServer:
 
     async def _models(self, request: Request) -> Response:
         if not self._is_authorized(request):
-            return _refuse(REFUSALS[Fault.UNAUTHORIZED])
+            return _refuse_key(request)
         model = {"id": MODEL_NAME, "object": "model", "created": completion.CREATED_EPOCH_S, "owned_by": "trajgen"}
         return JSONResponse({"object": "list", "data": [model]})
 
@@ -82,11 +83,13 @@ class ScriptedServer:
         plan = self.faults.take(conversation.user_text)
         self._remember(conversation, plan)
         if not self._is_authorized(request):
-            return _refuse(REFUSALS[Fault.UNAUTHORIZED])
+            return _refuse_key(request)
         await asyncio.sleep(self._latency_s)
         return await self._answer(request, conversation, plan)
 
     async def _answer(self, request: Request, conversation: Conversation, plan: FaultPlan) -> Response:
+        if plan.fault is Fault.UNAUTHORIZED:
+            return _refuse_key(request)
         if plan.fault in REFUSALS:
             return _refuse(REFUSALS[plan.fault], plan.delay_s)
         if plan.fault is Fault.HANG:
@@ -157,6 +160,13 @@ def _refuse(refusal: Refusal, delay_s: float = 0.0) -> Response:
     error = {"message": refusal.message, "type": refusal.type, "param": None, "code": refusal.code}
     headers = {"Retry-After": str(math.ceil(delay_s))} if refusal.status == 429 else None
     return JSONResponse({"error": error}, refusal.status, headers)
+
+
+def _refuse_key(request: Request) -> Response:
+    """Refuse with the presented key in the message, as some endpoints do: whoever shows or keeps it must redact it."""
+    refusal = REFUSALS[Fault.UNAUTHORIZED]
+    given = request.headers.get("authorization", "").partition(" ")[2]
+    return _refuse(replace(refusal, message=f"{refusal.message} No access for token {given}, sorry."))
 
 
 def _refuse_body(message: str) -> Response:

@@ -1,17 +1,15 @@
-"""JSON out of whatever a model, an upstream or LiteLLM put into a call. Standard library and orjson."""
+"""JSON out of whatever a model, an upstream or LiteLLM put into a call. Standard library, orjson and httpx."""
 
 import math
-import os
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from known_secrets import MARKER, without_secrets
 
 MAX_TEXT = 2000
 DEEPEST = 100  # orjson gives up at 254 levels; nothing that a model reads is nested half as deep
-SECRET_NAMES = ("TRAJGEN_UPSTREAM_API_KEY", "TRAJGEN_MASTER_KEY")
-MIN_SECRET_LENGTH = 6  # a shorter one protects nothing, and replacing it would garble every text
 KEY_SHAPED = re.compile(r"(?i)\bsk-[A-Za-z0-9_.-]{6,}|bearer\s+\S+")
 
 
@@ -33,12 +31,7 @@ def canonical(value: Mapping[str, Any]) -> bytes:
 
 def bounded_text(value: Any) -> str:
     """`value` as text of at most 2,000 characters, with our secrets and anything key-shaped blotted out."""
-    text = str(value)
-    secrets = [os.environ.get(name, "") for name in SECRET_NAMES]
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= MIN_SECRET_LENGTH:
-            text = text.replace(secret, "[redacted]")
-    return KEY_SHAPED.sub("[redacted]", text)[:MAX_TEXT]
+    return KEY_SHAPED.sub(MARKER, without_secrets(str(value)))[:MAX_TEXT]
 
 
 def tame(value: Any, depth: int = 0) -> Any:

@@ -13,6 +13,7 @@ import plain_json
 import trajectory_record
 from admission import opened
 from fastapi import HTTPException
+from known_secrets import redact_error
 from litellm.integrations.custom_logger import CustomLogger
 
 METADATA_NAMES = ("user_api_key_auth_metadata", "user_api_key_metadata")
@@ -46,6 +47,16 @@ class TrajectoryLogger(CustomLogger):
     async def async_log_failure_event(self, kwargs: dict, response_obj: Any, start_time: Any, end_time: Any) -> None:
         """Write the record and the end event of a failed attempt. A retry may still succeed under the same call id."""
         _log(kwargs, response_obj, start_time, end_time, failed=True)
+
+    async def async_post_call_failure_hook(
+        self,
+        request_data: dict,  # noqa: ARG002
+        original_exception: Exception,
+        user_api_key_dict: Any,  # noqa: ARG002
+        traceback_str: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Take our secrets out of an error before LiteLLM turns it into the client's answer, streamed or not."""
+        redact_error(original_exception)
 
 
 def _log(kwargs: dict, response: Any, started: Any, ended: Any, *, failed: bool) -> None:
