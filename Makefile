@@ -3,7 +3,7 @@
 #   make setup TRAJGEN_HARBOR_PYTHON=/path/to/python3.13    the Python for Harbor
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui ui-demo test check locks clean-env
+.PHONY: help setup demo ui ui-demo test check engine locks clean-env
 export TRAJGEN_PYTHON TRAJGEN_HARBOR_PYTHON
 
 ENV_DIR := $(or $(TRAJGEN_ENV_DIR),artifacts/env)
@@ -22,13 +22,17 @@ ui: setup ## serve the Dagster UI of artifacts/
 	@exec .venv/bin/trajgen ui
 
 ui-demo: setup ## serve the Dagster UI of the demo
-	@exec .venv/bin/trajgen --root artifacts/demo ui
+	@exec .venv/bin/trajgen demo --ui
 
 test: setup ## run the tests; ARGS="tests/unit -q" chooses
 	@exec .venv/bin/python -m pytest $(ARGS)
 
 check: setup ## lint, format, types, direction of imports, definitions
 	@exec scripts/check
+
+engine: ## start a Docker engine and make the base image of the bundled tasks (as root, on Debian and its kin)
+	@python3 -E scripts/docker_engine.py ensure
+	@python3 -E scripts/docker_engine.py base-image
 
 locks: ## renew locks/*.txt; ARGS=--upgrade takes the newest versions
 	@exec scripts/lock $(ARGS)

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from trajgen_assets.cli import convert, demo, init, ledger, prepare, setup, start, status, ui
+from trajgen_assets.cli import convert, demo, init, ledger, prepare, reap, setup, start, status, ui
 from trajgen_assets.cli.state import State
 from trajgen_assets.core.errors import (
     BusyError,
@@ -36,7 +36,7 @@ app = typer.Typer(
         "First time here? `make demo` shows it all without a key; then `trajgen init` sets up your own model and tasks."
     ),
 )
-for module in (setup, init, status, prepare, start, convert, ui, demo):
+for module in (setup, init, status, prepare, start, convert, reap, ui, demo):
     module.register(app)
 app.add_typer(ledger.app, name="ledger", help="Look into the ledger: what was consumed, and how it ended.")
 

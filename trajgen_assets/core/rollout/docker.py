@@ -1,10 +1,13 @@
 """What jobs start in Docker, and how it is found and ended again: by label, and nothing else."""
 
 import json
+import socket
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+import psutil
 
 from trajgen_assets.core.errors import RequirementError
 from trajgen_assets.core.process import child_env
@@ -63,15 +66,18 @@ def check_engine() -> str:
 def gateway_address() -> str:
     """The address under which containers on the default bridge reach this host, which `host-gateway` resolves to.
 
+    It is that of the bridge's own interface: the engine does not always name a gateway for it.
+
     Raises:
-        RequirementError: the engine does not answer, or has no default bridge.
+        RequirementError: the engine does not answer, or its default bridge is not on this host.
     """
-    networks = json.loads(_docker("network", "inspect", "bridge"))
-    addresses = [each.get("Gateway") for network in networks for each in network["IPAM"]["Config"] or []]
-    found = next((address for address in addresses if address), None)
-    if found is None:
-        raise RequirementError("Docker's default bridge has no gateway address", mend="recreate the network `bridge`")
-    return str(found)
+    bridge = json.loads(_docker("network", "inspect", "bridge"))[0]
+    name = bridge["Options"].get("com.docker.network.bridge.name", "docker0")
+    addresses = [each.address for each in psutil.net_if_addrs().get(name, []) if each.family == socket.AF_INET]
+    if not addresses:
+        mend = "use the engine of this host; for another one set the proxy's address by hand"
+        raise RequirementError("Docker's default bridge has no address here", where=name, mend=mend)
+    return addresses[0]
 
 
 def leftovers_of(job: str) -> Leftovers:

@@ -1,0 +1,22 @@
+"""`trajgen reap JOB`: end what a dead job left running."""
+
+from typing import Annotated
+
+import typer
+
+from trajgen_assets.cli.state import state_of
+from trajgen_assets.core.rollout.reap import environment_of, reap
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("reap")(reap_job)
+
+
+def reap_job(
+    context: typer.Context,
+    job: Annotated[str, typer.Argument(help="Name of the job.")],
+) -> None:
+    """End the processes, containers, networks and sandboxes that a dead job left behind; safe to repeat."""
+    root = state_of(context).root
+    typer.echo(f"{job}: {reap(root, job, environment=environment_of(root, job))}")
