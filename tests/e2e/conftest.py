@@ -4,8 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -25,7 +25,7 @@ runtime_info:
   input:
     llm_api: {{model: openai/scripted, api_base_url: "{base_url}", api_key: "${{{key_env}}}"}}
     task_source: {{dataset_name: "{tasks}"}}
-    harbor_job: {{environment: local, n_concurrent: 2, timeout_multiplier: 1}}
+    harbor_job: {{environment: {environment}, n_concurrent: 2, timeout_multiplier: 1}}
     automation: {{enabled: true}}
     sft_conversion: {{enabled: true, instance_status: all}}
 """
@@ -36,6 +36,7 @@ class Installation:
     """One root with a configuration, driven through the command line as a user would."""
 
     root: Root
+    extra_environ: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def config(self) -> Path:
@@ -43,11 +44,16 @@ class Installation:
 
     def environ(self) -> dict[str, str]:
         names = {name: value for name, value in os.environ.items() if not name.startswith(("TRAJGEN_", "DAGSTER_"))}
-        return names | {"TRAJGEN_ENV_DIR": str(self.root.env), KEY_ENV: SECRET, "PYTHONUNBUFFERED": "1"}
+        return (
+            names
+            | dict(self.extra_environ)
+            | {"TRAJGEN_ENV_DIR": str(self.root.env), KEY_ENV: SECRET, "PYTHONUNBUFFERED": "1"}
+        )
 
-    def configure(self, base_url: str) -> None:
+    def configure(self, base_url: str, environment: str = "local") -> None:
         self.root.path.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(CONFIG.format(base_url=base_url, key_env=KEY_ENV, tasks=TASKS))
+        text = CONFIG.format(base_url=base_url, key_env=KEY_ENV, tasks=TASKS, environment=environment)
+        self.config.write_text(text)
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `trajgen ARGUMENTS` in a process group of its own, with SIGINT as a terminal gives it."""

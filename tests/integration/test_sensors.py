@@ -169,7 +169,7 @@ def test_a_shrunk_manifest_revokes_what_is_still_pending(installation: Installat
 
 def test_a_corrupt_ledger_stops_the_tick(installation: Installation) -> None:
     installation.root.ledger.write_bytes(b"not a database at all")
-    with pytest.raises(Exception, match="the ledger is not whole"):
+    with pytest.raises(Exception, match="file is not a database"):
         installation.tick()
 
 

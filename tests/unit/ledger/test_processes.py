@@ -128,3 +128,22 @@ def test_a_reader_is_not_kept_waiting_by_a_writer(ledger: Ledger, root: Root) ->
     assert ledger.task(key("a")).status is TaskStatus.PENDING
     writer.execute("ROLLBACK")
     writer.close()
+
+
+def open_and_close_in_child(path: Path) -> None:
+    with open_ledger(Root(path)) as ledger:
+        ledger.counts()
+
+
+def test_opening_the_ledger_twice_in_a_process_lets_no_other_process_take_its_log_away(
+    root: Root, ledger: Ledger
+) -> None:
+    register(ledger, "a")
+    with open_ledger(root):
+        pass  # a second look from this process, which must leave the first connection's locks alone
+    run_all([spawn.Process(target=open_and_close_in_child, args=(root.path,))])
+    register(ledger, "a", "b")
+    with open_ledger(root) as other:
+        assert other.counts().registered == 2
+    run_all([spawn.Process(target=open_and_close_in_child, args=(root.path,))])
+    assert ledger.check_balance().registered == 2

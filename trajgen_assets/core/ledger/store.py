@@ -23,7 +23,6 @@ from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.paths import Root
 
 REBUILD_MEND = "run `trajgen ledger import` to build it from what is there, and after that `trajgen ledger check --fix`"
-_SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 def open_ledger(
@@ -80,17 +79,20 @@ def create_ledger(
 
 
 def _check_file(root: Root) -> None:
+    """Look at the file from outside: opening and closing it here would drop every lock that SQLite holds on it.
+
+    POSIX gives up all of a process's locks on a file when any descriptor of it is closed. Another process would then
+    take itself for the last user of the ledger and delete its log under an open connection of ours.
+    """
     try:
-        with root.ledger.open("rb") as file:
-            head = file.read(len(_SQLITE_MAGIC))
+        size_bytes = root.ledger.stat().st_size
     except FileNotFoundError:
         mend = REBUILD_MEND if _evidence(root) else "run `trajgen setup`"
         raise LedgerMissingError("there is no ledger", where=root.ledger, mend=mend) from None
     except OSError as error:
         raise LedgerError("the ledger cannot be read", where=root.ledger, why=error.strerror) from error
-    if head != _SQLITE_MAGIC:
-        why = "it is not a database" if head else "it is empty"
-        raise LedgerCorruptError("the ledger is not whole", where=root.ledger, why=why, mend=CORRUPT_MEND)
+    if size_bytes == 0:
+        raise LedgerCorruptError("the ledger is not whole", where=root.ledger, why="it is empty", mend=CORRUPT_MEND)
 
 
 def _check_schema(store: Store, now: datetime) -> None:

@@ -150,8 +150,15 @@ class JobRecord:
         ended = settle_trial(self.files, task.key.task_id, result, cancelled_as=self.cancelled_as)
         if ended.capture.verdict is CaptureVerdict.GAP and not final:
             return False
+        self._note_version(result)
         self._record(task, ended.outcome(), accepted=ended.cause is None)
         return True
+
+    def _note_version(self, result: TrialResult) -> None:
+        """The agent's version is known from the first trial on: it is part of the pinned Harbor, not of a setting."""
+        if result.agent_info.version and not self.header.agent.version:
+            agent = self.header.agent.model_copy(update={"version": result.agent_info.version})
+            self.header = self.header.model_copy(update={"agent": agent})
 
     def _record_broken(self, folder: Path) -> None:
         """A trial that began and left no result: Harbor was killed, or broke. It is tried again, up to a cap."""
