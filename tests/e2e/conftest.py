@@ -114,6 +114,7 @@ def installation(tmp_path: Path, env_dir: Path, model: ScriptedModel) -> Iterato
     made.configure(model.base_url)
     yield made
     assert made.processes() == []
+    assert files_with(SECRET, made.root.path) == []
 
 
 def files_with(text: str, folder: Path) -> list[Path]:

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -159,6 +159,8 @@ def forwarded_engine(path: Path) -> Iterator[Callable[[], None]]:
         listener.shutdown(socket.SHUT_RDWR)
         path.unlink(missing_ok=True)
         for each in pairs:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)  # closing alone would not wake the thread that reads from it
             each.close()
 
     threading.Thread(target=accept, daemon=True).start()

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.e2e
 ENVIRONMENTS = ("local", pytest.param("docker", marks=needs_docker))
 JOB_TIME_S = 240.0
 DATA_SET = "matrix-cc"
-EXITING_AGENT = """\
+EXITING_AGENT = '''\
 from harbor.agents.installed.base import BaseInstalledAgent
 
 class ExitingAgent(BaseInstalledAgent):
@@ -42,8 +42,9 @@ class ExitingAgent(BaseInstalledAgent):
         pass
 
     async def run(self, instruction, environment, context):
-        await self.exec_as_agent(environment, command="echo internal error >&2; exit 7")
-"""
+        planted = """echo '{"reward": 1}' > /logs/verifier/reward.json"""
+        await self.exec_as_agent(environment, command=planted + "; echo internal error >&2; exit 7")
+'''
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def test_only_accepted_trials_are_trajectories_in_dagster_and_carry_their_reward
 
 
 def test_an_agent_that_ran_out_of_time_is_done_with_what_was_captured_until_then(ended: EndedJob) -> None:
-    entry = ended.entries["out-of-time-with-a-slow-model"]
+    entry = ended.entries["out-of-time-after-an-answer"]
     assert (entry.capture, entry.status) == ("cut", "done")
     assert entry.n_output_tokens
     assert entry.trajectory is not None
@@ -184,7 +185,7 @@ def test_the_job_itself_is_finished_and_leaves_nothing_behind(ended: EndedJob) -
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_the_reward_of_an_agent_that_exits_with_an_error_is_no_measurement(
+def test_an_agent_that_exits_with_an_error_has_no_reward_neither_measured_nor_planted(
     environment: str, tmp_path: Path, env_dir: Path
 ) -> None:
     agent = {"import_path": "agent_of_the_test:ExitingAgent"}

@@ -12,7 +12,7 @@ from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.scripted.faults import Fault, FaultPlan, FaultSwitch
 
 BASE = TASKS / SOLVED[0]
-SHORT_AGENT = {r"(\[agent\]\ntimeout_sec = )\S+": r"\g<1>6.0"}
+SHORT_AGENT = {r"(\[agent\]\ntimeout_sec = )\S+": r"\g<1>8.0"}
 SHORT_VERIFIER = {r"(\[verifier\]\ntimeout_sec = )\S+": r"\g<1>3.0"}
 
 # The agent's terminal takes no key, though everything else about it works.
@@ -32,7 +32,8 @@ class Variant:
         test_sh: the whole test.sh, if it is another.
         dockerfile: lines at the end of the Dockerfile.
         edits: replacements in task.toml, by regular expression.
-        fault: what the model does whenever it is asked about this task.
+        fault: what the model does when it is asked about this task, from the first call on.
+        fault_phrase: what the agent must have said before that; nothing else may say it.
         image: the image that the task starts from, if it is another.
         exception: what Harbor records, in `local`.
         in_docker: what it records in `docker`, if that is something else.
@@ -48,7 +49,7 @@ class Variant:
     files: Mapping[str, str] = field(default_factory=dict)
     edits: Mapping[str, str] = field(default_factory=dict)
     fault: Fault = Fault.NONE
-    fault_delay_s: float = 1.0
+    fault_phrase: str = ""
     image: str | None = None
     in_docker: str | None = None
     only_docker: bool = False
@@ -135,11 +136,12 @@ VARIANTS = (
         only_docker=True,
     ),
     Variant(
-        "out-of-time-with-a-slow-model",
+        "out-of-time-after-an-answer",
         "AgentTimeoutError",
         reward=0.0,
-        fault=Fault.SLOW,
-        fault_delay_s=2.5,
+        files={"environment/src/last_words.py": ""},
+        fault=Fault.HANG,
+        fault_phrase="last_words.py",  # the first command lists it
         edits=SHORT_AGENT,
     ),
     Variant("refused-by-the-model", "AuthenticationError", Cause.MODEL_PROVIDER, fault=Fault.UNAUTHORIZED),
@@ -166,7 +168,7 @@ class FaultOfEachTask(FaultSwitch):
         super().__init__()
         self._switches = [FaultSwitch() for _ in variants]
         for switch, variant in zip(self._switches, variants, strict=True):
-            switch.set(FaultPlan(fault=variant.fault, match=variant.phrase, delay_s=variant.fault_delay_s))
+            switch.set(FaultPlan(fault=variant.fault, match=variant.fault_phrase or variant.phrase))
 
     def take(self, text: str) -> FaultPlan:
         plans = [switch.take(text) for switch in self._switches]

@@ -5,8 +5,10 @@ Exit codes: 0 done; 1 something failed; 2 wrong usage or configuration; 3 refuse
 """
 
 import logging
+import shutil
 import signal
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +26,11 @@ from trajgen_assets.core.errors import (
     TrajgenError,
 )
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE
+from trajgen_assets.core.paths import Root
 from trajgen_assets.core.redact import Redactor
+
+# SQLite and the rest need a page or two to write anything.
+FULL_BELOW_BYTES = 1 << 20
 
 app = typer.Typer(
     name="trajgen",
@@ -65,10 +71,28 @@ def main() -> None:
     except TrajgenError as error:
         typer.echo(Redactor.of_environ().text(str(error)), err=True)
         sys.exit(exit_code_of(error))
+    except Exception as error:
+        if "--verbose" in sys.argv or "-v" in sys.argv:
+            raise
+        typer.echo(Redactor.of_environ().text(in_a_sentence(error)), err=True)
+        sys.exit(EXIT_FAILED)
     except SystemExit as stop:
         if stop.code == EXIT_INTERRUPTED:
             typer.echo("interrupted: what had ended is kept, the rest is pending again", err=True)
         raise
+
+
+def in_a_sentence(error: Exception) -> str:
+    """What a user can do about an error that is not one of ours."""
+    root = Root.from_environ(_root_option(sys.argv))
+    if root.path.exists() and shutil.disk_usage(root.path).free < FULL_BELOW_BYTES:
+        return f"the disk is full ({root.path}). Mend: make room; the next start settles what was running"
+    first_line = str(error).strip().split("\n", 1)[0]
+    return f"stopped by {type(error).__name__}: {first_line}. What had ended is kept. `trajgen --verbose …` shows more"
+
+
+def _root_option(arguments: list[str]) -> str | None:
+    return next((value for name, value in pairwise(arguments) if name == "--root"), None)
 
 
 def exit_code_of(error: TrajgenError) -> int:

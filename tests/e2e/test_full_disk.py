@@ -1,0 +1,72 @@
+"""A disk that fills up in the middle of a job costs nothing that was finished, and the next start does the rest."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import SOLVED, UNSOLVED, Installation
+from trajgen_assets.core.ledger.store import open_ledger
+from trajgen_assets.core.paths import Root
+from trajgen_assets.core.scripted import ScriptedModel
+
+pytestmark = pytest.mark.e2e
+
+SIZE_MB = 48
+PATIENCE_S = 150.0
+
+
+@pytest.fixture
+def on_a_small_disk(tmp_path: Path, env_dir: Path, model: ScriptedModel) -> Iterator[Installation]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MB}m", "tmpfs", disk]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a disk of its own cannot be mounted here: that takes root")
+    made = Installation(Root(disk / "root", env_dir))
+    made.configure(model.base_url)
+    try:
+        yield made
+        assert made.processes() == []
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Write until nothing more fits."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 12, 1):
+            try:
+                while file.write(b"\0" * size):
+                    pass
+            except OSError:
+                continue
+    return filler
+
+
+def test_a_full_disk_in_mid_job_loses_nothing_and_the_next_start_finishes(on_a_small_disk: Installation) -> None:
+    assert on_a_small_disk.run("setup", "--skip-environments")[0] == 0
+    start = on_a_small_disk.begin("start")
+    deadline = time.monotonic() + PATIENCE_S
+    while not list(on_a_small_disk.root.jobs.glob("*/*/agent")):
+        assert time.monotonic() < deadline, "no trial began in time"
+        time.sleep(0.1)
+    filler = fill(on_a_small_disk.root.path.parent)
+    output, _ = start.communicate(timeout=PATIENCE_S)
+    assert start.returncode != 0, output
+    assert "Traceback" not in output, output
+
+    os.unlink(filler)
+    code, output = on_a_small_disk.run("start")
+    assert code == 0, output
+    with open_ledger(on_a_small_disk.root) as ledger:
+        ledger.check_balance()
+        for task_id in (*SOLVED, UNSOLVED):
+            (row,) = [row for row in ledger.rows() if row.task_id == task_id]
+            accepted = [attempt for attempt in ledger.attempts(row.key) if attempt.accepted]
+            assert len(accepted) == 1
+            assert (on_a_small_disk.root.path / str(accepted[0].trajectory_path)).stat().st_size > 0
