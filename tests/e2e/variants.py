@@ -38,6 +38,7 @@ class Variant:
         exception: what Harbor records, in `local`.
         in_docker: what it records in `docker`, if that is something else.
         only_docker: the local sandbox has nothing like it.
+        harbor_reward: what Harbor takes for a reward, although no model was ever heard.
     """
 
     name: str
@@ -53,11 +54,17 @@ class Variant:
     image: str | None = None
     in_docker: str | None = None
     only_docker: bool = False
+    harbor_reward: float | None = None
 
     @property
     def phrase(self) -> str:
         """What only this task's instruction says."""
         return f"This is the variant {self.name}."
+
+    @property
+    def in_harbor(self) -> tuple[Cause | None, float | None]:
+        """Cause and reward as Harbor's result alone has them."""
+        return (None, self.harbor_reward) if self.harbor_reward is not None else (self.cause, self.reward)
 
     @property
     def is_accepted(self) -> bool:
@@ -152,7 +159,14 @@ VARIANTS = (
         dockerfile=DEAF_DOCKERFILE,
         files={"environment/tmux": DEAF_TMUX},
     ),
-    Variant("out-of-time-without-a-word", "AgentTimeoutError", reward=0.0, fault=Fault.HANG, edits=SHORT_AGENT),
+    Variant(
+        "out-of-time-without-a-word",
+        "AgentTimeoutError",
+        Cause.MODEL_PROVIDER,
+        harbor_reward=0.0,
+        fault=Fault.HANG,
+        edits=SHORT_AGENT,
+    ),
 )
 
 

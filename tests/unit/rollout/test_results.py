@@ -93,3 +93,13 @@ def test_the_full_task_id_comes_from_the_task_folder(tmp_path: Path) -> None:
 
 def test_an_unknown_exception_is_unclassified() -> None:
     assert cause_of("SomethingNew") is Cause.UNCLASSIFIED
+
+
+def test_the_note_of_a_failed_compose_command_is_what_it_said_last(tmp_path: Path) -> None:
+    message = (
+        "Docker compose command failed for environment x. Command: docker compose --project-name x -f /tmp/y build. "
+        "Return code: 17. Stdout: #5 [2/3] RUN false\n#5 ERROR\nfailed to solve: exit code: 9\n. Stderr: None. "
+    )
+    result = read_trial_result(result_in(tmp_path, exception_info=raised("RuntimeError", message)))
+    assert result is not None
+    assert (result.cause, result.note) == (Cause.SANDBOX, "RuntimeError: failed to solve: exit code: 9")

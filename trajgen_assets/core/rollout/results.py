@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from trajgen_assets.core.errors import HarnessError
 from trajgen_assets.core.rollout.causes import GRADED_CAUSES, Cause, cause_of
 
+NOTE_LENGTH = 300
+
 
 class _Lenient(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -115,8 +117,21 @@ class TrialResult(_Lenient):
         """One line that says what Harbor saw, for people."""
         if self.exception_info is None:
             return None if self.raw_reward is not None else "the verifier gave no reward"
-        first_line = self.exception_info.exception_message.strip().split("\n", 1)[0][:300]
-        return f"{self.exception_info.exception_type}: {first_line}".rstrip(": ")
+        told = _essence(self.exception_info.exception_message)[:NOTE_LENGTH]
+        return f"{self.exception_info.exception_type}: {told}".rstrip(": ")
+
+
+def _essence(message: str) -> str:
+    """The line that says what went wrong: the first, but of a failed compose command the last that it printed."""
+    lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
+    if not lines:
+        return ""
+    if not lines[0].startswith("Docker compose command failed"):
+        return lines[0]
+    printed = message.split(". Stdout: ", 1)[-1].split(". Stderr: ", 1)
+    errors = [part for part in reversed(printed) if part.strip(" .\n") not in ("", "None")]
+    said = [line.strip() for line in errors[0].splitlines() if line.strip()] if errors else lines
+    return said[-1].removesuffix(".")
 
 
 def _only(rewards: dict[str, Any]) -> Any:

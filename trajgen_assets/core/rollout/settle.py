@@ -35,11 +35,20 @@ class EndedTrial:
             return self.cancelled_as
         if self.result.cause is not None:
             return self.result.cause
+        if self.was_never_answered:
+            return Cause.MODEL_PROVIDER
         return None if self.capture.verdict in ACCEPTED_VERDICTS else Cause.CAPTURE
+
+    @property
+    def was_never_answered(self) -> bool:
+        """Whether the agent asked and no call of it ever got a whole reply: its reward measures no model."""
+        return self.capture.admitted > 0 and self.capture.ok == 0
 
     @property
     def note(self) -> str | None:
         """One line for people."""
+        if self.result.cause is None and self.was_never_answered:
+            return f"none of {self.capture.admitted} model calls was answered"
         return self.capture.explanation if self.cause is Cause.CAPTURE else self.result.note
 
     @property
@@ -61,7 +70,7 @@ class EndedTrial:
             trial_name=self.result.trial_name,
             kind=self.kind,
             cause=self.cause,
-            reward=self.result.reward,
+            reward=self.result.reward if self.cause is None else None,
             capture=capture.verdict,
             n_input_tokens=capture.n_input_tokens,
             n_output_tokens=capture.n_output_tokens,
