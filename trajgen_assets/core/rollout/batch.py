@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trajgen_assets.core.errors import LedgerError, TaskError
+from trajgen_assets.core.intake.exclusions import excluded_ids
 from trajgen_assets.core.intake.staging import stage_task
 from trajgen_assets.core.intake.task import inspect_task
 from trajgen_assets.core.keys import TaskKey
@@ -32,7 +33,7 @@ def assign_batch(
     """Bind free tasks of one data set and campaign to a new job: those named, or the first `limit`."""
     chosen = platform.config.campaign(campaign)
     name = job_name(dataset, chosen.agent.name, chosen.agent.version or "", chosen.llm_api.model)
-    batch = Batch(campaign, dataset, limit=limit, task_ids=task_ids)
+    batch = Batch(campaign, dataset, limit=limit, task_ids=task_ids, exclude=sorted(excluded_ids(platform.config)))
     job = platform.ledger.assign(name, batch)
     taken = {row.task_id for row in platform.ledger.tasks_of_job(name)} if job else set()
     left = [task_id for task_id in task_ids or () if task_id not in taken]
@@ -51,6 +52,8 @@ def why_not_free(platform: Platform, key: TaskKey) -> str:
         return f"it is {row.status.value}" + (f": {row.note}" if row.note else f" (cause {row.last_cause})")
     if not row.eligible:
         return f"it cannot be rolled out: {row.ineligible_reason}"
+    if key.task_id in excluded_ids(platform.config):
+        return "it is excluded (excluded_tasks.txt or HARBOR_EXCLUDE_TASKS)"
     return f"it is held by job {row.job}" if row.job else "it was taken meanwhile"
 
 
