@@ -7,7 +7,7 @@ import dagster as dg
 from resources.platform import PlatformResource
 from trajgen_assets.core.ledger.models import JobRow
 from trajgen_assets.core.platform import Platform
-from trajgen_assets.partitions import DATA_JOB, JOBS, add_partitions, data_assets
+from trajgen_assets.partitions import DATA_JOB, JOBS, add_partitions, data_assets, is_converted
 
 INTERVAL_S = 15
 
@@ -53,6 +53,6 @@ def _request(instance: dg.DagsterInstance, platform: Platform, job: JobRow, n_fa
     return dg.RunRequest(
         run_key=f"{job.name}:{job.accepted_digest}:{n_failed}",
         partition_key=job.name,
-        asset_selection=data_assets(convert=platform.config.runtime_info.input.sft_conversion.enabled),
+        asset_selection=data_assets(convert=is_converted(platform.config, job.campaign)),
         tags={"trajgen/job": job.name},
     )

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from trajgen_assets.core.config import Config
+from trajgen_assets.core.keys import SMOKE_CAMPAIGN
 from trajgen_assets.core.ledger.ledger import Ledger
 
 TASKS = "tasks"
@@ -41,6 +43,11 @@ def show_new_partitions(instance: dg.DagsterInstance, ledger: Ledger) -> None:
     while rows := ledger.partitions_to_add(MAX_KEYS_PER_CALL):
         add_partitions(instance, TASKS, [row.key.partition for row in rows])
         ledger.mark_partitioned(rows)
+
+
+def is_converted(config: Config, campaign: str) -> bool:
+    """Whether jobs of a campaign become training data by themselves: a smoke test counts towards nothing."""
+    return config.runtime_info.input.sft_conversion.enabled and campaign != SMOKE_CAMPAIGN
 
 
 def data_assets(*, convert: bool) -> list[dg.AssetKey]:

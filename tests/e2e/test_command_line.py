@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import SECRET, SOLVED, UNSOLVED, Installation, files_with
+from tests.e2e.conftest import KEY_ENV, SECRET, SOLVED, TASKS, UNSOLVED, Installation, files_with
 from trajgen_assets.core.ledger.models import Counts, JobState
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
@@ -213,3 +213,25 @@ def test_a_task_that_nobody_knows_is_an_error(installation: Installation) -> Non
     code, output = installation.run("start", "--tasks", "no-such-task")
     assert code == EXIT_FAILED
     assert "no-such-task is left alone: it is not registered" in output
+
+
+def test_init_tries_before_it_writes_and_ends_with_a_first_trajectory(
+    installation: Installation, model: ScriptedModel
+) -> None:
+    installation.config.unlink()
+    options = ["--tasks", str(TASKS), "--model", "openai/scripted", "--key-env", KEY_ENV, "--environment", "local"]
+    code, output = installation.run("init", *options, "--base-url", "http://127.0.0.1:9/v1")
+    assert code == EXIT_REFUSED, output
+    assert not installation.config.exists()
+
+    code, output = installation.run("init", *options, "--base-url", model.base_url)
+    assert code == 0, output
+    assert len(installation.config.read_text().splitlines()) <= 15
+    assert list(accepted_trials(installation).values()) == [1]
+    assert not installation.root.sft_data.exists()  # smoke counts towards nothing
+    assert installation.run("status")[0] == 0
+    assert installation.run("dryrun")[0] == 0
+
+    code, output = installation.run("init", *options, "--base-url", "http://127.0.0.1:9/v1")
+    assert code == EXIT_USAGE
+    assert "there is another configuration already" in output

@@ -30,7 +30,7 @@ SFT_LF = dg.AssetKey("sft_lf")
             owners=["team:trajgen"],
             description=(
                 "One partition is one job: counts, rewards, errors by cause, tokens, cost and durations over its "
-                "trials, from `artifacts/jobs/<job>/trials.json`. The mean reward is over graded trials only: a trial "
+                "trials, from `<root>/jobs/<job>/trials.json`. The mean reward is over graded trials only: a trial "
                 "that the sandbox, the model provider or the verifier ended is an error, not a 0."
             ),
         ),
@@ -43,7 +43,7 @@ SFT_LF = dg.AssetKey("sft_lf")
             owners=["team:trajgen"],
             description=(
                 "One partition is one job's conversations as OpenAI messages (IM 2.0.0), one JSON line each, in "
-                "`artifacts/sft_data/<job>/im.jsonl`. Every trial is accounted for in `receipt.json`: in = kept + "
+                "`<root>/sft_data/<job>/im.jsonl`. Every trial is accounted for in `receipt.json`: in = kept + "
                 "rejected, each rejection with its reason; rejected rows are kept in `rejected.jsonl`."
             ),
         ),
@@ -55,7 +55,7 @@ SFT_LF = dg.AssetKey("sft_lf")
             kinds={"json", "llamafactory"},
             owners=["team:trajgen"],
             description=(
-                "One partition is one job's rows as LLaMA-Factory ShareGPT, `artifacts/sft_data/<job>/lf.json`, with "
+                "One partition is one job's rows as LLaMA-Factory ShareGPT, `<root>/sft_data/<job>/lf.json`, with "
                 "`dataset_info.json` to point the trainer at and `lf.stats.json` for token, turn and error figures."
             ),
         ),

@@ -48,7 +48,7 @@ class RolloutConfig(dg.Config):
             kinds={"file"},
             owners=["team:trajgen"],
             description=(
-                "One partition is one verified task, staged under `artifacts/tasks/<data set>/<task id>/` and equal to "
+                "One partition is one verified task, staged under `<root>/tasks/<data set>/<task id>/` and equal to "
                 "its recorded digest. It is not materialized when the folder is incomplete, leads outside itself, or "
                 "changed since it was registered: the ledger says why, and the task stays pending."
             ),
@@ -62,7 +62,7 @@ class RolloutConfig(dg.Config):
             owners=["team:trajgen"],
             description=(
                 "One partition is one rollout that counts: an agent worked on the task in a sandbox, the verifier gave "
-                "a reward, and every model call is on record in `artifacts/jobs/<job>/<trial>/agent/"
+                "a reward, and every model call is on record in `<root>/jobs/<job>/<trial>/agent/"
                 "litellm-trajectory.jsonl`. A reward of 0 is a result. It fails when there is no verifier result, or "
                 "when the capture has a gap; the task is then pending again or failed, with its cause in the ledger."
             ),

@@ -167,7 +167,7 @@ def _conclude(state: State, ledger: Ledger) -> None:
     for row in waiting:
         console.print(f"{row.task_id} was left alone: {row.ineligible_reason}")
     console.print("\nsee it in Dagster's web UI:  make ui-demo")
-    console.print("with your own model:         trajgen init --tasks DIR --model M --base-url U --key-env K")
+    console.print("with your own model:         .venv/bin/trajgen init --tasks DIR --model M --base-url U --key-env K")
 
 
 def _raise_for_unfinished(ledger: Ledger) -> None:

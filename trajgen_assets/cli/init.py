@@ -1,5 +1,6 @@
 """`trajgen init`: from your own tasks and model to a first trajectory."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,10 @@ from resources.instance import open_instance
 from trajgen_assets.cli.setup import prepare_root
 from trajgen_assets.cli.start import next_job, run_in_foreground
 from trajgen_assets.cli.state import State, state_of
+from trajgen_assets.core.config import Config, redacted
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.config.write import is_unfilled, write_minimal_config
+from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.keys import SMOKE_CAMPAIGN
 from trajgen_assets.core.rollout.endpoint import check_answers, check_reachable
 
@@ -32,33 +35,51 @@ def init(
     smoke: Annotated[bool, typer.Option(help="Roll out one task, in campaign smoke, to see it work.")] = True,
 ) -> None:
     """Write a configuration, probe the endpoint, roll out one task in campaign `smoke`, which counts nowhere else."""
-    state = state_of(context)
-    if not state.config.exists() or is_unfilled(state.config):
-        write_minimal_config(
-            state.config,
-            tasks=str(tasks.expanduser().absolute()),
+    state = state_of(context).with_own_config()
+    state.config.parent.mkdir(parents=True, exist_ok=True)
+    folder = tasks.expanduser().absolute()
+    if not folder.is_dir():
+        raise ConfigError("there is no such folder of tasks", where=folder, mend="name it with --tasks")
+    candidate = state.config.with_name(f".{state.config.name}.new")
+    try:
+        config = write_minimal_config(
+            candidate,
+            tasks=str(folder),
             model=model,
             base_url=base_url,
             key_env=key_env,
             environment=environment,
             replace=True,
         )
-        typer.echo(f"wrote {state.config}")
-    else:
-        typer.echo(f"{state.config} is there already and is used as it is")
-    probe(state)
+        refuse_to_replace(state.config, config)
+        probe(config)  # before anything is written that a second try would stumble over
+        os.replace(candidate, state.config)
+    finally:
+        candidate.unlink(missing_ok=True)
+    typer.echo(f"wrote {state.config}")
     prepare_root(state)
     if smoke:
         roll_out_one(state)
 
 
-def probe(state: State) -> None:
+def refuse_to_replace(path: Path, config: Config) -> None:
+    """Leave a configuration that somebody has filled in alone, unless it says the same.
+
+    Raises:
+        ConfigError: it says something else.
+    """
+    if path.exists() and not is_unfilled(path) and redacted(load_config(path)) != redacted(config):
+        mend = "edit it by hand, move it away, or name another file with --config"
+        raise ConfigError("there is another configuration already", where=path, mend=mend)
+
+
+def probe(config: Config) -> None:
     """Ask the configured endpoint for one short completion.
 
     Raises:
         EndpointError: it is out of reach, or refuses.
     """
-    api = load_config(state.config).campaign().llm_api
+    api = config.campaign().llm_api
     check_reachable(api.api_base_url)
     if api.model.startswith(("openai/", "hosted_vllm/", "custom_openai/")):  # others are asked through the job's proxy
         name = api.model.partition("/")[2]

@@ -16,7 +16,9 @@ from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.models import TaskFilter, TaskStatus
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import stage_for
+from trajgen_assets.core.rollout.docker import check_engine
 from trajgen_assets.core.rollout.endpoint import check_reachable
+from trajgen_assets.core.rollout.plan import uses_docker
 from trajgen_assets.partitions import show_new_partitions
 
 
@@ -67,7 +69,6 @@ def register_all(
             registration = register_source(platform.ledger, source, campaign, look_at_all=look_at_all, first=first)
         except ManifestError as error:
             errors.append(error)
-            typer.echo(f"{source.dataset}: {error}", err=True)
             continue
         new = len(registration.result.new)
         typer.echo(f"{source.dataset}: {len(registration.manifest.entries)} listed, {new} new")
@@ -76,6 +77,8 @@ def register_all(
     show_new_partitions(instance, platform.ledger)
     if errors and len(errors) == len(platform.config.sources()):
         raise errors[0]
+    for each in errors:
+        typer.echo(str(each), err=True)
 
 
 def dryrun(context: typer.Context) -> None:
@@ -122,7 +125,14 @@ def _tasks(platform: Platform) -> str:
 def _endpoint(platform: Platform) -> str:
     for campaign in platform.config.campaigns():
         check_reachable(platform.config.campaign(campaign).llm_api.api_base_url)
-    return "reachable"
+    return "reachable; its key and model are tried when a job starts"
+
+
+def _sandboxes(platform: Platform) -> str:
+    environment = platform.config.runtime_info.input.harbor_job.environment
+    if uses_docker(environment):
+        return f"Docker {check_engine()} with compose v2 answers"
+    return f"{environment}"
 
 
 def _secrets(platform: Platform) -> str:
@@ -136,5 +146,6 @@ CHECKS = {
     "environments": _environments,
     "tasks": _tasks,
     "keys": _secrets,
+    "environment of trials": _sandboxes,
     "model endpoint": _endpoint,
 }

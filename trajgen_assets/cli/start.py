@@ -27,6 +27,7 @@ from trajgen_assets.partitions import (
     ROLLOUT_OP,
     add_partitions,
     data_assets,
+    is_converted,
 )
 
 
@@ -69,6 +70,9 @@ def next_job(
 
     The job has the id of the run that will drive it from the start, so that no sensor takes it for lost.
     """
+    platform.config.campaign(campaign)  # a mistyped one must leave nothing in the ledger
+    if dataset is not None:
+        platform.config.source(dataset)
     for name in recover_lost_jobs(platform):
         typer.echo(f"settled job {name}: its driver had died")
     for lost in (job for job in platform.ledger.jobs_to_launch() if is_lost(instance, job)):
@@ -147,7 +151,7 @@ def _make_data(platform: Platform, instance: dg.DagsterInstance, job: JobRow, de
         raise_on_error=False,
         instance=instance,
         partition_key=job.name,
-        asset_selection=data_assets(convert=platform.config.runtime_info.input.sft_conversion.enabled),
+        asset_selection=data_assets(convert=is_converted(platform.config, job.campaign)),
         tags={"trajgen/job": job.name},
     )
     if not result.success:

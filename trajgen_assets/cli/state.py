@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -12,7 +12,7 @@ from rich.console import Console
 from resources.platform import PlatformResource, config_path
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.config.load import load_config
-from trajgen_assets.core.paths import Root
+from trajgen_assets.core.paths import PROJECT, Root
 from trajgen_assets.core.platform import Platform
 
 # What is piped into a file is not cut to the width of a terminal that is not there.
@@ -33,6 +33,11 @@ class State:
         chosen = Root.from_environ(root)
         own = chosen.path / "config.yaml"
         return cls(chosen, config_path(config or (own if own.exists() else None)), verbose)
+
+    def with_own_config(self) -> "State":
+        """The same, with the configuration that a root of its own is given, unless one was named."""
+        is_default = self.config == config_path() and self.root.path != PROJECT / "artifacts"
+        return replace(self, config=self.root.path / "config.yaml") if is_default else self
 
     def load(self) -> Config:
         """Read the configuration; say what in it is not used, and what should not be in it."""

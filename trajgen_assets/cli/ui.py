@@ -1,5 +1,6 @@
 """`trajgen ui`: Dagster's webserver and daemon on one root, until Ctrl-C."""
 
+import socket
 import subprocess
 import sys
 import time
@@ -52,15 +53,29 @@ def serve(state: State, port: int, *, read_only: bool = False) -> NoReturn:
     Raises:
         RequirementError: one of them did not start, or ended by itself.
     """
+    _refuse_taken(port)
     with ExitStack() as stack:
         children = [stack.enter_context(webserver(state, port, read_only=read_only))]
         if not read_only:
             children.append(stack.enter_context(daemon(state)))
         wait_until_ready(f"http://{LOOPBACK}:{port}/server_info", children)
         typer.echo(f"web UI: http://{LOOPBACK}:{port}  (Ctrl-C ends it; logs in {state.root.logs})")
-        while all(child.poll() is None for child in children):
-            time.sleep(0.5)
+        try:
+            while all(child.poll() is None for child in children):
+                time.sleep(0.5)
+        except KeyboardInterrupt:  # that is how it is meant to end
+            typer.echo("ending the web UI")
+            raise typer.Exit from None
     raise RequirementError("a Dagster process ended by itself", where=state.root.logs, mend="read its log there")
+
+
+def _refuse_taken(port: int) -> None:
+    try:
+        socket.create_server((LOOPBACK, port)).close()
+    except OSError as error:
+        raise RequirementError(
+            f"port {port} is taken", why=error.strerror, mend="choose another with --port"
+        ) from error
 
 
 @contextmanager

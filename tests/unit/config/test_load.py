@@ -88,7 +88,7 @@ runtime_info:
     with pytest.raises(ConfigError) as caught:
         parse_config(text, Path("/c.yaml"))
     assert str(caught.value).splitlines()[1:] == [
-        "  runtime_info.input.llm_api.model: is still `human`: a person has to fill it in (line 4)",
+        "  runtime_info.input.llm_api.model: is still `human`: fill it in, or use `trajgen init` (line 4)",
         "  runtime_info.input.harbor_job.n_concurrent is set 2 times (lines 9, 10)",
         "  runtime_info.input.llm_api.api_base_url: is missing (line 3)",
         "  runtime_info.input.llm_api.api_key: should be text: put it in quotes, or write ${NAME} (line 6)",

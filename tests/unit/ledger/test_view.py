@@ -98,7 +98,7 @@ def test_a_view_changed_by_hand_is_kept_and_reported(
     root.ledger_view.write_text(changed)
     assert view.refresh(force=True) is ViewState.EDITED
     assert root.ledger_view.read_text() == changed
-    assert "trajgen ledger import" in caplog.text
+    assert "was changed by hand and is left as it is" in caplog.text
 
 
 def test_a_view_that_is_missing_is_not_called_edited(ledger: Ledger, root: Root) -> None:

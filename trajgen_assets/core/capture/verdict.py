@@ -177,7 +177,7 @@ def _totals(good: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "n_input_tokens": sum(_count_of(usage, "prompt_tokens") for usage in usages),
         "n_output_tokens": sum(_count_of(usage, "completion_tokens") for usage in usages),
         "n_cache_tokens": sum(_cached(usage) for usage in usages),
-        "cost_usd": float(sum(costs)) if costs else None,
+        "cost_usd": float(sum(costs)) or None,  # LiteLLM says 0 where it knows no price
     }
 
 

@@ -35,6 +35,16 @@ from trajgen_assets.core.config.section import (
 from trajgen_assets.core.intake.source import MANIFEST_NAME, StagingMode, TaskSource
 from trajgen_assets.core.keys import SMOKE_CAMPAIGN, is_safe_name
 
+# `local` is ours; the others are those of Harbor 0.25.0.
+ENVIRONMENTS = (
+    "local", "docker", "podman", "sbx", "singularity", "apple-container", "kata", "daytona", "e2b", "modal", "runloop",
+    "langsmith", "ec2", "gke", "ack", "openshift", "novita", "islo", "tensorlake", "cwsandbox", "use-computer",
+    "cua-cloud", "blaxel", "opensandbox", "beam", "skypilot", "hf-sandbox", "hyperbrowser", "vercel", "runta", "prime",
+    "mosaic", "smol", "sail", "kernel",
+)  # fmt: skip
+
+KNOWN_ENVIRONMENTS = f"should be one of {', '.join(ENVIRONMENTS)}"
+
 _OTHER_AGENT = Notice("belongs to an agent with a mounted runtime; terminus-2 has none, so it is not used")
 
 
@@ -106,9 +116,7 @@ class TaskSourceChoice(Section):
 class HarborJob(Section):
     """How Harbor runs a job."""
 
-    environment: Annotated[
-        str, refuse_unless(is_safe_name, "should be docker, local or another Harbor environment")
-    ] = "docker"
+    environment: Annotated[str, refuse_unless(ENVIRONMENTS.__contains__, KNOWN_ENVIRONMENTS)] = "docker"
     network: Annotated[
         Literal["open", "proxy_only"],
         refuse_unless(lambda network: network == "open", "cannot be proxy_only yet: leave it out"),

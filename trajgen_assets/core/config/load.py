@@ -108,7 +108,7 @@ def _survey_node(node: yaml.Node, loc: Loc, survey: _Survey, seen: dict[int, Loc
             _survey_node(each, (*loc, position), survey, seen)
     elif isinstance(node, yaml.ScalarNode) and node.value.strip() == UNFILLED:
         survey.unfilled.add(loc)
-        survey.problems.append(_line(loc, f"is still `{UNFILLED}`: a person has to fill it in", survey))
+        survey.problems.append(_line(loc, f"is still `{UNFILLED}`: fill it in, or use `trajgen init`", survey))
 
 
 def _survey_mapping(node: yaml.MappingNode, loc: Loc, survey: _Survey, seen: dict[int, Loc]) -> None:

@@ -47,7 +47,8 @@ def register_source(
     manifest = read_manifest(source.manifest)
     known = {} if look_at_all else _known(ledger, campaign, source.dataset)
     listed = list(_first(first, _listed(source, manifest.entries, known=known)))
-    seen = ManifestSeen(str(source.manifest), manifest.sha256, len(manifest.entries))
+    n_entries = len(manifest.entries) if first is None else len(listed)
+    seen = ManifestSeen(str(source.manifest), manifest.sha256, n_entries)
     result = ledger.register(campaign, source.dataset, listed, seen, whole=first is None)
     reasons = {each.task_id: each.reason or "" for each in listed if not each.eligible}
     return Registration(source, manifest, result, reasons)

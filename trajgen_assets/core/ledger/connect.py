@@ -111,10 +111,7 @@ def check_sqlite(store: Store) -> None:
         raise LedgerCorruptError("the ledger is damaged", where=store.where, why=verdict, mend=CORRUPT_MEND)
 
 
-CORRUPT_MEND = (
-    "move the file and its -wal and -shm aside, put back a copy that you trust, or build a new one from disk with "
-    "`trajgen ledger import` and then `trajgen ledger check --fix`"
-)
+CORRUPT_MEND = "move it aside with its -wal and -shm and put back a copy that you trust, or begin elsewhere with --root"
 
 
 def explain(error: sa.exc.DBAPIError, where: str) -> TrajgenError:

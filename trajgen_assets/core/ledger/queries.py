@@ -123,7 +123,7 @@ def check_balance(conn: sa.Connection, where: str) -> Counts:
         faults.append(f"registered {total.registered} is not the sum of the statuses")
     if faults:
         raise LedgerCorruptError(
-            "the ledger does not balance", where=where, why="; ".join(faults), mend="run `trajgen ledger check --fix`"
+            "the ledger does not balance", where=where, why="; ".join(faults), mend="put back a copy that you trust"
         )
     return total
 

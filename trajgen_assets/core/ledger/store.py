@@ -22,7 +22,7 @@ from trajgen_assets.core.ledger.connect import (
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.paths import Root
 
-REBUILD_MEND = "run `trajgen ledger import` to build it from what is there, and after that `trajgen ledger check --fix`"
+REBUILD_MEND = "put the ledger back from a copy that you trust, or begin in another place with --root"
 
 
 def open_ledger(
@@ -112,7 +112,7 @@ def _refuse_leftovers(root: Root) -> None:
             raise LedgerError(
                 "a ledger was here and only its log is left",
                 where=left,
-                mend="put its database back beside it, or move the log aside and then " + REBUILD_MEND,
+                mend="put its database back beside it, or move the log aside and " + REBUILD_MEND,
             )
 
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 DESCRIPTION = (
     "Published view of the ledger: which tasks were consumed, and how it ended. It is rewritten by trajgen; "
-    "to bring in changes made here by hand, run `trajgen ledger import`."
+    "once changed by hand it is left as it is, and read by nobody."
 )
 _DIGEST_LINE = re.compile(rb'digest: "sha256:([0-9a-f]{64})"\n\Z')
 # JSON leaves these as they are; YAML forbids them, or reads them as line breaks.
@@ -63,8 +63,8 @@ class PublishedView:
         ended_s = self.monotonic()
         self._next_s = ended_s + max(5.0, 20 * (ended_s - started_s))
         if state is ViewState.EDITED:
-            log.warning("%s was changed by hand and is left as it is. Mend: run `trajgen ledger import %s`",
-                        self.root.ledger_view, self.root.ledger_view)  # fmt: skip
+            log.warning("%s was changed by hand and is left as it is. Mend: move it away; it is then written anew",
+                        self.root.ledger_view)  # fmt: skip
         return state
 
 

@@ -7,7 +7,7 @@ back to `pending`, and the archive entry tells the truth about it.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -248,6 +248,12 @@ def upstream_of(api: LlmApi) -> Upstream:
     )
 
 
+def known_sum(costs_usd: Iterable[float | None]) -> float | None:
+    """The sum; None where any part of it is unknown, which is not 0."""
+    known = list(costs_usd)
+    return None if None in known else round(sum(cost for cost in known if cost is not None), 6)
+
+
 def archive_facts(record: JobRecord) -> dict[str, Any]:
     """Counts, cost and digests of a job for its archive entry."""
     entries = record.entries.values()
@@ -258,6 +264,6 @@ def archive_facts(record: JobRecord) -> dict[str, Any]:
         "n_trials": len(entries),
         "n_accepted": sum(entry.accepted for entry in entries),
         "causes": dict(Counter(entry.cause for entry in entries if entry.cause)),
-        "cost_usd": round(sum(entry.cost_usd or 0.0 for entry in entries), 6),
+        "cost_usd": known_sum(entry.cost_usd for entry in entries),
         "task_digests": {task_id: task.digest for task_id, task in record.tasks.items()},
     }
