@@ -161,15 +161,15 @@ def test_sources_are_absolute_from_the_folder_of_the_file_and_named_after_their_
     first, second, third = config.sources()
     assert (first.dataset, first.folder, first.manifest, first.staging) == (
         "py-cc",
-        Path("/work/swe_tasks/py-cc"),
-        Path("/work/swe_tasks/py-cc/verifiable_tasks.txt"),
+        Path("/srv/swe_tasks/py-cc"),
+        Path("/srv/swe_tasks/py-cc/verifiable_tasks.txt"),
         "copy",
     )
     assert (second.dataset, second.staging) == ("js-cc", "link")
     assert (third.dataset, third.folder, third.manifest) == (
         "go-cc",
-        Path("/work/block/more"),
-        Path("/work/block/lists/go.txt"),
+        Path("/srv/block/more"),
+        Path("/srv/block/lists/go.txt"),
     )
 
 

@@ -29,7 +29,7 @@ def config_of(**extra: Any) -> Config:
     """The minimal configuration with `extra` merged in; `input` stands for runtime_info.input."""
     if "input" in extra:
         extra["runtime_info"] = merged({"input": extra.pop("input")}, extra.get("runtime_info", {}))
-    return parse_config(yaml.safe_dump(merged(MINIMAL, extra)), Path("/work/block/config.yaml"))
+    return parse_config(yaml.safe_dump(merged(MINIMAL, extra)), Path("/srv/block/config.yaml"))
 
 
 def problems_of(**extra: Any) -> str:
