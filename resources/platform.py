@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from trajgen_assets.core.config.load import load_config
+from trajgen_assets.core.config.write import is_unfilled
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import PROJECT, Root
 from trajgen_assets.core.platform import Platform
@@ -44,6 +45,10 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
         platform = self.open()
         with platform.ledger:
             yield platform
+
+    def is_unfilled(self) -> bool:
+        """Whether the configuration is still the template, in which a person has to fill in the model and the tasks."""
+        return is_unfilled(config_path(self.config))
 
     def artifacts_root(self) -> Root:
         """The root alone, for those who need no configuration."""

@@ -30,6 +30,8 @@ def finished_jobs(context: dg.SensorEvaluationContext, platform: PlatformResourc
 
     The ledger is told by the run itself when it is done, so that a tick that dies half-way loses nothing.
     """
+    if platform.is_unfilled():
+        return dg.SkipReason("config.yaml is not filled in yet: see `trajgen init`")
     with platform.opened() as opened:
         requests = list(_requests(context.instance, opened))
     return dg.SensorResult(run_requests=requests) if requests else dg.SkipReason("no job has ended since")

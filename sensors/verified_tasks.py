@@ -38,6 +38,8 @@ def verified_tasks(context: dg.SensorEvaluationContext, platform: PlatformResour
 
     The cursor holds the digests of the manifests that were reported as events; losing it repeats an event, no more.
     """
+    if platform.is_unfilled():
+        return dg.SkipReason("config.yaml is not filled in yet: see `trajgen init`")
     reported: dict[str, str] = json.loads(context.cursor or "{}")
     with platform.opened() as opened:
         words = [f"settled job {name}, whose driver had died" for name in recover_lost_jobs(opened)]

@@ -86,6 +86,15 @@ def skip_text(result: dg.SensorResult) -> str:
     return str(result.skip_reason.skip_message if result.skip_reason else "")
 
 
+def test_an_unfilled_configuration_is_skipped_with_a_word(installation: Installation) -> None:
+    (installation.root.path / "config.yaml").write_text("runtime_info: {input: {llm_api: {model: human}}}\n")
+    platform = PlatformResource(root=str(installation.root.path), config=str(installation.root.path / "config.yaml"))
+    for sensor in (verified_tasks, finished_jobs):
+        result = sensor(dg.build_sensor_context(instance=installation.instance, resources={"platform": platform}))
+        assert isinstance(result, dg.SkipReason)
+        assert "not filled in yet" in str(result.skip_message)
+
+
 def test_a_missing_manifest_is_reported_and_means_nothing(installation: Installation) -> None:
     result = installation.tick()
     assert result.run_requests == []

@@ -18,7 +18,7 @@ from trajgen_assets.cli.setup import prepare_root
 from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.core import process
 from trajgen_assets.core.config.load import load_config
-from trajgen_assets.core.errors import RequirementError
+from trajgen_assets.core.errors import ConfigError, RequirementError
 from trajgen_assets.core.paths import PROJECT
 
 WORKSPACE = PROJECT / "workspace.yaml"
@@ -89,13 +89,21 @@ def webserver(state: State, port: int, *, read_only: bool = False) -> Iterator[s
 @contextmanager
 def daemon(state: State) -> Iterator[subprocess.Popen[bytes]]:
     """Dagster's daemon: sensors, queue, run monitoring. Its runs are cancelled before it ends, so that they settle."""
-    arguments, secrets = ["run", "-w", str(WORKSPACE)], load_config(state.config).named_environ()
-    with _dagster_child(state, "dagster-daemon", arguments, secrets=secrets) as child:
+    with _dagster_child(state, "dagster-daemon", ["run", "-w", str(WORKSPACE)], secrets=_named_environ(state)) as child:
         try:
             yield child
         finally:
             if child.poll() is None:
                 _cancel_runs(state)
+
+
+def _named_environ(state: State) -> dict[str, str]:
+    """What the configuration names as `${NAME}`. One that is not filled in yet keeps nobody from looking around."""
+    try:
+        return load_config(state.config).named_environ()
+    except ConfigError as error:
+        typer.echo(f"note: nothing can be rolled out yet: {error}", err=True)
+        return {}
 
 
 def _cancel_runs(state: State) -> None:
