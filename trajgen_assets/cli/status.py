@@ -32,7 +32,8 @@ def status(context: typer.Context) -> None:
             )
         _show_jobs(root, ledger)
         _show_pauses(ledger)
-        typer.echo(f"next: {_next_step(counts.assignable, counts.running)}")
+        lost = {job.name for job in ledger.jobs(JobState.RUNNING)} - live_holders(root.locks)
+        typer.echo(f"next: {_next_step(counts.assignable, counts.running, n_lost_jobs=len(lost))}")
 
 
 def _show_jobs(root: Root, ledger: Ledger) -> None:
@@ -58,7 +59,9 @@ def _show_pauses(ledger: Ledger) -> None:
             typer.echo(f"launches of {dataset} are paused until {breaker.until}: {breaker.cause}")
 
 
-def _next_step(n_free: int, n_running: int) -> str:
+def _next_step(n_free: int, n_running: int, *, n_lost_jobs: int) -> str:
+    if n_lost_jobs:
+        return "`trajgen start` settles what the dead driver left, and goes on"
     if n_running:
         return f"{n_running} tasks are being rolled out; `trajgen ui` shows them"
     return f"{n_free} tasks are free: `trajgen start`" if n_free else "nothing is free to roll out"
