@@ -72,7 +72,7 @@ def job_data(context: dg.AssetExecutionContext, platform: PlatformResource) -> I
                 _report(context, opened, job)
                 opened.ledger.record_downstream(job, accepted or "")
             except TrajgenError as error:
-                raise dg.Failure(Redactor.of(opened.config).text(str(error)), allow_retries=False) from None
+                raise dg.Failure(Redactor.of(opened.config).error(error), allow_retries=False) from None
     yield from ()
 
 

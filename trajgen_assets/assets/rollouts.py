@@ -10,7 +10,7 @@ import dagster as dg
 
 from resources.instance import ROLLOUT_POOL
 from resources.platform import PlatformResource
-from trajgen_assets.core.errors import BusyError, LedgerError, StaleLeaseError, TaskError, TrajgenError
+from trajgen_assets.core.errors import BusyError, LedgerError, StaleLeaseError, TaskError
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
@@ -138,8 +138,7 @@ def _run(context: dg.AssetExecutionContext, platform: Platform, job: str, *, wai
         _return(platform, job, context.run.run_id)
         raise dg.Failure(str(error), allow_retries=False) from None
     except Exception as error:  # noqa: BLE001  whatever it is, Dagster would store its text as it stands
-        text = str(error) if isinstance(error, TrajgenError) else f"{type(error).__name__}: {error}"
-        raise dg.Failure(Redactor.of(platform.config).text(text), allow_retries=False) from None
+        raise dg.Failure(Redactor.of(platform.config).error(error), allow_retries=False) from None
 
 
 def _return(platform: Platform, job: str, run_id: str) -> None:

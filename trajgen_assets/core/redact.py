@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol, Self
 from urllib.parse import quote, quote_plus
 
+from trajgen_assets.core.errors import TrajgenError
+
 # A shorter value protects nothing, and replacing it would garble every text ("none", "local", "dummy").
 MIN_LENGTH = 6
 
@@ -54,6 +56,10 @@ class Redactor:
     def of_environ(cls) -> Self:
         """Know whatever our environment holds under the name of a secret."""
         return cls(_environ_secrets())
+
+    def error(self, error: Exception) -> str:
+        """Say what went wrong in words that may be stored: upstreams like to quote the key that they refuse."""
+        return self.text(str(error) if isinstance(error, TrajgenError) else f"{type(error).__name__}: {error}")
 
     def text(self, text: str) -> str:
         """Return `text` without any known value."""

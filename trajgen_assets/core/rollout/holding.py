@@ -28,7 +28,7 @@ def refuse_unless_ready(platform: Platform, job_name: str, entry: ArchiveEntry, 
         listener.phase("checking what the job needs from outside")
         check_outside(platform, job.campaign)
     except TrajgenError as error:
-        entry.status, entry.exit_code, entry.notes = "refused", EXIT_REFUSED, _said(platform, error)
+        entry.status, entry.exit_code, entry.notes = "refused", EXIT_REFUSED, Redactor.of(platform.config).error(error)
         platform.ledger.withdraw(job_name, note=entry.notes)
         platform.ledger.trip(job.dataset, outage_of(error))
         raise
@@ -57,13 +57,13 @@ def released(platform: Platform, lease: Lease, entry: ArchiveEntry) -> Iterator[
         if entry.facts.get("n_accepted"):
             ledger.clear(dataset)
     except TrajgenError as error:
-        entry.notes = _said(platform, error)
+        entry.notes = Redactor.of(platform.config).error(error)
         if "n_trials" not in entry.facts:
             ending = _Ending(JobState.REFUSED, "refused", EXIT_REFUSED)
         ledger.trip(dataset, outage_of(error))
         raise
     except Exception as error:
-        entry.notes = _said(platform, error)
+        entry.notes = Redactor.of(platform.config).error(error)
         raise
     except BaseException:
         ending = _Ending(JobState.INTERRUPTED, "interrupted", EXIT_INTERRUPTED)
@@ -80,12 +80,6 @@ class _Ending:
     state: JobState
     status: Status
     exit_code: int
-
-
-def _said(platform: Platform, error: Exception) -> str:
-    """The error in words that may be stored: upstreams like to quote the key that they refuse."""
-    text = str(error) if isinstance(error, TrajgenError) else f"{type(error).__name__}: {error}"
-    return Redactor.of(platform.config).text(text)
 
 
 def check_outside(platform: Platform, campaign: str) -> None:
