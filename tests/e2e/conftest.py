@@ -102,6 +102,16 @@ def env_dir() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def finished_demo(tmp_path_factory: pytest.TempPathFactory, env_dir: Path) -> Root:
+    """The root of a demo that ran to its end, once for all tests: read it, change nothing in it."""
+    demo = Installation(Root(tmp_path_factory.mktemp("finished-demo"), env_dir))
+    code, output = demo.run("demo")
+    assert code == 0, output
+    assert demo.processes() == []
+    return demo.root
+
+
 @pytest.fixture(scope="module")
 def model() -> Iterator[ScriptedModel]:
     with running_scripted_model(api_key=SECRET) as scripted:

@@ -10,10 +10,9 @@ from trajgen_assets.core.errors import RequirementError
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.provision.packages import Authority
 from trajgen_assets.core.provision.record import Record, inputs_digest
-from trajgen_assets.core.provision.setup import HARBOR, LITELLM, PLATFORM, setup
+from trajgen_assets.core.provision.setup import HARBOR, LITELLM, LLAMA_FACTORY, LOCKS, PLATFORM, setup
 from trajgen_assets.core.provision.system import Check, check_system
 
-LOCKS = {PLATFORM: "main.txt", LITELLM: "litellm.txt", HARBOR: "harbor.txt"}
 CHECKED = [
     "system",
     "Python",
@@ -53,26 +52,50 @@ class Machine:
         (self.bin / program).unlink()
 
     def is_set_up(self) -> None:
-        """As if all three environments had been built."""
-        homes = {PLATFORM: self.project / PLATFORM, **{name: self.env_dir / name for name in (LITELLM, HARBOR)}}
-        for name, home in homes.items():
-            lock = self.project / "locks" / LOCKS[name]
-            extra = (self.project / "pyproject.toml",) if name == PLATFORM else ()
-            inputs = inputs_digest(lock, *extra, place=str(self.project) if name == PLATFORM else "")
-            (home / "bin").mkdir(parents=True)
-            (home / "bin" / "python").symlink_to(self.bin / "python3.13")
-            Record(name, os.path.realpath(self.bin / "python3.13"), "3.13.2", inputs, "").write(home)
+        """As if the three environments of plain set-up had been built."""
+        for name in (PLATFORM, LITELLM, HARBOR):
+            self.has_built(name)
 
-    def setup(self, authority: Authority | None = None, *, sandbox: bool = False) -> list[str]:
+    def has_built(self, name: str) -> None:
+        """As if the environment `name` had been built."""
+        home = self.project / PLATFORM if name == PLATFORM else self.env_dir / name
+        extra = (self.project / "pyproject.toml",) if name == PLATFORM else ()
+        place = str(self.project) if name == PLATFORM else ""
+        inputs = inputs_digest(self.project / "locks" / LOCKS[name], *extra, place=place)
+        (home / "bin").mkdir(parents=True)
+        (home / "bin" / "python").symlink_to(self.bin / "python3.13")
+        Record(name, os.path.realpath(self.bin / "python3.13"), "3.13.2", inputs, "").write(home)
+
+    def setup(self, authority: Authority | None = None, *, sandbox: bool = False, tests: bool = False) -> list[str]:
         told: list[str] = []
-        authority = authority or Authority()
-        setup(self.project, self.env_dir, say=told.append, authority=authority, environ=self.environ, sandbox=sandbox)
+        setup(
+            self.project,
+            self.env_dir,
+            say=told.append,
+            authority=authority or Authority(),
+            environ=self.environ,
+            sandbox=sandbox,
+            tests=tests,
+        )
         return told
+
+    def can_build(self) -> None:
+        """uv makes environments in which every program prints the version that our locks pin."""
+        for distribution, name in (("litellm", LITELLM), ("harbor", HARBOR), ("llamafactory", LLAMA_FACTORY)):
+            (self.project / "locks" / LOCKS[name]).write_text(f"{distribution}==1.0\n", encoding="utf-8")
+        program = script(self.folder / "prints_version", "echo 1.0")
+        make = f'for home in "$@"; do :; done; /bin/mkdir -p "$home/bin"; /bin/cp {program} "$home/bin/python"'
+        make += f'; /bin/cp {program} "$home/bin/harbor"'
+        script(self.bin / "uv", f'case "$1" in --version) echo uv 0.13.8;; venv) {make};; esac')
 
     def check(self, **settings: str) -> dict[str, Check]:
         environ = self.environ | settings
         checks = check_system(self.project, self.env_dir, environ=environ, authority=Authority())
         return {check.name: check for check in checks}
+
+
+def steps(told: list[str]) -> list[str]:
+    return [line for line in told if line.startswith("[")]
 
 
 @pytest.fixture
@@ -117,6 +140,36 @@ def test_a_complete_set_up_says_so_at_once(machine: Machine) -> None:
     started_at = time.monotonic()
     assert machine.setup() == ["set-up is complete"]
     assert time.monotonic() - started_at < 1
+
+
+def test_plain_set_up_builds_nothing_that_only_the_tests_need(machine: Machine) -> None:
+    machine.can_build()
+    assert steps(machine.setup()) == ["[1/3] trajgen and Dagster", "[2/3] LiteLLM proxy", "[3/3] Harbor"]
+    assert not (machine.env_dir / LLAMA_FACTORY).exists()
+
+
+def test_set_up_for_the_tests_adds_one_environment_to_a_complete_set_up(machine: Machine) -> None:
+    machine.can_build()
+    machine.is_set_up()
+    assert machine.setup() == ["set-up is complete"]
+    assert steps(machine.setup(tests=True)) == ["[1/1] LLaMA-Factory's data code, for the tests"]
+    assert (machine.env_dir / LLAMA_FACTORY / "bin" / "python").exists()
+
+
+def test_a_complete_set_up_for_the_tests_says_so_at_once(machine: Machine) -> None:
+    machine.is_set_up()
+    machine.has_built(LLAMA_FACTORY)
+    script(machine.bin / "uv", "exit 1")  # would be asked if anything were left to do
+    assert machine.setup(tests=True) == ["set-up is complete"]
+
+
+@pytest.mark.parametrize(("target", "builds_it"), [("test", True), ("setup", False), ("demo", False), ("ui", False)])
+def test_only_make_test_asks_for_what_the_tests_need(target: str, builds_it: bool) -> None:
+    lines = subprocess.run(
+        ["make", "--dry-run", target], cwd=PROJECT, capture_output=True, text=True, timeout=20, check=True
+    ).stdout
+    assert "scripts/bootstrap" in lines
+    assert ("scripts/bootstrap --tests" in lines) == builds_it
 
 
 def test_a_sandbox_that_cannot_work_warns_unless_it_is_needed(machine: Machine) -> None:

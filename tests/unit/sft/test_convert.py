@@ -7,6 +7,7 @@ import pytest
 from tests.unit.sft.twin import JobOnDisk, TerminusTwin, job_with, lines_of, solved
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.rollout.trials import TaskRecord
 from trajgen_assets.core.sft.convert import convert_job, write_im, write_lf
 from trajgen_assets.core.sft.settings import ConversionSettings
 
@@ -110,6 +111,16 @@ def test_the_older_style_has_messages_of_role_and_content(tmp_path: Path) -> Non
     assert row["_instance_metadata"] == {"language": "python", "tags": ["math"]}
     tags = json.loads((job.sft / "dataset_info.json").read_bytes())["demo-job"]["tags"]
     assert (tags["role_tag"], tags["user_tag"], tags["assistant_tag"]) == ("role", "user", "assistant")
+
+
+def test_only_facts_that_differ_in_shape_between_rows_become_text_in_the_older_style(tmp_path: Path) -> None:
+    job = JobOnDisk(tmp_path)
+    for number, tags in enumerate((["math"], "math")):
+        job.add(f"trial__{number}", solved(), task=TaskRecord(digest="d", instruction="x", metadata={"tags": tags}))
+    receipt = convert_job(job.write(), ConversionSettings(lf_format="llamafactory_lf_v0.1"))
+    first, second = json.loads(receipt.lf.read_bytes())
+    assert (first["_instance_metadata"], second["_instance_metadata"]) == ('{"tags":["math"]}', '{"tags":"math"}')
+    assert first["_usage"]["total_tokens"] == 310
 
 
 def test_statistics_are_of_recorded_usage_and_leave_open_what_was_not_measured(tmp_path: Path) -> None:

@@ -103,6 +103,25 @@ def test_calls_become_one_list_and_parallel_results_one_observation() -> None:
     assert row["conversations"][2]["value"] == "one\n</tool_response>\n<tool_response>\ntwo"
 
 
+@pytest.mark.parametrize(
+    ("parameters", "written"),
+    [
+        ({}, {"type": "object", "properties": {}}),
+        ({"type": "object", "title": "T"}, {"type": "object", "properties": {}, "title": "T"}),
+        ({"properties": {"x": {}}}, {"properties": {"x": {}}}),
+    ],
+)
+def test_a_tool_without_parameters_says_that_it_has_none(parameters: Any, written: Any) -> None:
+    tool = {"name": "a", "description": "", "parameters": parameters}
+    row = sharegpt_row(im({"role": "user", "content": "go"}, tools=[tool]))
+    assert json.loads(row["tools"]) == [tool | {"parameters": written}]
+
+
+def test_facts_that_are_named_become_text_in_the_older_style() -> None:
+    row = messages_row(im({"role": "user", "content": "go"}), as_text={"_usage", "_score", "_instance_id"})
+    assert (row["_usage"], row["_score"], row["_instance_id"]) == ('{"prompt_tokens":1}', None, "a")
+
+
 def test_the_older_style_keeps_a_system_message_and_the_shape_of_its_facts() -> None:
     user, system = {"role": "user", "content": "go"}, {"role": "system", "content": "Be brief."}
     row = messages_row(im(system, user, {"role": "assistant", "content": "ok", "reasoning_content": ""}))

@@ -16,7 +16,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that uv is ended and its work removed
     try:
         setup(
-            PROJECT, Root.from_environ().env, harbor_python=arguments.harbor_python, say=_say, sandbox=arguments.sandbox
+            PROJECT,
+            Root.from_environ().env,
+            harbor_python=arguments.harbor_python,
+            say=_say,
+            sandbox=arguments.sandbox,
+            tests=arguments.tests,
         )
     except TrajgenError as error:
         sys.stderr.write(f"set-up stopped: {error}\n")
@@ -31,6 +36,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bootstrap", description="Set up trajgen in this checkout.")
     parser.add_argument("--harbor-python", type=Path, help="the Python for Harbor, 3.12 or newer")
     parser.add_argument("--sandbox", action="store_true", help="fail where the local sandbox cannot work")
+    parser.add_argument("--tests", action="store_true", help="build what only the tests need, too")
     return parser.parse_args()
 
 

@@ -1,4 +1,4 @@
-"""Set-up from nothing: look, install what is missing, build the three environments. A second call does nothing."""
+"""Set-up from nothing: look, install what is missing, build the environments. A second call does nothing."""
 
 import os
 import time
@@ -25,11 +25,18 @@ from trajgen_assets.core.provision.uv import find_uv, install_uv
 
 HARBOR = "harbor-uv"
 LITELLM = "litellm-venv"
+LLAMA_FACTORY = "llamafactory-uv"
 PLATFORM = ".venv"
+LOCKS = {PLATFORM: "main.txt", LITELLM: "litellm.txt", HARBOR: "harbor.txt", LLAMA_FACTORY: "llamafactory.txt"}
 
 RESERVE_MB = 500  # what is left free for the first jobs
 LITELLM_VERSION = "from importlib.metadata import version; print(version('litellm'))"  # importing it takes 6 s
-SMOKES = {HARBOR: ("harbor", ("harbor", "--version")), LITELLM: ("litellm", ("python", "-c", LITELLM_VERSION))}
+LLAMA_FACTORY_VERSION = "import datasets; from llamafactory.extras.env import VERSION; print(VERSION)"
+SMOKES = {
+    HARBOR: ("harbor", ("harbor", "--version")),
+    LITELLM: ("litellm", ("python", "-c", LITELLM_VERSION)),
+    LLAMA_FACTORY: ("llamafactory", ("python", "-c", LLAMA_FACTORY_VERSION)),
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ STEPS = (
     Step(LITELLM, "LiteLLM proxy", 90, 480),
     Step(HARBOR, "Harbor", 60, 400),
 )
+TEST_STEPS = (*STEPS, Step(LLAMA_FACTORY, "LLaMA-Factory's data code, for the tests", 70, 310))
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ class Setup:
         return self.env_dir / "store"
 
     def lock_file(self, step: str) -> Path:
-        return self.project / "locks" / {PLATFORM: "main.txt", LITELLM: "litellm.txt", HARBOR: "harbor.txt"}[step]
+        return self.project / "locks" / LOCKS[step]
 
 
 def setup(
@@ -78,6 +86,7 @@ def setup(
     harbor_python: Path | None = None,
     say: Say,
     sandbox: bool = False,
+    tests: bool = False,
     authority: Authority | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> None:
@@ -87,6 +96,7 @@ def setup(
         harbor_python: the Python for Harbor's environment; None has one looked for.
         say: gets one line of progress at a time.
         sandbox: fail where the `local` sandbox cannot work, instead of a warning.
+        tests: build what only the tests need, too.
         authority: what may be done to the system; by default that of this process.
 
     Raises:
@@ -96,7 +106,7 @@ def setup(
     environ = os.environ if environ is None else environ
     authority = authority or Authority.of_this_process()
     job = Setup(project, env_dir, environ, say, harbor_python, sandbox, authority)
-    steps = [step for step in STEPS if not _is_done(job, step.name)]
+    steps = [step for step in (TEST_STEPS if tests else STEPS) if not _is_done(job, step.name)]
     tools = check_tools(Survey(project, env_dir, environ, sandbox=sandbox, is_root=authority.is_root))
     if not steps and not _failed(tools):
         say("set-up is complete")
@@ -171,9 +181,8 @@ def _build_all(job: Setup, steps: Sequence[Step]) -> None:
     if not steps:
         return
     download_mb, disk_mb = sum(step.download_mb for step in steps), sum(step.disk_mb for step in steps)
-    job.say(
-        f"to build: {len(steps)} environments; about {download_mb} MB to download, {disk_mb} MB on disk, 1 to 3 minutes"
-    )
+    names = f"{len(steps)} environment{'s' if len(steps) > 1 else ''}"
+    job.say(f"to build: {names}; about {download_mb} MB to download, {disk_mb} MB on disk, up to 3 minutes")
     uv = find_uv(job.project, job.environ) or _install_uv(job)
     pythons = {step.name: _python(job, step.name, uv) for step in steps}  # before anything large is downloaded
     for number, step in enumerate(steps, start=1):

@@ -13,10 +13,11 @@ from trajgen_assets.core.atomic import open_atomic
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.trials import TrialEntry
+from trajgen_assets.core.sft.columns import unfit_keys
 from trajgen_assets.core.sft.encoding import ArrayWriter, encode
 from trajgen_assets.core.sft.filters import first_refusal, trial_filters
 from trajgen_assets.core.sft.im import read_im
-from trajgen_assets.core.sft.lf import check_lf_row, dataset_entry, lf_row
+from trajgen_assets.core.sft.lf import COPIED_FACTS, check_lf_row, dataset_entry, lf_row
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.plan import CODE_VERSION, Plan, sha256_json
 from trajgen_assets.core.sft.reasons import Reason
@@ -185,12 +186,18 @@ def _receipt(plan: Plan, signature: str, tally: Tally, standing: Receipt | None)
     )
 
 
+def _mixed_facts(paths: SftPaths) -> frozenset[str]:
+    """Read all rows once before any is written: only then is known which facts keep their shape."""
+    return unfit_keys((im["meta_info"]["unique_info"] for im in read_im(paths.im)), COPIED_FACTS)
+
+
 def _write_rows(paths: SftPaths, lf_format: LfFormat) -> LfStats:
     stats = LfStats()
+    as_text = _mixed_facts(paths) if lf_format != "sharegpt" else frozenset()
     with open_atomic(paths.lf) as file:
         array = ArrayWriter(file)
         for im in read_im(paths.im):
-            row = lf_row(im, lf_format)
+            row = lf_row(im, lf_format, as_text)
             if fault := check_lf_row(row):
                 where = f"row {stats.n_rows + 1} of {paths.im}"
                 raise ConversionError("LLaMA-Factory would not load a row", where=where, why=fault, mend="report it")

@@ -5,6 +5,7 @@ its formatter parses them. `llamafactory_lf_v0.1`: `messages` of role and conten
 LLaMA-Factory passes over a row of the wrong shape with no more than a line in its log, so every row is checked here.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import orjson
@@ -23,9 +24,9 @@ _ASKING = {"human", "user", "observation"}
 _ANSWERING = {"gpt", "assistant", "function_call"}
 
 
-def lf_row(im: Json, lf_format: LfFormat) -> Json:
-    """Return the LF row of an IM row."""
-    return sharegpt_row(im) if lf_format == "sharegpt" else messages_row(im)
+def lf_row(im: Json, lf_format: LfFormat, as_text: Collection[str] = ()) -> Json:
+    """Return the LF row of an IM row; `as_text` names facts that have no one shape over the whole data set."""
+    return sharegpt_row(im) if lf_format == "sharegpt" else messages_row(im, as_text)
 
 
 def sharegpt_row(im: Json) -> Json:
@@ -34,21 +35,26 @@ def sharegpt_row(im: Json) -> Json:
     row: Json = {
         "conversations": _turns(dialogue),
         "system": system,
-        "tools": encode(im["tools"]).decode() if im["tools"] else "",
+        "tools": encode([_with_properties(tool) for tool in im["tools"]]).decode() if im["tools"] else "",
     }
     facts = im["meta_info"]["unique_info"]
     return row | {key: _flat(facts.get(key)) for key in COPIED_FACTS}
 
 
-def messages_row(im: Json) -> Json:
-    """Return a row of `messages` of role and content, thoughts in front of their turn; facts keep their shape."""
+def messages_row(im: Json, as_text: Collection[str] = ()) -> Json:
+    """Return a row of `messages` of role and content, thoughts in front of their turn.
+
+    Facts keep their shape, except those of `as_text`, which become JSON text.
+    """
     system, dialogue = _split_system(im["messages"])
     tags = {"human": "user", "gpt": "assistant"}
     messages = [{"role": tags.get(turn["from"], turn["from"]), "content": turn["value"]} for turn in _turns(dialogue)]
     if system:
         messages.insert(0, {"role": "system", "content": system})
     facts = im["meta_info"]["unique_info"]
-    return {"messages": messages} | {key: facts.get(key) for key in COPIED_FACTS}
+    return {"messages": messages} | {
+        key: _text(facts.get(key)) if key in as_text else facts.get(key) for key in COPIED_FACTS
+    }
 
 
 def check_lf_row(row: Json) -> str | None:
@@ -126,6 +132,19 @@ def _calls_text(content: str, calls: list[Json]) -> str:
     ]
     text = encode(listed).decode()
     return f"{content}\n{TOOL_CALL_OPEN}{text}{TOOL_CALL_CLOSE}" if content.strip() else text
+
+
+def _with_properties(tool: Json) -> Json:
+    """Return `tool` with parameters that say they are none: LLaMA-Factory's default tool format ends in a KeyError
+    when `properties` is missing."""
+    parameters = tool["parameters"]
+    if not isinstance(parameters, dict) or "properties" in parameters:
+        return tool
+    return tool | {"parameters": {"type": "object", "properties": {}} | parameters}
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else encode(value).decode()
 
 
 def _flat(value: Any) -> Any:
