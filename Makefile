@@ -3,7 +3,7 @@
 #   make setup TRAJGEN_HARBOR_PYTHON=/path/to/python3.13    the Python for Harbor
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui ui-demo test check engine locks clean-env
+.PHONY: help setup demo ui ui-demo test check engine browser screenshots benchmarks locks clean-env
 export TRAJGEN_PYTHON TRAJGEN_HARBOR_PYTHON
 
 ENV_DIR := $(or $(TRAJGEN_ENV_DIR),artifacts/env)
@@ -24,7 +24,8 @@ ui: setup ## serve the Dagster UI of artifacts/
 ui-demo: setup ## serve the Dagster UI of the demo
 	@exec .venv/bin/trajgen demo --ui
 
-test: setup ## run the tests; ARGS="tests/unit -q" chooses
+test: ## run the tests; ARGS="tests/unit -q" chooses
+	@scripts/bootstrap --tests
 	@exec .venv/bin/python -m pytest $(ARGS)
 
 check: setup ## lint, format, types, direction of imports, definitions
@@ -34,8 +35,14 @@ engine: ## start a Docker engine and make the base image of the bundled tasks (a
 	@python3 -E scripts/docker_engine.py ensure
 	@python3 -E scripts/docker_engine.py base-image
 
+browser: ## install Chromium for the tests of the web UI (as root, or with sudo)
+	@python3 -E scripts/chromium.py
+
+screenshots: setup browser ## take the pictures of docs/images anew
+	@TRAJGEN_SCREENSHOTS=docs/images .venv/bin/python -m pytest tests/e2e/browser -q
+
 locks: ## renew locks/*.txt; ARGS=--upgrade takes the newest versions
 	@exec scripts/lock $(ARGS)
 
 clean-env: ## remove every environment; jobs, data and ledger stay
-	rm -rf .venv .uv $(ENV_DIR)/store $(ENV_DIR)/harbor-uv $(ENV_DIR)/litellm-venv
+	rm -rf .venv .uv $(ENV_DIR)/store $(ENV_DIR)/harbor-uv $(ENV_DIR)/litellm-venv $(ENV_DIR)/llamafactory-uv

@@ -7,7 +7,8 @@ import dagster as dg
 from resources.platform import PlatformResource
 from trajgen_assets.core.ledger.models import JobRow
 from trajgen_assets.core.platform import Platform
-from trajgen_assets.partitions import DATA_JOB, JOBS, add_partitions, data_assets, is_converted
+from trajgen_assets.names import DATA_JOB, JOBS
+from trajgen_assets.partitions import add_partitions, data_assets, is_converted
 
 INTERVAL_S = 15
 

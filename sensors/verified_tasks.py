@@ -17,7 +17,8 @@ from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
 from trajgen_assets.launches import is_lost, launch_of, run_config, run_key
-from trajgen_assets.partitions import ROLLOUT_JOB, ROLLOUT_OP, VERIFIED_TASKS, show_new_partitions
+from trajgen_assets.names import ROLLOUT_JOB, ROLLOUT_OP, VERIFIED_TASKS
+from trajgen_assets.partitions import show_new_partitions
 
 INTERVAL_S = 30
 UNLIMITED = 1_000_000
@@ -37,16 +38,21 @@ def verified_tasks(context: dg.SensorEvaluationContext, platform: PlatformResour
     """One tick. A bad manifest is reported and does not keep the others back.
 
     The cursor holds the digests of the manifests that were reported as events; losing it repeats an event, no more.
+    What the tick found is its skip reason; a tick in which something happened also has it as its log.
     """
     if platform.is_unfilled():
         return dg.SkipReason("config.yaml is not filled in yet: see `trajgen init`")
     reported: dict[str, str] = json.loads(context.cursor or "{}")
     with platform.opened() as opened:
-        words = [f"settled job {name}, whose driver had died" for name in recover_lost_jobs(opened)]
+        settled = recover_lost_jobs(opened)
+        words = [f"settled job {name}, whose driver had died" for name in settled]
         events = list(_read_manifests(context, opened, reported, words))
         show_new_partitions(context.instance, opened.ledger)
         requests = list(_requests(context.instance, opened, words))
         PublishedView(opened.ledger, opened.root).refresh()
+    if settled or events or requests:
+        for line in words:
+            context.log.info(line)
     return dg.SensorResult(
         run_requests=requests,
         asset_events=events,
@@ -80,6 +86,7 @@ def _requests(instance: dg.DagsterInstance, platform: Platform, words: list[str]
     for job in platform.ledger.jobs_to_launch():
         if is_lost(instance, job) and not _pause(platform, job.dataset):
             fresh = job if job.requested_at is None else platform.ledger.new_launch(job.name)
+            words.append(f"job {job.name} is requested again, as launch {fresh.launch}")
             yield _request(instance, platform, fresh)
     datasets = [source.dataset for source in platform.config.sources()]
     while datasets:  # a batch from each in turn, so that a large data set does not hold up the others
@@ -105,7 +112,10 @@ def _next_job(platform: Platform, dataset: str, words: list[str]) -> JobRow | No
     if n_free < automation.batch_min and not _waited_enough(platform, dataset):
         words.append(f"{dataset}: {n_free} tasks wait for a batch of {automation.batch_min}")
         return None
-    return assign_batch(platform, MAIN_CAMPAIGN, dataset, limit=limit).job
+    job = assign_batch(platform, MAIN_CAMPAIGN, dataset, limit=limit).job
+    if job is not None:
+        words.append(f"{dataset}: {job.n_tasks} tasks are requested as job {job.name}")
+    return job
 
 
 def _pause(platform: Platform, dataset: str) -> str | None:

@@ -12,16 +12,16 @@ from sensors.verified_tasks import verified_tasks as verified_tasks_sensor
 from trajgen_assets.assets.datasets import job_data
 from trajgen_assets.assets.rollouts import rollout
 from trajgen_assets.assets.sources import training_run, verified_tasks
-from trajgen_assets.partitions import DATA_JOB, ROLLOUT_JOB
+from trajgen_assets.names import DATA_JOB, JOB_RESULT, PREPARED_TASKS, ROLLOUT_JOB, SFT_IM, SFT_LF, TRAJECTORIES
 
 rollout_job = dg.define_asset_job(
     ROLLOUT_JOB,
-    selection=["prepared_tasks", "trajectories"],
+    selection=[PREPARED_TASKS, TRAJECTORIES],
     description="Roll out a batch of tasks: stage, run the agent behind the recording proxy, verify, settle.",
 )
 data_job = dg.define_asset_job(
     DATA_JOB,
-    selection=["job_result", "sft_im", "sft_lf"],
+    selection=[JOB_RESULT, SFT_IM, SFT_LF],
     description="Sum up a finished job and turn its accepted trajectories into training data.",
 )
 

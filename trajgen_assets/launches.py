@@ -9,7 +9,8 @@ from dagster._core.launcher import WorkerStatus
 
 from trajgen_assets.core.clock import now
 from trajgen_assets.core.ledger.models import JobRow
-from trajgen_assets.partitions import TASKS, add_partitions
+from trajgen_assets.names import TASKS
+from trajgen_assets.partitions import add_partitions
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"

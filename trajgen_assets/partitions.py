@@ -10,23 +10,13 @@ import dagster as dg
 from trajgen_assets.core.config import Config
 from trajgen_assets.core.keys import SMOKE_CAMPAIGN
 from trajgen_assets.core.ledger.ledger import Ledger
-
-TASKS = "tasks"
-JOBS = "jobs"
-
-# The Dagster jobs over each of them, and the multi-asset that each consists of.
-ROLLOUT_JOB, ROLLOUT_OP = "rollout_job", "rollout"
-DATA_JOB = "data_job"
-
-# The external asset that stands for the manifests, upstream of everything.
-VERIFIED_TASKS = dg.AssetKey(["swegen", "verified_tasks"])
+from trajgen_assets.names import JOB_RESULT, JOBS, SFT_IM, SFT_LF, TASKS
 
 task_partitions = dg.DynamicPartitionsDefinition(name=TASKS)
 job_partitions = dg.DynamicPartitionsDefinition(name=JOBS)
 
 # One call looks its keys up in a single SQL statement; stock SQLite takes 32,766 variables.
 MAX_KEYS_PER_CALL = 20_000
-
 
 # A selection of more partitions in the UI becomes several runs of this many: one Harbor process each.
 MAX_TASKS_PER_RUN = 32
@@ -46,11 +36,12 @@ def show_new_partitions(instance: dg.DagsterInstance, ledger: Ledger) -> None:
 
 
 def is_converted(config: Config, campaign: str) -> bool:
-    """Whether jobs of a campaign become training data by themselves: a smoke test counts towards nothing."""
-    return config.runtime_info.input.sft_conversion.enabled and campaign != SMOKE_CAMPAIGN
+    """Whether jobs of a campaign become training data by themselves: a smoke test or a host check never does."""
+    if not config.runtime_info.input.sft_conversion.enabled or campaign == SMOKE_CAMPAIGN:
+        return False
+    return campaign not in config.campaigns() or config.campaign(campaign).agent.scaffold.sft is not None
 
 
 def data_assets(*, convert: bool) -> list[dg.AssetKey]:
     """What a job that is over gives: its result, and where conversion is switched on its training data."""
-    names = ["job_result", "sft_im", "sft_lf"] if convert else ["job_result"]
-    return [dg.AssetKey(name) for name in names]
+    return [JOB_RESULT, SFT_IM, SFT_LF] if convert else [JOB_RESULT]

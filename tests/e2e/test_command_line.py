@@ -4,12 +4,12 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import KEY_ENV, SECRET, SOLVED, TASKS, UNSOLVED, Installation, files_with
+from tests.waiting import wait_until
 from trajgen_assets.core.ledger.models import Counts, JobState
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
@@ -25,13 +25,6 @@ MODEL_TIME_S = 120.0
 def counts(installation: Installation) -> Counts:
     with open_ledger(installation.root) as ledger:
         return ledger.check_balance()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + MODEL_TIME_S
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.1)
 
 
 def accepted_trials(installation: Installation) -> dict[str, int]:
@@ -131,10 +124,10 @@ def test_start_rolls_out_converts_and_then_has_nothing_to_do(installation: Insta
 def test_a_driver_killed_outright_loses_and_doubles_nothing(installation: Installation) -> None:
     installation.run("setup", "--skip-environments")
     driver = installation.begin("start")
-    wait_until(lambda: a_trial_runs(installation))
+    wait_until(lambda: a_trial_runs(installation), limit_s=MODEL_TIME_S)
     driver.kill()
     driver.communicate()
-    wait_until(lambda: live_holders(installation.root.locks) == set())
+    wait_until(lambda: live_holders(installation.root.locks) == set(), limit_s=MODEL_TIME_S)
     assert counts(installation).running == 4
 
     code, output = installation.run("start")
@@ -147,7 +140,7 @@ def test_an_interrupted_demo_leaves_nothing_running_and_the_next_one_finishes_th
     installation: Installation,
 ) -> None:
     demo = installation.begin("demo")
-    wait_until(lambda: a_trial_runs(installation))
+    wait_until(lambda: a_trial_runs(installation), limit_s=MODEL_TIME_S)
     os.killpg(demo.pid, signal.SIGINT)
     output, _ = demo.communicate(timeout=MODEL_TIME_S)
     assert demo.returncode == EXIT_INTERRUPTED, output
@@ -173,7 +166,7 @@ def test_an_interrupted_demo_leaves_nothing_running_and_the_next_one_finishes_th
 def test_an_interrupted_start_says_so_and_leaves_its_tasks_pending(installation: Installation) -> None:
     installation.run("setup", "--skip-environments")
     start = installation.begin("start", "--limit", "1")
-    wait_until(lambda: a_trial_runs(installation))
+    wait_until(lambda: a_trial_runs(installation), limit_s=MODEL_TIME_S)
     os.killpg(start.pid, signal.SIGINT)
     output, _ = start.communicate(timeout=MODEL_TIME_S)
     assert start.returncode == EXIT_INTERRUPTED, output
@@ -188,7 +181,7 @@ def test_an_interrupt_while_waiting_for_a_slot_gives_the_tasks_back(installation
     installation.run("setup", "--skip-environments")
     with job_slot(installation.root.locks, 2, holder="a"), job_slot(installation.root.locks, 2, holder="b"):
         start = installation.begin("start")
-        wait_until(lambda: counts(installation).assigned == 4)
+        wait_until(lambda: counts(installation).assigned == 4, limit_s=MODEL_TIME_S)
         time.sleep(5)  # until it has come to the slots; earlier is as good, only another path
         os.killpg(start.pid, signal.SIGINT)
         output, _ = start.communicate(timeout=MODEL_TIME_S)

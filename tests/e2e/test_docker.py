@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from tests.docker import needs_docker
 from tests.e2e.conftest import SECRET, SOLVED, UNSOLVED, Installation, files_with
+from tests.waiting import wait_until
 from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.process import recorded_processes
@@ -48,13 +48,6 @@ def rewards(installation: Installation) -> dict[str, float | None]:
         return {row.task_id: row.reward for row in ledger.rows() if row.eligible}
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened in time"
-        time.sleep(0.1)
-
-
 def containers_run(installation: Installation) -> bool:
     return any(leftovers_of(job).containers for job in job_names(installation))
 
@@ -70,7 +63,7 @@ def test_the_bundled_tasks_give_the_same_rewards_in_containers_and_leave_none(in
 
 def test_harbor_killed_outright_ends_the_job_truthfully_and_its_containers_with_it(in_docker: Installation) -> None:
     start = in_docker.begin("start")
-    wait_until(lambda: containers_run(in_docker))
+    wait_until(lambda: containers_run(in_docker), limit_s=PATIENCE_S)
     (job,) = job_names(in_docker)
     os.kill(recorded_processes(in_docker.root.job(job).processes)["harbor"].pid, signal.SIGKILL)
     output, _ = start.communicate(timeout=PATIENCE_S)
@@ -85,13 +78,13 @@ def test_harbor_killed_outright_ends_the_job_truthfully_and_its_containers_with_
 
 def test_driver_and_harbor_killed_at_once_leave_containers_that_reap_removes(in_docker: Installation) -> None:
     start = in_docker.begin("start")
-    wait_until(lambda: containers_run(in_docker))
+    wait_until(lambda: containers_run(in_docker), limit_s=PATIENCE_S)
     (job,) = job_names(in_docker)
     harbor = psutil.Process(recorded_processes(in_docker.root.job(job).processes)["harbor"].pid)
     harbor.kill()
     start.kill()
     start.communicate()
-    wait_until(lambda: live_holders(in_docker.root.locks) == set())
+    wait_until(lambda: live_holders(in_docker.root.locks) == set(), limit_s=PATIENCE_S)
     assert leftovers_of(job)
     code, output = in_docker.run("reap", job)
     assert code == 0, output
@@ -116,7 +109,7 @@ def test_without_an_engine_the_job_is_refused_in_one_sentence(in_docker: Install
 def test_an_engine_that_goes_away_in_mid_job_costs_no_task(in_docker: Installation, tmp_path: Path) -> None:
     with forwarded_engine(tmp_path / "engine.sock") as cut:
         start = Installation(in_docker.root, {"DOCKER_HOST": f"unix://{tmp_path / 'engine.sock'}"}).begin("start")
-        wait_until(lambda: containers_run(in_docker))
+        wait_until(lambda: containers_run(in_docker), limit_s=PATIENCE_S)
         cut()
         output, _ = start.communicate(timeout=PATIENCE_S)
     assert start.returncode != 0

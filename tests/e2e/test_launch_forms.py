@@ -21,7 +21,8 @@ from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.scripted import Fault, ScriptedModel
 from trajgen_assets.definitions import defs
 from trajgen_assets.launches import RANGE_START_TAG, launch_of, run_config
-from trajgen_assets.partitions import ROLLOUT_JOB, ROLLOUT_OP, show_new_partitions
+from trajgen_assets.names import ROLLOUT_JOB, ROLLOUT_OP
+from trajgen_assets.partitions import show_new_partitions
 
 pytestmark = pytest.mark.e2e
 

@@ -5,8 +5,7 @@ import os
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.integration.harbor_runs import MASTER_KEY, HarborJob, exception_type, reward, write_task
+from tests.waiting import wait_until
 from trajgen_assets.core.intake.digest import task_digest
 from trajgen_assets.guest.trial_keys import derive_subkey, verify
 
@@ -253,10 +253,3 @@ def test_a_feed_that_breaks_midway_breaks_no_trial_and_is_not_silent(job: Harbor
     (result,) = job.results().values()
     assert reward(result) == 1.0
     assert (job.proxy / "ended" / result["trial_name"]).exists()
-
-
-def wait_until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -7,14 +7,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.integration.harbor_runs import HarborJob, copy_guest, exception_type, harbor_env, reward, write_task
+from tests.waiting import wait_until
 from trajgen_assets.core.process import child_env
 
 CHECKS = Path(__file__).with_name("sandbox_checks.py")
@@ -131,13 +131,6 @@ def processes_with(marker: str) -> list[str]:
     return found
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_nothing_lives_on_when_harbor_is_killed(tmp_path: Path) -> None:
     solution = "#!/bin/bash\nsetsid -f sleep 70.881\ntmux new-session -d -s one 'sleep 70.881'\nsleep 70.881\n"
     job = HarborJob(tmp_path / "run")
@@ -147,13 +140,11 @@ def test_nothing_lives_on_when_harbor_is_killed(tmp_path: Path) -> None:
         job.argv(), env=job.env(), cwd=job.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        wait_until(
-            lambda: len([line for line in processes_with("sleep 70.881") if line.startswith("sleep")]) >= 3, seconds=60
-        )
+        wait_until(lambda: len([line for line in processes_with("sleep 70.881") if line.startswith("sleep")]) >= 3)
         assert processes_with(str(job.sandboxes))
     finally:
         harbor.send_signal(signal.SIGKILL)
         harbor.wait()
-    wait_until(lambda: not processes_with("sleep 70.881") and not processes_with(str(job.sandboxes)), seconds=5)
+    wait_until(lambda: not processes_with("sleep 70.881") and not processes_with(str(job.sandboxes)), limit_s=5)
     (left,) = job.sandboxes.iterdir()
     assert left.name.startswith("sbx-long__")

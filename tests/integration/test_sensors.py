@@ -17,7 +17,7 @@ from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.ledger.store import create_ledger, open_ledger
 from trajgen_assets.core.paths import Root
 from trajgen_assets.launches import RANGE_END_TAG, RANGE_START_TAG
-from trajgen_assets.partitions import TASKS
+from trajgen_assets.names import TASKS
 
 CONFIG = """\
 runtime_info:

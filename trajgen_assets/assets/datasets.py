@@ -6,16 +6,20 @@ from typing import Any
 import dagster as dg
 
 from resources.platform import PlatformResource
+from trajgen_assets.assets.links import task_table
 from trajgen_assets.core.errors import TrajgenError
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.job_result import JobResult, job_result_of
+from trajgen_assets.core.rollout.trials import load_trials
 from trajgen_assets.core.sft.convert import ConversionSettings, Receipt, convert_job
+from trajgen_assets.names import JOB_RESULT, SFT_IM, SFT_LF, TRAJECTORIES
 from trajgen_assets.partitions import job_partitions
 
-JOB_RESULT = dg.AssetKey("job_result")
-SFT_IM = dg.AssetKey("sft_im")
-SFT_LF = dg.AssetKey("sft_lf")
+# Which tasks a job has is known to the ledger, and to none of Dagster's own mappings: with the one for all tasks, each
+# new trajectory would make every earlier job look out of date. So no task partition is upstream of a job's; its events
+# name its tasks instead, each with a link.
+NO_PARTITION = dg.SpecificPartitionsPartitionMapping([])
 
 
 @dg.multi_asset(
@@ -23,7 +27,7 @@ SFT_LF = dg.AssetKey("sft_lf")
     specs=[
         dg.AssetSpec(
             JOB_RESULT,
-            deps=[dg.AssetDep("trajectories", partition_mapping=dg.AllPartitionMapping())],
+            deps=[dg.AssetDep(TRAJECTORIES, partition_mapping=NO_PARTITION)],
             skippable=True,
             group_name="jobs",
             kinds={"harbor"},
@@ -79,12 +83,13 @@ def job_data(context: dg.AssetExecutionContext, platform: PlatformResource) -> I
 def _report(context: dg.AssetExecutionContext, platform: Platform, job: str) -> None:
     files = platform.root.job(job)
     result = job_result_of(files)
+    tasks = {"tasks": task_table(load_trials(files.trials).trials)}
     if JOB_RESULT in context.selected_asset_keys and _is_news(context, JOB_RESULT, job, result.digest):
-        _log(context, JOB_RESULT, job, result.digest, result_metadata(result))
+        _log(context, JOB_RESULT, job, result.digest, result_metadata(result) | tasks)
     if not {SFT_IM, SFT_LF} & context.selected_asset_keys:
         return
     receipt = convert_job(files, ConversionSettings.of(platform.config))
-    for asset, metadata in ((SFT_IM, im_metadata(receipt)), (SFT_LF, lf_metadata(receipt))):
+    for asset, metadata in ((SFT_IM, im_metadata(receipt)), (SFT_LF, lf_metadata(receipt) | tasks)):
         if asset in context.selected_asset_keys and _is_news(context, asset, job, receipt.signature):
             _log(context, asset, job, receipt.signature, metadata)
 

@@ -10,6 +10,7 @@ import dagster as dg
 
 from resources.instance import ROLLOUT_POOL
 from resources.platform import PlatformResource
+from trajgen_assets.assets.links import partition_page
 from trajgen_assets.core.errors import BusyError, LedgerError, StaleLeaseError, TaskError
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.platform import Platform
@@ -18,13 +19,14 @@ from trajgen_assets.core.rollout.batch import assign_batch, stage_for
 from trajgen_assets.core.rollout.job import JobOutcome, run_job
 from trajgen_assets.core.rollout.record import StagedTask
 from trajgen_assets.core.rollout.trials import TrialEntry
-from trajgen_assets.partitions import MAX_TASKS_PER_RUN, VERIFIED_TASKS, task_partitions
-
-PREPARED_TASKS = dg.AssetKey("prepared_tasks")
-TRAJECTORIES = dg.AssetKey("trajectories")
+from trajgen_assets.names import JOB_RESULT, PREPARED_TASKS, ROLLOUT_OP, TRAJECTORIES, VERIFIED_TASKS
+from trajgen_assets.partitions import MAX_TASKS_PER_RUN, task_partitions
 
 # How often a run that waits for a job slot looks again.
 SLOT_LOOK_S = 2.0
+
+# How many tasks without a result the failure of a run names; its metadata has them all.
+N_SHOWN = 10
 
 
 class RolloutConfig(dg.Config):
@@ -38,7 +40,7 @@ class RolloutConfig(dg.Config):
 
 
 @dg.multi_asset(
-    name="rollout",
+    name=ROLLOUT_OP,
     specs=[
         dg.AssetSpec(
             PREPARED_TASKS,
@@ -81,33 +83,38 @@ def rollout(
         wanted = TRAJECTORIES in context.selected_asset_keys
         missing = _roll_out(context, opened, config) if wanted else _stage(context, opened)
     if missing:
+        shown = "; ".join(f"{partition} ({reason})" for partition, reason in list(missing.items())[:N_SHOWN])
         raise dg.Failure(
-            f"{len(missing)} of the batch's tasks have no valid result: {', '.join(sorted(missing)[:20])}",
-            metadata={"without_result": dg.MetadataValue.json(sorted(missing))},
+            f"{len(missing)} of the batch's tasks have no valid result: {shown}",
+            metadata={"without_result": dg.MetadataValue.json(missing)},
             allow_retries=False,
         )
     yield from ()
 
 
-def _stage(context: dg.AssetExecutionContext, platform: Platform) -> list[str]:
-    """Only `prepared_tasks` was selected: stage the tasks, and name those that could not be."""
+def _stage(context: dg.AssetExecutionContext, platform: Platform) -> dict[str, str]:
+    """Only `prepared_tasks` was selected: stage the tasks, and say of those that could not be why."""
     events = _EventLog(context, job="")
-    missing = []
+    missing = {}
     for key in map(TaskKey.parse, context.partition_keys):
         try:
             events.staged(stage_for(platform, platform.ledger.task(key)))
         except TaskError as error:
             context.log.warning("%s: not staged: %s", key.partition, error)
-            missing.append(key.partition)
+            missing[key.partition] = str(error)
     return missing
 
 
-def _roll_out(context: dg.AssetExecutionContext, platform: Platform, config: RolloutConfig) -> list[str]:
+def _roll_out(context: dg.AssetExecutionContext, platform: Platform, config: RolloutConfig) -> dict[str, str]:
+    """Run the jobs of the selected tasks. Returns those without a valid result, and why."""
     if config.job:
-        return list(_run(context, platform, config.job, wait=config.wait).without_result)
+        return dict(_run(context, platform, config.job, wait=config.wait).without_result)
     jobs = _assign(context, platform)
+    missing: dict[str, str] = {}
     try:
-        return [task for job in jobs for task in _run(context, platform, job, wait=config.wait).without_result]
+        for job in jobs:
+            missing |= _run(context, platform, job, wait=config.wait).without_result
+        return missing
     finally:
         for job in jobs:  # nobody launches again what was selected by hand
             with suppress(LedgerError):
@@ -162,9 +169,9 @@ class _EventLog:
         time.sleep(SLOT_LOOK_S)
 
     def staged(self, task: StagedTask) -> None:
-        if PREPARED_TASKS in self._context.selected_asset_keys:
-            metadata = {"digest": task.digest, "path": dg.MetadataValue.path(str(task.folder.folder)), "job": self._job}
-            self._log(PREPARED_TASKS, task.key.partition, metadata)
+        """Log it also where only `trajectories` was selected: it is so, and what is made from it is else out of date."""
+        metadata = {"digest": task.digest, "path": dg.MetadataValue.path(str(task.folder.folder)), "job": self._job}
+        self._log(PREPARED_TASKS, task.key.partition, metadata)
 
     def trial_started(self, task_id: str) -> None:
         self._context.log.debug(f"{self._job}: {task_id} started")
@@ -172,8 +179,13 @@ class _EventLog:
     def trial_ended(self, entry: TrialEntry) -> None:
         if not entry.accepted:
             self._context.log.warning(f"{entry.task_key}: no valid result ({entry.cause}): {entry.note}")
-        elif TRAJECTORIES in self._context.selected_asset_keys:
+        if TRAJECTORIES not in self._context.selected_asset_keys:
+            return
+        if entry.accepted:
             self._log(TRAJECTORIES, entry.task_key, trajectory_metadata(self._job, entry))
+        else:  # an observation changes no status: it is what the partition's page says beside its red mark
+            metadata = failure_metadata(self._job, entry)
+            self._context.log_event(dg.AssetObservation(TRAJECTORIES, partition=entry.task_key, metadata=metadata))
 
     def _log(self, asset: dg.AssetKey, partition: str, metadata: dict[str, Any]) -> None:
         self._context.log_event(dg.AssetMaterialization(asset, partition=partition, metadata=metadata))
@@ -187,5 +199,17 @@ def trajectory_metadata(job: str, entry: TrialEntry) -> dict[str, Any]:
         "tokens": (entry.n_input_tokens or 0) + (entry.n_output_tokens or 0),
         "duration_s": entry.duration_s or 0.0,
         "capture": entry.capture,
+        "trial": f"{job}/{entry.trial_name}",
+        "job": dg.MetadataValue.url(partition_page(JOB_RESULT, job)),
+    }
+
+
+def failure_metadata(job: str, entry: TrialEntry) -> dict[str, Any]:
+    """Why a trial gave no valid result, and where the task stands now."""
+    return {
+        "cause": entry.cause,
+        "note": entry.note or "",
+        "attempt": entry.attempt,
+        "task_status": entry.status,
         "trial": f"{job}/{entry.trial_name}",
     }

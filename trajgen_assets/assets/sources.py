@@ -2,9 +2,7 @@
 
 import dagster as dg
 
-from trajgen_assets.partitions import VERIFIED_TASKS
-
-TRAINING_RUN = dg.AssetKey(["sft", "training_run"])
+from trajgen_assets.names import SFT_LF, TRAINING_RUN, VERIFIED_TASKS
 
 verified_tasks = dg.AssetSpec(
     VERIFIED_TASKS,
@@ -20,7 +18,7 @@ verified_tasks = dg.AssetSpec(
 
 training_run = dg.AssetSpec(
     TRAINING_RUN,
-    deps=["sft_lf"],
+    deps=[SFT_LF],
     group_name="downstream",
     description=(
         "The trainer's run over the LLaMA-Factory data set. It happens in the sft block; the trainer may report its "

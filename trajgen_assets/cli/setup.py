@@ -12,6 +12,7 @@ from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.ledger.store import create_ledger
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.provision.setup import setup as provision
+from trajgen_assets.names import TRAJECTORIES
 
 
 def register(app: typer.Typer) -> None:
@@ -50,4 +51,4 @@ def _has_materializations(state: State) -> bool:
     if not (state.root.dagster_home / "dagster.yaml").exists():
         return False
     with open_instance(state.root) as instance:
-        return bool(instance.get_asset_keys(prefix=["trajectories"]))
+        return bool(instance.get_asset_keys(prefix=TRAJECTORIES.path))

@@ -20,15 +20,8 @@ from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
 from trajgen_assets.launches import is_lost, launch_of, run_config
-from trajgen_assets.partitions import (
-    DATA_JOB,
-    JOBS,
-    ROLLOUT_JOB,
-    ROLLOUT_OP,
-    add_partitions,
-    data_assets,
-    is_converted,
-)
+from trajgen_assets.names import DATA_JOB, JOBS, ROLLOUT_JOB, ROLLOUT_OP
+from trajgen_assets.partitions import add_partitions, data_assets, is_converted
 
 
 def register(app: typer.Typer) -> None:

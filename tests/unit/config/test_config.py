@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -212,6 +213,20 @@ def test_a_campaign_changes_just_what_it_says_and_prices_belong_to_their_model()
     assert (campaign.llm_api.model, campaign.llm_api.input_cost_per_token) == ("openai/other", None)
     assert campaign.llm_api.api_base_url == config.campaign().llm_api.api_base_url
     assert (campaign.agent.max_turns, campaign.agent.temperature) == (5, 0.1)
+
+
+ORACLE = {"agent": {"name": "oracle"}}
+
+
+@pytest.mark.parametrize("place", [ORACLE, {"campaigns": {"main": ORACLE}}])
+def test_the_oracle_is_refused_where_it_would_consume_tasks(place: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="oracle only checks a host"):
+        config_of(input=place)
+
+
+def test_the_oracle_takes_none_of_the_settings_of_a_model_in_a_campaign_of_its_own() -> None:
+    agent = config_of(input={"campaigns": {"check": ORACLE}}).campaign("check").agent
+    assert (agent.scaffold.sft, agent.options) == (None, {})
 
 
 def test_the_environment_of_children_joins_both_places_and_reads_references(key: str) -> None:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from trajgen_assets.core.config.scaffolds import (
     AUTO,
     DEFAULT_AGENT,
+    ORACLE,
     SUPPORTED_SCAFFOLDS,
     Scaffold,
     scaffold_problem,
@@ -33,7 +34,7 @@ from trajgen_assets.core.config.section import (
     refuse_unless,
 )
 from trajgen_assets.core.intake.source import MANIFEST_NAME, StagingMode, TaskSource
-from trajgen_assets.core.keys import SMOKE_CAMPAIGN, is_safe_name
+from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN, is_safe_name
 
 # `local` is ours; the others are those of Harbor 0.25.0.
 ENVIRONMENTS = (
@@ -44,6 +45,10 @@ ENVIRONMENTS = (
 )  # fmt: skip
 
 KNOWN_ENVIRONMENTS = f"should be one of {', '.join(ENVIRONMENTS)}"
+
+_NO_MODEL = (
+    f"{ORACLE} only checks a host: name it in a campaign of its own, such as check: {{agent: {{name: {ORACLE}}}}}"
+)
 
 _OTHER_AGENT = Notice("belongs to an agent with a mounted runtime; terminus-2 has none, so it is not used")
 
@@ -164,6 +169,11 @@ class Agent(Section):
         """What the rest of the program calls this agent."""
         return SUPPORTED_SCAFFOLDS[self.name]
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What Harbor's agent is told."""
+        return {name: getattr(self, name) for name in self.scaffold.settings} | dict(self.scaffold.options)
+
 
 class RuntimeMount(Section):
     """Overrides of where an agent's runtime is mounted."""
@@ -249,10 +259,17 @@ class Inputs(Section):
         base = info.context["path"].parent if info.context else Path()
         return _unless(_sources_problem([*([single] if single else []), *listed], base), listed)
 
+    @field_validator("agent")
+    @classmethod
+    def _rolls_out_a_model(cls, agent: Agent) -> Agent:
+        return _unless(_NO_MODEL if agent.name == ORACLE else None, agent)
+
     @field_validator("campaigns")
     @classmethod
     def _leave_smoke(cls, campaigns: dict[str, CampaignChoice]) -> dict[str, CampaignChoice]:
         reserved = f"the name {SMOKE_CAMPAIGN} is reserved for smoke tests"
+        main = campaigns.get(MAIN_CAMPAIGN, CampaignChoice()).agent
+        _unless(_NO_MODEL if main and main.name == ORACLE else None, campaigns)
         return _unless(reserved if SMOKE_CAMPAIGN in campaigns else None, campaigns)
 
 

@@ -44,11 +44,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class JobOutcome:
-    """How a job ended: an entry for each trial that ended, and the tasks that have no result from it."""
+    """How a job ended.
+
+    Attributes:
+        entries: one for each trial that ended.
+        without_result: partition keys of the tasks that have no valid result from it, and why not.
+    """
 
     job: str
     entries: tuple[TrialEntry, ...]
-    without_result: tuple[str, ...]
+    without_result: Mapping[str, str]
 
 
 def run_job(
@@ -136,7 +141,7 @@ class _Rollout:
             job=self.job.name,
             dataset=self.job.dataset,
             campaign=self.job.campaign,
-            scaffold=agent.scaffold.sft,
+            scaffold=agent.scaffold.sft or agent.name,
             agent=AgentRecord(name=agent.name, version=agent.version or ""),
             model=self.campaign.llm_api.model,
             trials=(),
@@ -192,13 +197,9 @@ class _Rollout:
             environment=self.harbor_job.environment,
             sandboxes=self.platform.root.sandboxes / self.job.name,
             compose_overlay=self.files.compose_overlay,
-            agent_import_path="trial_key_agent:TrialKeyTerminus2",
+            agent_import_path=agent.scaffold.import_path,
             model=f"openai/{proxy.served_model}",
-            agent_kwargs={
-                "max_turns": agent.max_turns,
-                "temperature": agent.temperature,
-                "record_terminal_session": False,
-            },
+            agent_kwargs=agent.options,
             n_concurrent=min(self.harbor_job.n_concurrent, len(record.tasks)),
             timeout_multiplier=self.harbor_job.timeout_multiplier,
         )
@@ -232,9 +233,16 @@ class _Rollout:
         return longest * max(1.0, self.harbor_job.timeout_multiplier) + STALL_MARGIN_S
 
     def _outcome(self, rows: Sequence[TaskRow], record: JobRecord) -> JobOutcome:
-        entries = tuple(record.entries.values())
-        accepted = {entry.task_id for entry in entries if entry.accepted}
-        return JobOutcome(self.job.name, entries, tuple(row.task_id for row in rows if row.task_id not in accepted))
+        entries = {entry.task_id: entry for entry in record.entries.values()}
+        reasons = {row.key.partition: self._why_none(row, entries.get(row.task_id)) for row in rows}
+        missing = {partition: reason for partition, reason in reasons.items() if reason is not None}
+        return JobOutcome(self.job.name, tuple(entries.values()), missing)
+
+    def _why_none(self, row: TaskRow, entry: TrialEntry | None) -> str | None:
+        """Why this job has no valid result for a task; None if it has one."""
+        if entry is None:
+            return self.platform.ledger.task(row.key).ineligible_reason or "its trial did not end"
+        return None if entry.accepted else ": ".join(filter(None, (entry.cause, entry.note)))
 
 
 def upstream_of(api: LlmApi) -> Upstream:

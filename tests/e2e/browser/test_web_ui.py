@@ -1,0 +1,233 @@
+"""The Dagster web UI as a person uses it: what it shows, and what a click starts."""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+
+import dagster as dg
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.e2e.browser.conftest import N_MANY, N_MANY_AT_FIRST, UI_TIME_S, Served, grow_many, needs_chromium
+from tests.e2e.browser.steps import choose_partitions, materialize_dialog, open_job, open_partition, status_counts
+from tests.e2e.conftest import SOLVED, UNSOLVED
+from tests.waiting import wait_until
+from trajgen_assets.assets.links import partition_page
+from trajgen_assets.core.ledger.models import TaskFilter, TaskStatus
+from trajgen_assets.core.scripted import Fault
+from trajgen_assets.launches import RANGE_END_TAG, RANGE_START_TAG
+from trajgen_assets.names import DATA_JOB, JOB_RESULT, ROLLOUT_JOB, SFT_LF, TASKS
+from trajgen_assets.partitions import MAX_TASKS_PER_RUN
+
+pytestmark = [pytest.mark.e2e, needs_chromium]
+
+STANZACONF, LEASETABLE, TABLEFOLD = (f"py-cc/{task_id}" for task_id in SOLVED)
+RETRYLINE = f"py-cc/{UNSOLVED}"
+RANGE = (STANZACONF, LEASETABLE, TABLEFOLD)
+FLOW = ("verified_tasks", "prepared_tasks", "trajectories", "job_result", "sft_im", "sft_lf", "training_run")
+
+DAGSTER_LOOKS_BELOW = 100
+STALENESS = """
+query($asset: AssetKeyInput!, $partition: String!) {
+  assetNodes(assetKeys: [$asset]) { staleStatus(partition: $partition) staleCauses(partition: $partition) { reason } }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def range_job(served: Served, browser: BrowserContext) -> str:
+    """The job that three ticked partitions made; the model failed one of its tasks."""
+    served.model.set_fault(Fault.UNAUTHORIZED, match="leasetable")
+    page = browser.new_page()
+    open_job(page, served, ROLLOUT_JOB)
+    with materialize_dialog(page) as dialog:
+        choose_partitions(page, dialog, "py-cc", *RANGE)
+    page.close()
+    wait_until(lambda: len(jobs_with_data(served)) == 1, limit_s=UI_TIME_S)
+    served.model.set_fault(Fault.NONE)
+    (job,) = jobs_with_data(served)
+    return job
+
+
+@pytest.fixture(scope="module")
+def click_job(served: Served, browser: BrowserContext, range_job: str) -> str:
+    """The job that "Materialize" on one partition's page made, later than `range_job`."""
+    page = browser.new_page()
+    open_partition(page, served, RETRYLINE)
+    with materialize_dialog(page) as dialog:
+        expect(dialog).to_contain_text(RETRYLINE)
+        expect(dialog).to_contain_text(f"a maximum of {MAX_TASKS_PER_RUN} partitions per run")
+    page.close()
+    wait_until(lambda: len(jobs_with_data(served)) == 2, limit_s=UI_TIME_S)
+    (job,) = set(jobs_with_data(served)) - {range_job}
+    return job
+
+
+def jobs_with_data(served: Served) -> set[str]:
+    """Jobs whose run for result and data has ended well."""
+    with served.instance() as instance:
+        done = dg.RunsFilter(job_name=DATA_JOB, statuses=[dg.DagsterRunStatus.SUCCESS])
+        return {run.tags["dagster/partition"] for run in instance.get_runs(done)}
+
+
+def partition_of(served: Served, job: str, asset: dg.AssetKey) -> str:
+    return f"{served.url}{partition_page(asset, job)}"
+
+
+def test_the_graph_reads_from_the_manifest_to_the_sft_block(served: Served, page: Page, click_job: str) -> None:
+    page.set_viewport_size({"width": 2400, "height": 640})  # wide enough for the nodes to be drawn in full
+    page.goto(f"{served.url}/asset-groups")
+    page.get_by_text("rollouts").last.wait_for()
+    page.keyboard.press("Alt+e")
+    nodes = [page.get_by_text(name, exact=True).last for name in FLOW]
+    for node in nodes:
+        node.wait_for()
+    served.shoot(page, "graph")
+    boxes = [box for node in nodes if (box := node.bounding_box()) is not None]
+    places = [box["x"] for box in boxes]
+    assert len(places) == len(FLOW)
+    assert places == sorted(places)
+
+
+def test_a_tick_of_the_sensor_says_what_it_found(served: Served, page: Page) -> None:
+    page.goto(f"{served.url}/locations/trajgen/sensors/verified_tasks")
+    page.get_by_role("button", name="View logs").last.click()  # of the oldest tick
+    log = page.get_by_role("dialog")
+    expect(log).to_contain_text("py-cc: 6 listed, 6 new, 2 not usable")
+    expect(log).to_contain_text("lumenfield__ignorepath-73: lacks tests/test.sh")
+    expect(log).to_contain_text(f"many: {N_MANY_AT_FIRST} listed, {N_MANY_AT_FIRST} new")
+    expect(log).to_contain_text("automation.enabled is false, so nothing is requested")
+    served.shoot(page, "sensor-tick")
+
+
+def test_a_range_of_partitions_is_one_run_and_each_shows_how_it_ended(
+    served: Served, page: Page, range_job: str
+) -> None:
+    (run,) = served.runs(**{RANGE_START_TAG: STANZACONF, RANGE_END_TAG: TABLEFOLD})
+    assert run.status is dg.DagsterRunStatus.FAILURE
+    open_partition(page, served, STANZACONF)
+    expect(page.get_by_text("Failed (1)")).to_be_visible()
+    counts = status_counts(page)
+    assert counts["Materialized"] >= 2
+    assert counts["Materializing"] == 0
+
+
+def test_a_failed_trial_is_red_and_says_its_cause(served: Served, page: Page, range_job: str) -> None:
+    open_partition(page, served, LEASETABLE)
+    expect(page.get_by_text("failed, and did not materialize this asset")).to_be_visible()
+    page.get_by_role("button", name="View all historical events").click()
+    events = page.get_by_role("dialog")
+    events.get_by_text(LEASETABLE).last.click()
+    expect(events).to_contain_text("model_provider")
+    expect(events).to_contain_text("AuthenticationError")
+    served.shoot(page, "failed-trial")
+
+
+def test_a_failed_run_says_which_tasks_failed_and_why(served: Served, page: Page, range_job: str) -> None:
+    (run,) = served.runs(**{RANGE_START_TAG: STANZACONF})
+    page.goto(f"{served.url}/runs/{run.run_id}")
+    failure = page.get_by_text("1 of the batch's tasks have no valid result").first
+    expect(failure).to_contain_text(f"{LEASETABLE} (model_provider: AuthenticationError")
+
+
+def test_one_partition_materializes_by_click_and_shows_its_figures(served: Served, page: Page, click_job: str) -> None:
+    open_partition(page, served, RETRYLINE)
+    expect(page.get_by_text("Materialized", exact=True).first).to_be_visible()
+    expect(page.get_by_text("Unsynced")).to_have_count(0)  # its prepared task was logged, though only it was selected
+    table = page.get_by_role("table").first
+    for name in ("reward", "tokens", "duration_s", "capture", "trial", "job"):
+        expect(table.get_by_text(name, exact=True)).to_be_visible()
+    expect(table).to_contain_text(f"{click_job}/brackwater-systems__retryline-10")
+    served.shoot(page, "partition")
+
+
+def test_an_asset_page_says_what_it_is_whose_it_is_and_of_what_kind(served: Served, page: Page, click_job: str) -> None:
+    page.goto(f"{served.url}/assets/sft_lf")
+    for text in ("One partition is one job's rows as LLaMA-Factory ShareGPT", "datasets", "llamafactory", "json"):
+        expect(page.get_by_text(text).first).to_be_visible()
+    expect(page.get_by_text("trajgen", exact=True).first).to_be_visible()
+    expect(page.get_by_role("link", name="training_run")).to_be_visible()
+
+
+def test_a_job_and_its_data_set_materialize_by_click(served: Served, page: Page, range_job: str) -> None:
+    files = served.installation.root.job(range_job).sft
+    n_events = count_events(served, SFT_LF, range_job)
+    shutil.rmtree(files)
+    open_job(page, served, DATA_JOB)
+    with materialize_dialog(page) as dialog:
+        choose_partitions(page, dialog, range_job, range_job)
+    wait_until((files / "receipt.json").exists, limit_s=UI_TIME_S)
+    wait_until(lambda: all(run.is_finished for run in data_runs(served, range_job)), limit_s=UI_TIME_S)
+    assert [run.status for run in data_runs(served, range_job)] == [dg.DagsterRunStatus.SUCCESS] * 2
+    assert len(json.loads((files / "lf.json").read_bytes())) == 2
+    assert count_events(served, SFT_LF, range_job) == n_events == 1  # the same data again is no news
+
+
+def data_runs(served: Served, job: str) -> list[dg.DagsterRun]:
+    return [run for run in served.runs(**{"dagster/partition": job}) if run.job_name != ROLLOUT_JOB]
+
+
+def count_events(served: Served, asset: dg.AssetKey, partition: str) -> int:
+    wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[partition])
+    with served.instance() as instance:
+        return len(instance.fetch_materializations(wanted, limit=10).records)
+
+
+def test_exactly_the_tasks_of_a_job_are_reached_from_its_data_set(served: Served, page: Page, range_job: str) -> None:
+    page.goto(partition_of(served, range_job, SFT_LF))
+    links = page.get_by_role("table").first.get_by_role("link").filter(has_text="py-cc/")
+    expect(links.first).to_be_visible()
+    shown = [link.inner_text() for link in links.all()]
+    with served.ledger() as ledger:
+        assert sorted(shown) == sorted(row.key.partition for row in ledger.tasks_of_job(range_job)) == sorted(RANGE)
+    links.filter(has_text=STANZACONF).click()
+    expect(page.get_by_text("Materialized", exact=True).first).to_be_visible()
+    way_back = page.get_by_role("table").first.get_by_role("link", name=range_job)
+    assert way_back.get_attribute("href") == partition_page(JOB_RESULT, range_job)
+
+
+def test_a_new_trajectory_leaves_the_results_of_earlier_jobs_current(
+    served: Served, range_job: str, click_job: str
+) -> None:
+    for asset in (JOB_RESULT, SFT_LF):
+        answer = served.ask(STALENESS, asset={"path": asset.path}, partition=range_job)
+        assert answer["assetNodes"] == [{"staleStatus": "FRESH", "staleCauses": []}]
+    with served.instance() as instance:  # from a hundred on Dagster looks at no partition, and calls everything fresh
+        assert len(instance.get_dynamic_partitions(TASKS)) < DAGSTER_LOOKS_BELOW
+
+
+@pytest.fixture
+def backfill(served: Served, page: Page) -> Iterator[list[dg.DagsterRun]]:
+    """The runs that a click on a hundred partitions made; cancelled at the end, because nobody wants their results."""
+    grow_many(served)
+    open_job(page, served, ROLLOUT_JOB)
+    with materialize_dialog(page) as dialog:
+        choose_partitions(page, dialog, "many")
+        expect(dialog).to_contain_text(f"{N_MANY} partitions")
+    wait_until(lambda: len(runs_over_many(served)) >= N_MANY / MAX_TASKS_PER_RUN, limit_s=UI_TIME_S)
+    yield runs_over_many(served)
+    wait_until(lambda: are_cancelled(served, runs_over_many(served)), limit_s=UI_TIME_S)
+
+
+def are_cancelled(served: Served, runs: list[dg.DagsterRun]) -> bool:
+    """Cancel what still runs; a run whose worker is only just starting takes no notice, and is asked again."""
+    left = [run for run in runs if not run.is_finished]
+    with served.instance() as instance:
+        for run in left:
+            instance.run_coordinator.cancel_run(run.run_id)
+    return not left
+
+
+def runs_over_many(served: Served) -> list[dg.DagsterRun]:
+    return [run for run in served.runs() if run.tags.get(RANGE_START_TAG, "").startswith("many/")]
+
+
+def test_a_click_on_a_hundred_partitions_makes_a_few_runs(served: Served, backfill: list[dg.DagsterRun]) -> None:
+    with served.instance() as instance:
+        place = {key: n for n, key in enumerate(instance.get_dynamic_partitions(TASKS))}
+    sizes = Counter(place[run.tags[RANGE_END_TAG]] - place[run.tags[RANGE_START_TAG]] + 1 for run in backfill)
+    assert sizes == {MAX_TASKS_PER_RUN: 3, N_MANY % MAX_TASKS_PER_RUN: 1}
+    with served.ledger() as ledger:
+        assert len(ledger.rows(TaskFilter(dataset="many"))) == N_MANY
+        assert not ledger.rows(TaskFilter(dataset="many", status=TaskStatus.FAILED))

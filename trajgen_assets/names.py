@@ -1,0 +1,20 @@
+"""What Dagster calls our things: one name for each, which sensors, assets and the command line share."""
+
+import dagster as dg
+
+# Assets, in the order of flow.
+VERIFIED_TASKS = dg.AssetKey(["swegen", "verified_tasks"])
+PREPARED_TASKS = dg.AssetKey("prepared_tasks")
+TRAJECTORIES = dg.AssetKey("trajectories")
+JOB_RESULT = dg.AssetKey("job_result")
+SFT_IM = dg.AssetKey("sft_im")
+SFT_LF = dg.AssetKey("sft_lf")
+TRAINING_RUN = dg.AssetKey(["sft", "training_run"])
+
+# Partitions definitions.
+TASKS = "tasks"
+JOBS = "jobs"
+
+# The Dagster jobs over each of them, and the multi-asset that the first consists of.
+ROLLOUT_JOB, ROLLOUT_OP = "rollout_job", "rollout"
+DATA_JOB = "data_job"
