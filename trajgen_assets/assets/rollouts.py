@@ -169,7 +169,7 @@ class _EventLog:
         time.sleep(SLOT_LOOK_S)
 
     def staged(self, task: StagedTask) -> None:
-        """Log it also where only `trajectories` was selected: it is so, and what is made from it is else out of date."""
+        """Log it also where only `trajectories` was selected: without it, what is made from it looks out of date."""
         metadata = {"digest": task.digest, "path": dg.MetadataValue.path(str(task.folder.folder)), "job": self._job}
         self._log(PREPARED_TASKS, task.key.partition, metadata)
 
