@@ -20,6 +20,7 @@ from trajgen_assets.core.errors import (
     BusyError,
     ConfigError,
     EndpointError,
+    ImportRefusedError,
     ProxyError,
     RefusedError,
     RequirementError,
@@ -44,7 +45,7 @@ app = typer.Typer(
 )
 for module in (setup, init, status, prepare, start, convert, reap, ui, demo):
     module.register(app)
-app.add_typer(ledger.app, name="ledger", help="Look into the ledger: what was consumed, and how it ended.")
+app.add_typer(ledger.app, name="ledger", help="Look into the ledger, and decide about tasks.")
 
 
 @app.callback()
@@ -97,7 +98,7 @@ def _root_option(arguments: list[str]) -> str | None:
 
 def exit_code_of(error: TrajgenError) -> int:
     """Which exit code an error ends the command with."""
-    if isinstance(error, ConfigError):
+    if isinstance(error, ConfigError | ImportRefusedError):
         return EXIT_USAGE
     if isinstance(error, EndpointError | ProxyError | RequirementError | RefusedError | BusyError):
         return EXIT_REFUSED

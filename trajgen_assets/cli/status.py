@@ -2,7 +2,7 @@
 
 import typer
 
-from trajgen_assets.cli.ledger import balance_line
+from trajgen_assets.cli.ledger.show import balance_line
 from trajgen_assets.cli.state import state_of
 from trajgen_assets.core.clock import now
 from trajgen_assets.core.ledger.ledger import Ledger

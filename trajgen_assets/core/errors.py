@@ -9,6 +9,7 @@ TrajgenError
 ├── LedgerError (RuntimeError)               the ledger cannot be trusted: nothing may be rolled out
 │   ├── LedgerMissingError (FileNotFoundError)
 │   ├── LedgerCorruptError
+│   ├── ImportRefusedError (ValueError)      what is to be imported cannot be read, or is ambiguous
 │   └── StaleLeaseError                      a write with an old fencing number was refused
 ├── RequirementError (RuntimeError)          the machine lacks a program, a Python or disk space
 ├── EnvironmentBuildError (RuntimeError)     a uv environment could not be built
@@ -85,6 +86,10 @@ class LedgerMissingError(LedgerError, FileNotFoundError):
 
 class LedgerCorruptError(LedgerError):
     """The ledger is there but cannot be read as one of ours."""
+
+
+class ImportRefusedError(LedgerError, ValueError):
+    """What is to be imported cannot be read, or does not say which task it means. Nothing was taken from it."""
 
 
 class StaleLeaseError(LedgerError):

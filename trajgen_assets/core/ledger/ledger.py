@@ -204,6 +204,11 @@ class Ledger:
 
     # People
 
+    def named(self, names: Sequence[str], campaign: str) -> list[TaskRow]:
+        """The tasks that a person names by key or by bare id; LedgerError for one that is unknown or ambiguous."""
+        with self.store.read() as conn:
+            return people.named(conn, names, campaign)
+
     def skip(self, keys: Iterable[TaskKey], reason: str) -> list[TaskRow]:
         """Leave tasks out for good; returns those that this changed."""
         with self.store.write() as conn:

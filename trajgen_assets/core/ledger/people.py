@@ -1,7 +1,8 @@
 """What a person decides about tasks: leave out, try again, take back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,7 +12,36 @@ from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger.jobs import accepted_digest
 from trajgen_assets.core.ledger.models import SkipKind, TaskRow, TaskStatus
 from trajgen_assets.core.ledger.rows import find_task, get_task, pending_values, taken_contents, update_job, update_task
-from trajgen_assets.core.ledger.schema import attempts
+from trajgen_assets.core.ledger.schema import attempts, tasks
+
+
+def named(conn: sa.Connection, names: Sequence[str], campaign: str) -> list[TaskRow]:
+    """The tasks that a person names, each once: by partition key, or by an id that one data set of `campaign` has.
+
+    Raises:
+        LedgerError: a name is unknown, or several data sets have the id.
+        TaskError: a name with a slash is no partition key.
+    """
+    found = [get_task(conn, TaskKey.parse(name)) if "/" in name else _by_id(conn, name, campaign) for name in names]
+    return list({row.position: row for row in found}.values())
+
+
+def _by_id(conn: sa.Connection, task_id: str, campaign: str) -> TaskRow:
+    query = sa.select(tasks).where(tasks.c.campaign == campaign, tasks.c.task_id == task_id)
+    rows = [TaskRow(*row) for row in conn.execute(query.order_by(tasks.c.position))]
+    if len(rows) == 1:
+        return rows[0]
+    if rows:
+        several = " or ".join(row.key.partition for row in rows)
+        raise LedgerError("several data sets have this task", where=task_id, mend=f"write {several}")
+    known = conn.scalars(sa.select(tasks.c.task_id).where(tasks.c.campaign == campaign))
+    near = get_close_matches(task_id, list(known), n=1)
+    raise LedgerError(
+        f"no task of campaign {campaign} has this id",
+        where=task_id,
+        why=f"the nearest is {near[0]}" if near else None,
+        mend="see `trajgen ledger show` for what is registered",
+    )
 
 
 def skip(conn: sa.Connection, now: datetime, keys: Iterable[TaskKey], reason: str) -> list[TaskRow]:
@@ -20,7 +50,7 @@ def skip(conn: sa.Connection, now: datetime, keys: Iterable[TaskKey], reason: st
     What is running or done stays as it is, and so does what was never registered: an exclusion list may
     name ids of any age.
     """
-    rows = [row for row in _found(conn, keys) if _may_be_skipped(row, reason)]
+    rows = [row for row in _found(conn, keys) if may_be_skipped(row, reason)]
     values: dict[str, Any] = {"status": TaskStatus.SKIPPED, "skip_kind": SkipKind.PERSON, "note": reason, "job": None}
     values |= {"completed_at": now, "updated_at": now}
     return [update_task(conn, row.position, values) for row in rows]
@@ -30,7 +60,7 @@ def retry(
     conn: sa.Connection, now: datetime, keys: Iterable[TaskKey], memory_multiplier: float | None = None
 ) -> list[TaskRow]:
     """Let failed tasks that are still listed be tried again with all their retries. Returns those that this changed."""
-    rows = [row for row in _found(conn, keys) if row.status is TaskStatus.FAILED and row.listed]
+    rows = [row for row in _found(conn, keys) if may_be_retried(row)]
     more = {} if memory_multiplier is None else {"memory_multiplier": memory_multiplier}
     return [update_task(conn, row.position, _fresh(row, now) | more) for row in rows]
 
@@ -45,7 +75,7 @@ def reset(conn: sa.Connection, now: datetime, key: TaskKey, *, force: bool = Fal
         LedgerError: it is unknown, running, not listed any more, or done and `force` is not set.
     """
     row = get_task(conn, key)
-    _check_reset(row, force=force)
+    check_reset(row, force=force)
     if row.status is TaskStatus.DONE:
         _supersede(conn, row, now)
     return update_task(conn, row.position, _fresh(row, now) | {"imported": False})
@@ -56,10 +86,16 @@ def _found(conn: sa.Connection, keys: Iterable[TaskKey]) -> list[TaskRow]:
     return [row for row in rows if row is not None]
 
 
-def _may_be_skipped(row: TaskRow, reason: str) -> bool:
+def may_be_skipped(row: TaskRow, reason: str) -> bool:
+    """Whether `skip` for this reason would change the task."""
     if row.status is TaskStatus.SKIPPED:
         return (row.skip_kind, row.note) != (SkipKind.PERSON, reason)
     return row.status in (TaskStatus.PENDING, TaskStatus.FAILED)
+
+
+def may_be_retried(row: TaskRow) -> bool:
+    """Whether `retry` would change the task."""
+    return row.status is TaskStatus.FAILED and row.listed
 
 
 def _fresh(row: TaskRow, now: datetime) -> dict[str, Any]:
@@ -67,7 +103,12 @@ def _fresh(row: TaskRow, now: datetime) -> dict[str, Any]:
     return pending_values(now) | taken_contents(row) | counters | {"reward": None, "trajectory_path": None}
 
 
-def _check_reset(row: TaskRow, *, force: bool) -> None:
+def check_reset(row: TaskRow, *, force: bool) -> None:
+    """Refuse to reset a task that is running, not listed any more, or done and not to be forced.
+
+    Raises:
+        LedgerError
+    """
     where = row.key.partition
     if row.status is TaskStatus.RUNNING:
         raise LedgerError("the task is running", where=where, why=row.job, mend="wait for its job, or stop it")

@@ -22,7 +22,10 @@ from trajgen_assets.core.ledger.connect import (
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.paths import Root
 
-REBUILD_MEND = "put the ledger back from a copy that you trust, or begin in another place with --root"
+REBUILD_MEND = (
+    "put the ledger back from a copy that you trust, or rebuild it from what lies there with `trajgen ledger import`; "
+    "or begin in another place with --root"
+)
 
 
 def open_ledger(
@@ -48,13 +51,18 @@ def open_ledger(
 
 
 def create_ledger(
-    root: Root, *, has_materializations: bool | Callable[[], bool] = False, importing: bool = False
+    root: Root,
+    *,
+    has_materializations: bool | Callable[[], bool] = False,
+    importing: bool = False,
+    fill: Callable[[Ledger], object] | None = None,
 ) -> bool:
-    """Make an empty ledger where there is none. The file appears whole, under its name, or not at all.
+    """Make a ledger where there is none, an empty one unless filled. It appears whole, under its name, or not at all.
 
     Args:
         has_materializations: whether Dagster knows of materialized tasks, or a function that finds out.
         importing: what lies there is about to be imported, so it is no reason to refuse.
+        fill: writes to it what was imported, before anybody else can open it and take tasks for free.
 
     Returns:
         Whether it was made; False, and nothing is touched, when there is one already.
@@ -69,7 +77,7 @@ def create_ledger(
         _refuse_evidence(root, has_materializations)
     root.path.mkdir(parents=True, exist_ok=True)
     with _new_file(root.path) as temp:
-        _build(temp)
+        _build(temp, fill)
         try:
             os.link(temp, root.ledger)  # unlike a rename, it never replaces what another process just made
         except FileExistsError:
@@ -153,13 +161,15 @@ def _new_file(folder: Path) -> Iterator[Path]:
                 os.unlink(name + suffix)
 
 
-def _build(path: Path) -> None:
+def _build(path: Path, fill: Callable[[Ledger], object] | None) -> None:
     path.chmod(0o644)
     prepare_sqlite(path)
     store = sqlite_store(path)
     try:
         with store.write() as conn:
             migrations.create_schema(conn, clock.now())
+        if fill is not None:
+            fill(Ledger(store))
     finally:
         store.close()  # the last connection to close moves the log into the file
     with path.open("rb") as file:

@@ -1,6 +1,7 @@
-"""`trajgen ledger`: what was consumed, and how it ended."""
+"""`trajgen ledger show`: what was consumed, and how it ended."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated
 
@@ -11,15 +12,12 @@ from trajgen_assets.cli.state import console, state_of
 from trajgen_assets.core.ledger.models import Counts, TaskFilter, TaskRow, TaskStatus
 from trajgen_assets.core.ledger.store import open_ledger
 
-app = typer.Typer(no_args_is_help=True)
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("show")(show)
 
 
-@app.callback()
-def group() -> None:
-    """Look into the ledger."""
-
-
-@app.command("show")
 def show(
     context: typer.Context,
     campaign: Annotated[str | None, typer.Option(help="Only this campaign.")] = None,
@@ -36,8 +34,11 @@ def show(
             for row in rows:
                 typer.echo(json.dumps(asdict(row), default=str))
             return
-        console.print(_table(rows))
-        console.print(balance_line(ledger.check_balance()))
+        console.print(task_table(rows))
+        counts = ledger.check_balance()
+        console.print(balance_line(counts))
+        if parts := parts_line(counts):
+            console.print(f"of these {parts}")
 
 
 def balance_line(counts: Counts) -> str:
@@ -48,11 +49,25 @@ def balance_line(counts: Counts) -> str:
     )
 
 
-def _table(rows: list[TaskRow]) -> Table:
+def parts_line(counts: Counts) -> str:
+    """What is shown apart: parts of the numbers in the balance, where there are any."""
+    parts = {
+        "imported": counts.imported,
+        "revoked": counts.revoked,
+        "duplicates": counts.duplicate,
+        "changed since they were rolled out": counts.changed,
+        "in no manifest": counts.unlisted,
+    }
+    return ", ".join(f"{number} {name}" for name, number in parts.items() if number)
+
+
+def task_table(rows: Sequence[TaskRow]) -> Table:
+    """One row for each task."""
     table = Table("task", "status", "reward", "attempts", "why", box=None, pad_edge=False)
     for row in rows:
         reward = "-" if row.reward is None else f"{row.reward:g}"
-        table.add_row(row.key.partition, row.status.value, reward, str(row.n_attempts), why(row))
+        status = f"{row.status.value} (imported)" if row.imported else row.status.value
+        table.add_row(row.key.partition, status, reward, str(row.n_attempts), why(row))
     return table
 
 
