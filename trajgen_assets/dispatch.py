@@ -1,70 +1,174 @@
 """Which runs to ask Dagster for now: of jobs that lost theirs, and of new batches of free tasks."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import dagster as dg
 
-from trajgen_assets.core.clock import now
+from trajgen_assets.core.faults import reached
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
-from trajgen_assets.core.ledger.models import JobRow, JobState, TaskFilter, TaskStatus
+from trajgen_assets.core.ledger.models import (
+    AskedBy,
+    Breaker,
+    BreakerState,
+    JobRow,
+    JobState,
+    TaskFilter,
+    TaskStatus,
+)
 from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.report.alerts import alert
 from trajgen_assets.core.rollout.batch import assign_batch
-from trajgen_assets.launches import is_lost, launch_of, run_config, run_key
+from trajgen_assets.core.rollout.trial_slots import least_to_begin, this_host
+from trajgen_assets.launches import is_cancelled, is_lost, launch_of, run_config, run_key
 from trajgen_assets.names import ROLLOUT_OP
 
 UNLIMITED = 1_000_000
+
+# A probe that has said nothing by then is taken for lost, and another one goes.
+PROBE_TIME_S = 1800.0
 
 
 def due_requests(instance: dg.DagsterInstance, platform: Platform, words: list[str]) -> Iterator[dg.RunRequest]:
     """Ask for the runs that are due now, and note in `words` what was asked for or why not.
 
-    First for jobs that are assigned and have no living run, then for new batches of free tasks.
+    A run is asked for only when it could begin at once: a job slot is free, and a quarter of the host's trial slots.
+    Jobs that a person asked for by a click come first, and also where automation is off; jobs of the sensor that lost
+    their run come next, then new batches of free tasks.
     """
-    automation = platform.config.runtime_info.input.automation
+    ledger, automation = platform.ledger, platform.config.runtime_info.input.automation
+    _let_go(instance, platform, words)
+    assigned = ledger.jobs_to_launch()
+    waiting = [job for job in assigned if is_lost(instance, job, ledger.now())]
+    room = _Room.of(platform, in_flight=[job for job in assigned if job not in waiting])
+    by_click = [job for job in waiting if job.asked_by is AskedBy.CLICK]
+    yield from _again(instance, platform, by_click, room, words)
     if not automation.enabled:
         words.append("automation.enabled is false, so nothing is requested; `trajgen start` rolls out by hand")
         return
-    for job in platform.ledger.jobs_to_launch():
-        if is_lost(instance, job) and not _pause(platform, job.dataset):
-            fresh = job if job.requested_at is None else platform.ledger.new_launch(job.name)
-            words.append(f"job {job.name} is requested again, as launch {fresh.launch}")
-            yield _request(instance, platform, fresh)
+    yield from _again(instance, platform, [job for job in waiting if job not in by_click], room, words)
     datasets = [source.dataset for source in platform.config.sources()]
     while datasets:  # a batch from each in turn, so that a large data set does not hold up the others
-        jobs = {dataset: _next_job(platform, dataset, words) for dataset in datasets}
+        jobs = {dataset: _next_job(platform, dataset, room, words) for dataset in datasets}
         yield from (_request(instance, platform, job) for job in jobs.values() if job is not None)
         datasets = [dataset for dataset, job in jobs.items() if job is not None]
 
 
-def _next_job(platform: Platform, dataset: str, words: list[str]) -> JobRow | None:
+@dataclass
+class _Room:
+    """What may still begin on this host, with all that runs and all that was asked for taken off."""
+
+    n_jobs: int
+    n_trials: int
+    n_concurrent: int
+    max_trials: int
+
+    @classmethod
+    def of(cls, platform: Platform, *, in_flight: list[JobRow]) -> "_Room":
+        inputs, ledger = platform.config.runtime_info.input, platform.ledger
+        automation, n_concurrent = inputs.automation, inputs.harbor_job.n_concurrent
+        n_running = len(ledger.jobs(JobState.RUNNING))
+        room = cls(
+            automation.max_jobs - n_running,
+            automation.max_trials - ledger.slots_in_use(this_host()),
+            n_concurrent,
+            automation.max_trials,
+        )
+        for job in in_flight:
+            room.take(job.n_tasks)
+        return room
+
+    def has(self, n_tasks: int) -> bool:
+        """Whether a job of so many tasks could begin now."""
+        want = min(self.n_concurrent, n_tasks)
+        return self.n_jobs > 0 and self.n_trials >= least_to_begin(want, self.max_trials)
+
+    def take(self, n_tasks: int) -> None:
+        """Count a job in."""
+        self.n_jobs -= 1
+        self.n_trials -= min(self.n_concurrent, n_tasks)
+
+    @property
+    def why_full(self) -> str:
+        if self.n_jobs <= 0:
+            return "earlier batches hold every job slot"
+        return f"{max(0, self.n_trials)} of {self.max_trials} trial slots are free, too few for another job"
+
+
+def _let_go(instance: dg.DagsterInstance, platform: Platform, words: list[str]) -> None:
+    """Free the tasks of jobs that nobody wants any more: cancelled before they began, or started by a dead command."""
+    ledger = platform.ledger
+    for job in ledger.jobs_to_launch():
+        if is_cancelled(instance, job):
+            ledger.withdraw(job.name, note="its run was cancelled before it began")
+        elif job.asked_by is AskedBy.START and is_lost(instance, job, ledger.now()):
+            ledger.withdraw(job.name, note="the command that started it is gone")
+        else:
+            continue
+        words.append(f"job {job.name} is given up, and its {job.n_tasks} tasks are free again")
+
+
+def _again(
+    instance: dg.DagsterInstance, platform: Platform, waiting: list[JobRow], room: _Room, words: list[str]
+) -> Iterator[dg.RunRequest]:
+    """Launch jobs whose run was lost, or found no slot, once more."""
+    for job in waiting:
+        if not room.has(job.n_tasks):
+            words.append(f"job {job.name} waits: {room.why_full}")
+        elif _may_launch(platform, job.dataset, words) > 0:
+            fresh = job if job.requested_at is None else platform.ledger.new_launch(job.name)
+            words.append(f"job {job.name} is requested again, as launch {fresh.launch}")
+            room.take(job.n_tasks)
+            yield _request(instance, platform, fresh)
+
+
+def _next_job(platform: Platform, dataset: str, room: _Room, words: list[str]) -> JobRow | None:
     """Bind the next batch of free tasks to a job, unless something speaks against it now."""
     automation, ledger = platform.config.runtime_info.input.automation, platform.ledger
-    if len(ledger.jobs_to_launch()) >= automation.max_jobs:
-        words.append("earlier batches still wait for a job slot")
+    n_free = ledger.counts(MAIN_CAMPAIGN, dataset).assignable
+    if n_free == 0:
         return None
-    if pause := _pause(platform, dataset):
-        words.append(pause)
-        return None
-    limit = min(automation.batch_max, _left_today(platform))
+    limit = min(automation.batch_max, _left_today(platform), n_free)
     if limit < 1:
         words.append("automation.max_tasks_per_day is reached")
         return None
-    n_free = ledger.counts(MAIN_CAMPAIGN, dataset).assignable
+    if not room.has(limit):
+        words.append(f"{dataset}: {n_free} tasks wait: {room.why_full}")
+        return None
     if n_free < automation.batch_min and not _waited_enough(platform, dataset):
         words.append(f"{dataset}: {n_free} tasks wait for a batch of {automation.batch_min}")
         return None
-    job = assign_batch(platform, MAIN_CAMPAIGN, dataset, limit=limit).job
+    limit = min(limit, _may_launch(platform, dataset, words))
+    if limit < 1:
+        return None
+    job = assign_batch(platform, MAIN_CAMPAIGN, dataset, asked_by=AskedBy.SENSOR, limit=limit).job
+    reached("after_assign")
     if job is not None:
         words.append(f"{dataset}: {job.n_tasks} tasks are requested as job {job.name}")
+        room.take(job.n_tasks)
     return job
 
 
-def _pause(platform: Platform, dataset: str) -> str | None:
-    """Why launches of a data set are held back, if they are."""
-    breaker = platform.ledger.breaker_state(dataset)
-    if not breaker.holds(now()):
-        return None
-    return f"{dataset}: paused until {breaker.until:%H:%M:%S} UTC after failures of the {breaker.cause}"
+def _may_launch(platform: Platform, dataset: str, words: list[str]) -> int:
+    """How many tasks of a data set a job may take: none during a pause, one to see whether it is over, else all."""
+    ledger = platform.ledger
+    breaker = ledger.breaker_state(dataset)
+    if breaker.state is BreakerState.CLOSED:
+        return UNLIMITED
+    _tell(platform, breaker)
+    if ledger.try_probe(dataset, within_s=PROBE_TIME_S):
+        words.append(f"{dataset}: one task goes to see whether the {breaker.cause} works again")
+        return 1
+    until = ledger.breaker_state(dataset).until
+    words.append(f"{dataset}: paused until {until:%H:%M:%S} UTC after failures of the {breaker.cause}")
+    return 0
+
+
+def _tell(platform: Platform, breaker: Breaker) -> None:
+    """Alert once about each outage."""
+    if platform.ledger.mark_alerted(breaker.dataset):
+        text = f"launches of {breaker.dataset} are paused: the {breaker.cause} fails again and again"
+        alert(platform.root, "outage", text)
 
 
 def _left_today(platform: Platform) -> int:
@@ -72,8 +176,9 @@ def _left_today(platform: Platform) -> int:
     cap = platform.config.runtime_info.input.automation.max_tasks_per_day
     if cap is None:
         return UNLIMITED
+    today = platform.ledger.now().date()
     jobs = [job for job in platform.ledger.jobs() if job.state is not JobState.REFUSED]
-    return cap - sum(job.n_tasks for job in jobs if job.assigned_at.date() == now().date())
+    return cap - sum(job.n_tasks for job in jobs if job.assigned_at.date() == today)
 
 
 def _waited_enough(platform: Platform, dataset: str) -> bool:
@@ -81,7 +186,7 @@ def _waited_enough(platform: Platform, dataset: str) -> bool:
     rows = platform.ledger.rows(TaskFilter(MAIN_CAMPAIGN, dataset, TaskStatus.PENDING))
     free = [row.updated_at for row in rows if row.eligible and row.job is None]
     wait_s = platform.config.runtime_info.input.automation.wait_s
-    return bool(free) and (now() - min(free)).total_seconds() >= wait_s
+    return bool(free) and (platform.ledger.now() - min(free)).total_seconds() >= wait_s
 
 
 def _request(instance: dg.DagsterInstance, platform: Platform, job: JobRow) -> dg.RunRequest:

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 from dagster._core.launcher import WorkerStatus
 
-from trajgen_assets.core.clock import now
 from trajgen_assets.core.ledger.models import JobRow
 from trajgen_assets.names import TASKS
 from trajgen_assets.partitions import add_partitions
@@ -17,7 +17,8 @@ RANGE_END_TAG = "dagster/asset_partition_range_end"
 RUN_KEY_TAG = "dagster/run_key"
 
 # A run that was asked for and is nowhere after this long will not come: whoever asked died before Dagster had it.
-LOST_AFTER_S = 300.0
+# The daemon makes the runs of a tick within seconds of its end.
+LOST_AFTER_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,21 @@ def run_key(job: JobRow) -> str:
     return f"{job.name}:{job.launch}"
 
 
-def is_lost(instance: dg.DagsterInstance, job: JobRow) -> bool:
-    """Whether an assigned job has no run that could still start it."""
+def is_lost(instance: dg.DagsterInstance, job: JobRow, now: datetime) -> bool:
+    """Whether an assigned job has no run that could still start it, at `now`."""
     if job.requested_at is None:
         returned = job.launch > 1  # the run of its last launch could not start it
-        return returned or (now() - job.assigned_at).total_seconds() > LOST_AFTER_S
+        return returned or (now - job.assigned_at).total_seconds() > LOST_AFTER_S
     run = _run_of(instance, job)
     if run is None:
-        return (now() - job.requested_at).total_seconds() > LOST_AFTER_S
+        return (now - job.requested_at).total_seconds() > LOST_AFTER_S
     return run.is_finished or _worker_is_gone(instance, run)
+
+
+def is_cancelled(instance: dg.DagsterInstance, job: JobRow) -> bool:
+    """Whether somebody cancelled the run of an assigned job before it began."""
+    run = _run_of(instance, job) if job.requested_at is not None else None
+    return run is not None and run.status is dg.DagsterRunStatus.CANCELED
 
 
 def _run_of(instance: dg.DagsterInstance, job: JobRow) -> dg.DagsterRun | None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.conftest import KEY_ENV, SECRET, SOLVED, TASKS, UNSOLVED, Installation, files_with
 from tests.waiting import wait_until
-from trajgen_assets.core.ledger.models import Counts, JobState
+from trajgen_assets.core.ledger.models import Counts, JobState, TaskFilter, TaskStatus
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.rollout.slots import job_slot, live_holders
@@ -178,14 +178,17 @@ def test_an_interrupted_start_says_so_and_leaves_its_tasks_pending(installation:
 
 
 def test_an_interrupt_while_waiting_for_a_slot_gives_the_tasks_back(installation: Installation) -> None:
+    text = installation.config.read_text()
+    installation.config.write_text(text.replace("{enabled: true}", "{enabled: true, max_jobs: 1}", 1))
     installation.run("setup", "--skip-environments")
-    with job_slot(installation.root.locks, 2, holder="a"), job_slot(installation.root.locks, 2, holder="b"):
+    with job_slot(installation.root.locks, 1, holder="another-job"):
         start = installation.begin("start")
         wait_until(lambda: counts(installation).assigned == 4, limit_s=MODEL_TIME_S)
         time.sleep(5)  # until it has come to the slots; earlier is as good, only another path
         os.killpg(start.pid, signal.SIGINT)
         output, _ = start.communicate(timeout=MODEL_TIME_S)
     assert start.returncode == EXIT_INTERRUPTED, output
+    assert "another-job" in output  # it says for whom it waits
     assert (counts(installation).pending, counts(installation).assigned) == (6, 0)
 
 
@@ -228,3 +231,23 @@ def test_init_tries_before_it_writes_and_ends_with_a_first_trajectory(
     code, output = installation.run("init", *options, "--base-url", "http://127.0.0.1:9/v1")
     assert code == EXIT_USAGE
     assert "there is another configuration already" in output
+
+
+def test_force_rolls_out_again_and_keeps_the_earlier_attempt_out_of_the_data(installation: Installation) -> None:
+    installation.run("setup", "--skip-environments")
+    code, output = installation.run("start", "--tasks", SOLVED[0])
+    assert code == 0, output
+    code, output = installation.run("start", "--tasks", SOLVED[0])
+    assert (code, "is done already" in output) == (EXIT_FAILED, True)
+    assert installation.run("start", "--force")[0] == EXIT_USAGE
+    code, output = installation.run("start", "--tasks", SOLVED[0], "--force")
+    assert code == 0, output
+
+    with open_ledger(installation.root) as ledger:
+        first, second = ledger.jobs()
+        (row,) = ledger.rows(TaskFilter(status=TaskStatus.DONE))
+        assert [attempt.accepted for attempt in ledger.attempts(row.key)] == [False, True]
+        assert [job.name for job in ledger.jobs_needing_downstream()] == [first.name]
+        ledger.check_balance()
+        assert ledger.superseded_trials(second.name) == set()
+    assert installation.run("convert", "--job", first.name)[0] == 0

@@ -14,7 +14,7 @@ from resources.platform import PlatformResource
 from tests.e2e.conftest import KEY_ENV, SECRET, SOLVED, UNSOLVED, Installation, files_with
 from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, TaskKey
-from trajgen_assets.core.ledger.models import TaskStatus
+from trajgen_assets.core.ledger.models import AskedBy, TaskStatus
 from trajgen_assets.core.ledger.store import create_ledger
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch
@@ -79,7 +79,7 @@ def execute(instance: dg.DagsterInstance, **arguments: Any) -> dg.ExecuteInProce
 
 def launch_batch(opened: tuple[Platform, dg.DagsterInstance], task_ids: list[str]) -> dg.ExecuteInProcessResult:
     platform, instance = opened
-    job = assign_batch(platform, MAIN_CAMPAIGN, "py-cc", task_ids=task_ids).job
+    job = assign_batch(platform, MAIN_CAMPAIGN, "py-cc", asked_by=AskedBy.SENSOR, task_ids=task_ids).job
     assert job is not None
     launch = launch_of(instance, [partition(task_id) for task_id in task_ids])
     config = run_config(ROLLOUT_OP, job=job.name)

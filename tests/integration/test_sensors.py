@@ -138,7 +138,7 @@ def test_free_tasks_are_requested_in_batches_and_no_more_than_there_are_slots(in
     assert len({each.run_key for each in requests}) == 2
     again = installation.tick()
     assert again.run_requests == []
-    assert "earlier batches still wait" in skip_text(again)
+    assert "earlier batches hold every job slot" in skip_text(again)
 
 
 def test_a_tick_whose_requests_were_lost_asks_again_under_a_new_key(installation: Installation) -> None:

@@ -11,7 +11,7 @@ from trajgen_assets.core.errors import TrajgenError
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.job_result import JobResult, job_result_of
-from trajgen_assets.core.rollout.trials import load_trials
+from trajgen_assets.core.rollout.trials import load_trials, supersede
 from trajgen_assets.core.sft.convert import ConversionSettings, Receipt, convert_job
 from trajgen_assets.names import JOB_RESULT, SFT_IM, SFT_LF, TRAJECTORIES
 from trajgen_assets.partitions import job_partitions
@@ -82,6 +82,7 @@ def job_data(context: dg.AssetExecutionContext, platform: PlatformResource) -> I
 
 def _report(context: dg.AssetExecutionContext, platform: Platform, job: str) -> None:
     files = platform.root.job(job)
+    supersede(files.trials, platform.ledger.superseded_trials(job))
     result = job_result_of(files)
     tasks = {"tasks": task_table(load_trials(files.trials).trials)}
     if JOB_RESULT in context.selected_asset_keys and _is_news(context, JOB_RESULT, job, result.digest):

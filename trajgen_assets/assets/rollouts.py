@@ -13,6 +13,7 @@ from resources.platform import PlatformResource
 from trajgen_assets.assets.links import partition_page
 from trajgen_assets.core.errors import BusyError, LedgerError, StaleLeaseError, TaskError
 from trajgen_assets.core.keys import TaskKey
+from trajgen_assets.core.ledger.models import AskedBy
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.rollout.batch import assign_batch, stage_for
@@ -36,7 +37,10 @@ class RolloutConfig(dg.Config):
     """A job that the ledger has assigned. Empty: make one for each data set and campaign among the partitions."""
 
     wait: bool = False
-    """Wait for a free job slot. Otherwise the run fails at once; a job that a sensor assigned is launched again."""
+    """Wait for room on this host. Otherwise the run fails at once, and a sensor launches the job again."""
+
+    force: bool = False
+    """Roll out also tasks that are done, failed or retired. Their earlier attempts stay on record, superseded."""
 
 
 @dg.multi_asset(
@@ -107,43 +111,63 @@ def _stage(context: dg.AssetExecutionContext, platform: Platform) -> dict[str, s
 
 def _roll_out(context: dg.AssetExecutionContext, platform: Platform, config: RolloutConfig) -> dict[str, str]:
     """Run the jobs of the selected tasks. Returns those without a valid result, and why."""
-    if config.job:
-        return dict(_run(context, platform, config.job, wait=config.wait).without_result)
-    jobs = _assign(context, platform)
+    jobs = [config.job] if config.job else _assign(context, platform, force=config.force)
     missing: dict[str, str] = {}
     try:
         for job in jobs:
             missing |= _run(context, platform, job, wait=config.wait).without_result
-        return missing
-    finally:
-        for job in jobs:  # nobody launches again what was selected by hand
+    except BusyError as error:
+        for job in jobs:
+            _return(platform, job, context.run.run_id)
+        raise dg.Failure(f"{error} What has not begun is launched by the sensor when there is room.",
+                         allow_retries=False) from None  # fmt: skip
+    except BaseException:
+        for job in () if config.job else jobs:  # what was assigned elsewhere is given up elsewhere
             with suppress(LedgerError):
                 platform.ledger.withdraw(job, note="its run ended before it was claimed")
+        raise
+    return missing
 
 
-def _assign(context: dg.AssetExecutionContext, platform: Platform) -> list[str]:
+def _assign(context: dg.AssetExecutionContext, platform: Platform, *, force: bool) -> list[str]:
     """Make a job for each data set and campaign among the selected partitions; say which tasks are not free."""
     jobs = []
     keys = sorted(TaskKey.parse(partition) for partition in context.partition_keys)
+    if force:
+        _take_back(context, platform, keys)
     for (campaign, dataset), group in groupby(keys, key=lambda key: (key.campaign, key.dataset)):
-        assigned = assign_batch(platform, campaign, dataset, task_ids=[key.task_id for key in group])
+        ids = [key.task_id for key in group]
+        assigned = assign_batch(platform, campaign, dataset, asked_by=AskedBy.CLICK, task_ids=ids)
         for task_id, reason in assigned.left_out.items():
             context.log.warning("%s/%s is left alone: %s", dataset, task_id, reason)
-        if assigned.job is not None:
+        if assigned.job is not None:  # as long as this run lives, no sensor takes one of its jobs for lost
+            platform.ledger.mark_requested(assigned.job.name, assigned.job.launch, context.run.run_id)
             jobs.append(assigned.job.name)
     return jobs
 
 
+def _take_back(context: dg.AssetExecutionContext, platform: Platform, keys: list[TaskKey]) -> None:
+    """Make tasks that are over pending again; what they had stays on record, superseded."""
+    for key in keys:
+        try:
+            platform.ledger.reset(key, force=True)
+        except LedgerError as error:
+            context.log.warning("%s is not taken back: %s", key.partition, error)
+
+
 def _run(context: dg.AssetExecutionContext, platform: Platform, job: str, *, wait: bool) -> JobOutcome:
-    """Run one job; what Dagster stores of an error holds no secret."""
+    """Run one job; what Dagster stores of an error holds no secret.
+
+    Raises:
+        BusyError: there is no room for it now, or somebody else has it.
+    """
     events = _EventLog(context, job)
     try:
         return run_job(
             platform, job, owner=context.run.run_id, listener=events, wait_for_slot=events.wait if wait else None
         )
-    except BusyError as error:
-        _return(platform, job, context.run.run_id)
-        raise dg.Failure(str(error), allow_retries=False) from None
+    except BusyError:
+        raise
     except Exception as error:  # noqa: BLE001  whatever it is, Dagster would store its text as it stands
         raise dg.Failure(Redactor.of(platform.config).error(error), allow_retries=False) from None
 
@@ -165,7 +189,7 @@ class _EventLog:
         self._context.log.info(f"{self._job}: {text}")
 
     def wait(self, holders: str) -> None:
-        self._context.log.info(f"{self._job}: waiting for a job slot; held by {holders}")
+        self._context.log.info(f"{self._job}: waits for room on this host: {holders}")
         time.sleep(SLOT_LOOK_S)
 
     def staged(self, task: StagedTask) -> None:

@@ -127,7 +127,7 @@ def _watch(state: State, ledger: Ledger, child: subprocess.Popen[bytes]) -> None
 def _show(state: State, ledger: Ledger, job: JobRow, child: subprocess.Popen[bytes]) -> None:
     """Show one job's progress until it is over."""
     console.print(f"job {job.name}: {job.n_tasks} tasks")
-    with shown(JobView(state.root, job.name, job.n_tasks)):
+    with shown(JobView(state.root, job.name, job.n_tasks, ledger)):
         while child.poll() is None and ledger.job(job.name).state is JobState.RUNNING:
             time.sleep(LOOK_EVERY_S)
     console.print(f"  {ledger.job(job.name).state.value}; its result and data set are made by a run of their own")

@@ -11,8 +11,11 @@ from rich.text import Text
 
 from trajgen_assets.cli.state import console
 from trajgen_assets.core.errors import TrajgenError
+from trajgen_assets.core.ledger.ledger import Ledger
+from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.rollout.harbor import EventFeed
+from trajgen_assets.core.rollout.slots import live_holders
 from trajgen_assets.core.rollout.trials import TrialEntry, load_trials
 
 LOOK_EVERY_S = 0.5
@@ -25,6 +28,7 @@ class JobView:
     root: Root
     job: str
     n_tasks: int
+    ledger: Ledger
     started: set[str] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
     began_s: float = field(default_factory=time.monotonic)
@@ -44,7 +48,16 @@ class JobView:
         self.told |= {entry.trial_name or "" for entry in fresh}
         return self._line(entries), fresh
 
+    def waits_for(self) -> str | None:
+        """The jobs beside which this one finds no room, while it has not begun."""
+        others = live_holders(self.root.locks) - {self.job, ""}
+        if not others or self.ledger.job(self.job).state is not JobState.ASSIGNED:
+            return None
+        return f"waiting for room on this host, beside {', '.join(sorted(others))}"
+
     def _line(self, entries: tuple[TrialEntry, ...]) -> str:
+        if not self.started and (waiting := self.waits_for()):
+            return waiting
         if not self.started:
             return "starting the recording proxy and asking the model for one reply (10 to 30 s)"
         done, running = len(entries), max(0, len(self.started) - len(entries))
@@ -81,6 +94,7 @@ def shown(view: JobView) -> Iterator[None]:
 
 
 def _show(view: JobView, stop: threading.Event) -> None:
+    said = ""
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             last_look = stop.wait(LOOK_EVERY_S)
@@ -89,5 +103,7 @@ def _show(view: JobView, stop: threading.Event) -> None:
                 console.print(Text(trial_line(entry)))
             if console.is_terminal:
                 live.update(Text(line), refresh=True)
+            elif line.startswith("waiting") and line != said:
+                console.print(Text(said := line))
             if last_look:
                 return

@@ -15,13 +15,16 @@ from trajgen_assets.cli.state import State, console, state_of
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_REFUSED
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN
 from trajgen_assets.core.ledger.ledger import Ledger
-from trajgen_assets.core.ledger.models import JobRow, JobState, TaskRow
+from trajgen_assets.core.ledger.models import AskedBy, JobRow, JobState, TaskFilter, TaskRow, TaskStatus
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
 from trajgen_assets.launches import is_lost, launch_of, run_config
 from trajgen_assets.names import DATA_JOB, JOBS, ROLLOUT_JOB, ROLLOUT_OP
 from trajgen_assets.partitions import add_partitions, data_assets, is_converted
+
+# A start by hand waits so long for what a dead job left to be ended and settled; then it goes on with other tasks.
+RECOVERY_BUDGET_S = 300.0
 
 
 def register(app: typer.Typer) -> None:
@@ -40,14 +43,29 @@ def start(
         typer.Option(min=1, help="At most so many tasks. Default: n_tasks, else batch_max."),
     ] = None,
     tasks: Annotated[list[str] | None, typer.Option(help="These task ids; repeat the option for more.")] = None,
+    force: Annotated[
+        bool,
+        typer.Option(help="Also those of --tasks that are done, failed or retired; what they had stays on record."),
+    ] = False,
 ) -> None:
     """Roll out one job in the foreground: stage, roll out, settle, archive, and convert where that is switched on."""
     state = state_of(context)
+    if force and not tasks:
+        raise typer.BadParameter("it needs --tasks: name what is to be rolled out again", param_hint="--force")
     with state.platform() as platform, open_instance(state.root) as instance:
+        if force:
+            take_back(platform, campaign, dataset, tasks or [])
         job = next_job(platform, instance, campaign=campaign, dataset=dataset, limit=limit, tasks=tasks)
         if job is None:
             raise typer.Exit(EXIT_FAILED if tasks else EXIT_OK)
         raise typer.Exit(run_in_foreground(state, platform, instance, job))
+
+
+def take_back(platform: Platform, campaign: str, dataset: str | None, tasks: list[str]) -> None:
+    """Make tasks that are over pending again. Their earlier attempts stay on record, superseded."""
+    for row in platform.ledger.rows(TaskFilter(campaign=campaign, dataset=dataset)):
+        if row.task_id in tasks and row.status in (TaskStatus.DONE, TaskStatus.FAILED, TaskStatus.SKIPPED):
+            platform.ledger.reset(row.key, force=True)
 
 
 def next_job(
@@ -66,9 +84,9 @@ def next_job(
     platform.config.campaign(campaign)  # a mistyped one must leave nothing in the ledger
     if dataset is not None:
         platform.config.source(dataset)
-    for name in recover_lost_jobs(platform):
-        typer.echo(f"settled job {name}: its driver had died")
-    for lost in (job for job in platform.ledger.jobs_to_launch() if is_lost(instance, job)):
+    for line in recover_lost_jobs(platform, budget_s=RECOVERY_BUDGET_S).words:
+        typer.echo(line)
+    for lost in (job for job in platform.ledger.jobs_to_launch() if is_lost(instance, job, platform.ledger.now())):
         platform.ledger.withdraw(lost.name, note="its run never started")
     register_all(platform, campaign, instance, first=limit if campaign == SMOKE_CAMPAIGN else None)
     inputs = platform.config.runtime_info.input
@@ -76,7 +94,14 @@ def next_job(
     for source in platform.config.sources():
         if dataset not in (None, source.dataset):
             continue
-        assigned = assign_batch(platform, campaign, source.dataset, limit=None if tasks else wanted, task_ids=tasks)
+        assigned = assign_batch(
+            platform,
+            campaign,
+            source.dataset,
+            asked_by=AskedBy.START,
+            limit=None if tasks else wanted,
+            task_ids=tasks,
+        )
         for task_id, reason in assigned.left_out.items():
             typer.echo(f"  {task_id} is left alone: {reason}")
         if assigned.job is not None:
@@ -100,7 +125,7 @@ def run_in_foreground(state: State, platform: Platform, instance: dg.DagsterInst
     rows = platform.ledger.tasks_of_job(job.name)
     console.print(f"job {job.name}: {len(rows)} tasks of {job.dataset}, campaign {job.campaign}")
     try:
-        _roll_out(state, instance, job, rows, definitions)
+        _roll_out(state, platform, instance, job, rows, definitions)
     finally:
         unclaimed = platform.ledger.job(job.name).state is JobState.ASSIGNED
         if unclaimed:  # interrupted while it waited: nobody else launches what was started by hand
@@ -108,12 +133,13 @@ def run_in_foreground(state: State, platform: Platform, instance: dg.DagsterInst
     ended = platform.ledger.job(job.name)
     if unclaimed or ended.state is JobState.INTERRUPTED:
         raise KeyboardInterrupt  # Dagster has taken the first one for the end of its run
-    made = ended.state is JobState.REFUSED or _make_data(platform, instance, ended, definitions)
+    made = ended.state is JobState.REFUSED or make_data(platform, instance, ended, definitions)
     return conclude(platform, ended) if made else EXIT_FAILED
 
 
 def _roll_out(
     state: State,
+    platform: Platform,
     instance: dg.DagsterInstance,
     job: JobRow,
     rows: list[TaskRow],
@@ -121,7 +147,7 @@ def _roll_out(
 ) -> None:
     """Execute the rollout job here. How the tasks ended is read from the ledger, so a failure raises nothing."""
     launch = launch_of(instance, [row.key.partition for row in rows])
-    with shown(JobView(state.root, job.name, len(rows))):
+    with shown(JobView(state.root, job.name, len(rows), platform.ledger)):
         definitions.resolve_job_def(ROLLOUT_JOB).execute_in_process(
             run_config=_quiet(run_config(ROLLOUT_OP, job=job.name, wait=True)),
             instance=instance,
@@ -132,7 +158,7 @@ def _roll_out(
         )
 
 
-def _make_data(platform: Platform, instance: dg.DagsterInstance, job: JobRow, definitions: dg.Definitions) -> bool:
+def make_data(platform: Platform, instance: dg.DagsterInstance, job: JobRow, definitions: dg.Definitions) -> bool:
     """Sum the job up, and convert it where that is on. Returns whether that went well.
 
     The ledger is told first, so that no sensor does it too, and told otherwise if it fails, so that one does it again.

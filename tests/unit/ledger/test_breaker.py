@@ -86,3 +86,12 @@ def test_what_an_outage_did_counts_towards_no_cap(ledger: Ledger) -> None:
         AttemptKind.FREE,
     ]
     ledger.check_balance()
+
+
+def test_several_jobs_in_one_outage_are_one_trip(ledger: Ledger, clock: SetClock) -> None:
+    ledger.trip(DATASET, "sandbox")
+    clock.pass_s(5)
+    again = ledger.trip(DATASET, "model_provider")
+    assert (again.delay_s, again.n_trips, again.cause) == (60, 1, "sandbox")
+    clock.pass_s(55)
+    assert ledger.trip(DATASET, "sandbox").delay_s == 120

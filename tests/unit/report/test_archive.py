@@ -66,3 +66,22 @@ def test_jobs_that_end_together_get_different_numbers(tmp_path: Path) -> None:
     ids = [row["id"] for row in index_of(Root(tmp_path))]
     assert sorted(ids) == ["run_001", "run_002", "run_003", "run_004"]
     assert len(list(Root(tmp_path).archives.glob("run_*"))) == 4
+
+
+def test_runs_that_one_outage_refuses_share_one_entry_with_a_count(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    for job, outage in (("j1", "d since 1"), ("j2", "d since 1"), ("j3", "d since 2"), ("j4", "d since 1")):
+        with pytest.raises(EndpointError), archived(root, job=job, owner="r", config={}) as entry:
+            entry.outage = outage
+            _refuse(entry)
+    rows = {row["outage"]: (row["id"], row["job"], row["n_runs"]) for row in index_of(root)}
+    assert rows == {"d since 2": ("run_002", "j3", 1), "d since 1": ("run_001", "j4", 3)}
+    assert len(list(root.archives.glob("run_*"))) == 2
+
+
+def test_a_run_that_an_outage_ends_after_trials_ran_has_an_entry_of_its_own(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    for _ in range(2):
+        with archived(root, job="j", owner="r", config={}) as entry:
+            entry.outage, entry.status = "d since 1", "failed"
+    assert [row.get("outage") for row in index_of(root)] == [None, None]

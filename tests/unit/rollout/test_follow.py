@@ -1,5 +1,7 @@
 """A job that goes on without its proxy, or without any progress, is ended and says why."""
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.follow import follow
 from trajgen_assets.core.rollout.harbor import EventFeed, HarborRun
 from trajgen_assets.core.rollout.record import JobRecord, SilentListener
+from trajgen_assets.core.rollout.trial_slots import TrialSlots, this_host
 from trajgen_assets.core.rollout.trials import AgentRecord, TrialsFile
 
 
@@ -55,10 +58,15 @@ def proxy_of(process: ProcessId, folder: Path) -> RunningProxy:
     return RunningProxy("j", "127.0.0.1", 1, "m", folder, process, "sk-x")
 
 
+def lent(record: JobRecord, n: int = 1) -> TrialSlots:
+    record.ledger.acquire_slots(this_host(), "j", want=n, max_trials=4)
+    return TrialSlots(record.ledger, "j", 4, n)
+
+
 def test_a_job_whose_proxy_died_is_ended(child: subprocess.Popen[bytes], record: JobRecord, tmp_path: Path) -> None:
     gone = proxy_of(ProcessId(child.pid, 1.0), tmp_path)
     with pytest.raises(ProxyError, match="died while trials were running"):
-        follow(run_of(child, tmp_path), gone, record, stall_s=60)
+        follow(run_of(child, tmp_path), gone, record, lent(record), stall_s=60)
 
 
 def test_a_job_without_any_event_for_too_long_is_stalled_and_so_are_its_trials(
@@ -66,7 +74,7 @@ def test_a_job_without_any_event_for_too_long_is_stalled_and_so_are_its_trials(
 ) -> None:
     alive = proxy_of(ProcessId.of(child.pid), tmp_path)
     with pytest.raises(HarnessError, match="stalled"):
-        follow(run_of(child, tmp_path), alive, record, stall_s=0.1)
+        follow(run_of(child, tmp_path), alive, record, lent(record), stall_s=0.1)
     assert record.cancelled_as is Cause.STALLED
 
 
@@ -76,5 +84,25 @@ def test_harbor_s_end_is_the_end_whatever_its_exit_code(
     alive = proxy_of(ProcessId.of(child.pid), tmp_path)
     child.kill()
     child.wait()
-    follow(run_of(child, tmp_path), alive, record, stall_s=60)
+    follow(run_of(child, tmp_path), alive, record, lent(record), stall_s=60)
     assert record.entries == {}
+
+
+def test_a_trial_that_ends_with_no_task_left_gives_its_slot_back(
+    child: subprocess.Popen[bytes], record: JobRecord, tmp_path: Path
+) -> None:
+    feed = tmp_path / "events.jsonl"
+    names = ("trial_started", "trial_cancelled", "trial_ended")  # of one trial: it counts once
+    feed.write_text("".join(json.dumps({"event": name, "trial": "t__1"}) + "\n" for name in names))
+    record.tasks = dict.fromkeys(("t", "u", "v"))  # type: ignore[assignment]  none of them is looked at
+    slots = lent(record, 3)
+    child.kill()
+    child.wait()
+    follow(
+        run_of(child, tmp_path),
+        proxy_of(ProcessId.of(os.getpid()), tmp_path),
+        record,
+        slots,
+        stall_s=60,
+    )
+    assert (slots.n, record.ledger.slots_in_use(this_host())) == (2, 2)

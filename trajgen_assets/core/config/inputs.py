@@ -131,6 +131,7 @@ class HarborJob(Section):
     max_retries: Count = 2
     max_infra_retries: Count = 3
     timeout_multiplier: Number = 2.0
+    stall_margin_s: Positive = 600
     jobs_dir: Annotated[
         str, _lies_under("artifacts/jobs"), Notice("is not used: jobs lie in the folder jobs of the artifacts root")
     ] = "artifacts/jobs"
@@ -202,8 +203,8 @@ class Automation(Section):
     enabled: bool = False
     batch_min: Positive = 1
     batch_max: Positive = 32
-    max_jobs: Positive = 2
-    max_trials: Annotated[Positive, Notice("is not used yet: max_jobs times harbor_job.n_concurrent is the bound")] = 16
+    max_jobs: Positive = 4
+    max_trials: Positive = 16
     wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     max_tasks_per_day: Positive | None = None
 

@@ -52,8 +52,15 @@ def recent_outcomes(conn: sa.Connection, job_name: str) -> list[tuple[AttemptKin
 
 
 def trip(conn: sa.Connection, now: datetime, dataset: str, cause: str, *, job: str | None = None) -> Breaker:
-    """Open the breaker, or keep it open for twice as long. What the outage did in `job` counts towards no cap."""
+    """Open the breaker, or keep it open for twice as long. What the outage did in `job` counts towards no cap.
+
+    Several jobs that run into one outage are one trip: while the breaker is open and holds, the pause stays as it is.
+    """
     before = breaker_state(conn, dataset)
+    if before.state is BreakerState.OPEN and before.holds(now):
+        if job is not None:
+            _forgive(conn, now, job, cause)
+        return before
     delay_s = next_delay_s(before.delay_s)
     after = Breaker(
         dataset,

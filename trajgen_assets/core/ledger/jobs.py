@@ -9,14 +9,20 @@ import sqlalchemy as sa
 
 from trajgen_assets.core.errors import BusyError, LedgerError, StaleLeaseError
 from trajgen_assets.core.keys import TaskKey
-from trajgen_assets.core.ledger.models import Batch, JobRow, JobState, Lease, TaskRow, TaskStatus
+from trajgen_assets.core.ledger.models import AskedBy, Batch, JobRow, JobState, Lease, TaskRow, TaskStatus
 from trajgen_assets.core.ledger.rows import chunked, find_job, free_tasks, get_job, get_task, update_job, update_task
 from trajgen_assets.core.ledger.schema import attempts, job_tasks, jobs, tasks
 from trajgen_assets.core.ledger.slots import release_slots
 
 
 def assign(
-    conn: sa.Connection, now: datetime, job_name: str, batch: Batch, *, config_digest: str | None = None
+    conn: sa.Connection,
+    now: datetime,
+    job_name: str,
+    batch: Batch,
+    *,
+    config_digest: str | None = None,
+    asked_by: AskedBy | None = None,
 ) -> JobRow | None:
     """Bind free tasks to a new job, in the order in which they were registered.
 
@@ -33,7 +39,8 @@ def assign(
     positions = _free_positions(conn, batch)
     if not positions:
         return None
-    _insert_job(conn, now, job_name, batch, len(positions), config_digest)
+    origin = {"config_digest": config_digest, "asked_by": asked_by}
+    _insert_job(conn, now, job_name, batch, len(positions), origin)
     _bind(conn, now, job_name, positions)
     return get_job(conn, job_name)
 
@@ -204,11 +211,11 @@ def _free_positions(conn: sa.Connection, batch: Batch) -> list[int]:
 
 
 def _insert_job(
-    conn: sa.Connection, now: datetime, name: str, batch: Batch, n_tasks: int, config_digest: str | None
+    conn: sa.Connection, now: datetime, name: str, batch: Batch, n_tasks: int, origin: dict[str, Any]
 ) -> None:
     row: dict[str, Any] = {"name": name, "campaign": batch.campaign, "dataset": batch.dataset}
     row |= {"state": JobState.ASSIGNED, "launch": 1, "fence": 0, "n_tasks": n_tasks}
-    conn.execute(jobs.insert(), row | {"config_digest": config_digest, "assigned_at": now})
+    conn.execute(jobs.insert(), row | origin | {"assigned_at": now})
 
 
 def _bind(conn: sa.Connection, now: datetime, job_name: str, positions: Sequence[int]) -> None:

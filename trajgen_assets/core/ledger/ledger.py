@@ -12,6 +12,7 @@ from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger import attempts, breaker, jobs, people, queries, register, rows, slots
 from trajgen_assets.core.ledger.connect import Store
 from trajgen_assets.core.ledger.models import (
+    AskedBy,
     AttemptKind,
     AttemptOutcome,
     AttemptRow,
@@ -68,6 +69,30 @@ class Ledger:
         with self.store.write() as conn:
             return register.register(conn, self.now(), campaign, dataset, listed, manifest, whole=whole)
 
+    def enlist(
+        self, campaign: str, dataset: str, task_ids: Sequence[str], manifest: ManifestSeen, *, whole: bool = True
+    ) -> RegisterResult:
+        """As `register`, for ids whose folders nobody has looked at yet: the new ones wait for that."""
+        with self.store.write() as conn:
+            return register.enlist(conn, self.now(), campaign, dataset, task_ids, manifest, whole=whole)
+
+    def waiting(
+        self, campaign: str, dataset: str, *, after: int = 0, limit: int = 200, unseen: bool | None = None
+    ) -> list[TaskRow]:
+        """Listed tasks that wait for their folder, from behind position `after`; `unseen` are those never looked at."""
+        with self.store.read() as conn:
+            return queries.waiting(conn, campaign, dataset, after=after, limit=limit, unseen=unseen)
+
+    def note_looks(self, campaign: str, dataset: str, looked: Iterable[ListedTask]) -> RegisterResult:
+        """Write down what the folders of waiting tasks look like now."""
+        with self.store.write() as conn:
+            return register.note_looks(conn, self.now(), campaign, dataset, looked)
+
+    def fingerprint(self) -> str:
+        """Equal as long as no task has changed in a way that anybody is shown."""
+        with self.store.read() as conn:
+            return queries.fingerprint(conn)
+
     def manifest(self, campaign: str, dataset: str) -> ManifestRow | None:
         """The manifest as last registered."""
         with self.store.read() as conn:
@@ -86,10 +111,12 @@ class Ledger:
 
     # Jobs
 
-    def assign(self, job_name: str, batch: Batch, *, config_digest: str | None = None) -> JobRow | None:
+    def assign(
+        self, job_name: str, batch: Batch, *, config_digest: str | None = None, asked_by: AskedBy | None = None
+    ) -> JobRow | None:
         """Bind free tasks to a new job; None when there is none."""
         with self.store.write() as conn:
-            return jobs.assign(conn, self.now(), job_name, batch, config_digest=config_digest)
+            return jobs.assign(conn, self.now(), job_name, batch, config_digest=config_digest, asked_by=asked_by)
 
     def claim(
         self, job_name: str, owner: str, *, ttl_s: float, run_id: str | None = None, host: str | None = None
@@ -201,6 +228,11 @@ class Ledger:
         """Every attempt within a job, in the order recorded, each with its task."""
         with self.store.read() as conn:
             return queries.job_attempts(conn, job_name)
+
+    def superseded_trials(self, job_name: str) -> set[str]:
+        """Trials of a job that were accepted once, until their tasks were rolled out again by force."""
+        graded = (each for _, each in self.job_attempts(job_name) if each.kind is AttemptKind.GRADED)
+        return {each.trial_name for each in graded if not each.accepted}
 
     # People
 

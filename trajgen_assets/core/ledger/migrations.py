@@ -23,9 +23,16 @@ def _initial(conn: sa.Connection) -> None:
     schema.metadata.create_all(conn, checkfirst=False)
 
 
+def _asked_by(conn: sa.Connection) -> None:
+    conn.exec_driver_sql("ALTER TABLE jobs ADD COLUMN asked_by VARCHAR(16)")
+
+
 # A new ledger is made from `schema.metadata` as it is now and gets every number at once; an older one runs the
 # steps that it lacks. So a step after the first says only how to get there from the one before.
-MIGRATIONS = (Migration(1, "initial", _initial),)
+MIGRATIONS = (
+    Migration(1, "initial", _initial),
+    Migration(2, "jobs say who asked for them", _asked_by),
+)
 NEWEST = MIGRATIONS[-1].number
 
 

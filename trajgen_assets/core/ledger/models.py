@@ -26,6 +26,14 @@ class SkipKind(StrEnum):
     REVOKED = "revoked"
 
 
+class AskedBy(StrEnum):
+    """Who wants a job: it decides what becomes of it when its run is lost before it began."""
+
+    SENSOR = "sensor"
+    CLICK = "click"
+    START = "start"
+
+
 class JobState(StrEnum):
     """Where a job stands: `assigned` and `running` hold tasks, the others are over."""
 
@@ -133,6 +141,7 @@ class JobRow:
     note: str | None
     accepted_digest: str | None
     downstream_digest: str | None
+    asked_by: AskedBy | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,15 @@ from enum import StrEnum
 import sqlalchemy as sa
 
 from trajgen_assets.core.clock import stamp
-from trajgen_assets.core.ledger.models import AttemptKind, BreakerState, CaptureVerdict, JobState, SkipKind, TaskStatus
+from trajgen_assets.core.ledger.models import (
+    AskedBy,
+    AttemptKind,
+    BreakerState,
+    CaptureVerdict,
+    JobState,
+    SkipKind,
+    TaskStatus,
+)
 
 
 class Moment(sa.types.TypeDecorator[datetime]):
@@ -72,6 +80,7 @@ jobs = sa.Table(
     sa.Column("note", sa.Text),
     sa.Column("accepted_digest", sa.String(80)),
     sa.Column("downstream_digest", sa.String(80)),
+    sa.Column("asked_by", _word(AskedBy, "asked_by")),  # null in jobs that are older than the column
     sa.CheckConstraint("(state = 'running') = (lease_expires_at IS NOT NULL)", name="lease"),
     sa.Index("ix_jobs_state", "state"),
 )

@@ -29,6 +29,7 @@ class ArchiveEntry:
         job: the job's name.
         owner: id of the Dagster run, or of whatever else drove the job.
         is_kept: whether there is anything to archive; a run that found its job taken is no history of the job.
+        outage: what refused the run, by data set and beginning; runs that one outage refuses share one entry.
         facts: everything else worth keeping: counts, cost, digests.
     """
 
@@ -39,6 +40,7 @@ class ArchiveEntry:
     exit_code: int = 1
     notes: str = ""
     is_kept: bool = True
+    outage: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -73,21 +75,36 @@ def _file(root: Root, entry: ArchiveEntry, config: Mapping[str, Any]) -> None:
     with (root.archives / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two jobs that end together get two numbers
         index = _read_index(root.index)
-        run_id = _next_run_id(root.archives, index)
-        completed_at = stamp()
-        row = {
-            "id": run_id,
-            "job": entry.job,
-            "status": entry.status,
-            "started_at": entry.started_at,
-            "completed_at": completed_at,
-            "archive": f"archives/{run_id}",
-            "notes": entry.notes,
-        }
-        folder = root.archives / run_id
+        earlier = _same_outage(entry, index)
+        row = _row(entry, earlier) | {"id": earlier["id"] if earlier else _next_run_id(root.archives, index)}
+        row["archive"] = f"archives/{row['id']}"
+        folder = root.archives / row["id"]
         write_yaml(folder / "config.yaml", dict(config))
         write_yaml(folder / "metadata.yaml", {**_metadata(entry), **row})  # folder first, index second
-        write_yaml(root.index, {"schema_version": SCHEMA_VERSION, "runs": [*index, row]})
+        others = [each for each in index if each["id"] != row["id"]]
+        write_yaml(root.index, {"schema_version": SCHEMA_VERSION, "runs": [*others, row]})
+
+
+def _same_outage(entry: ArchiveEntry, index: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The entry of the runs that the same outage refused before, if this one was refused by it, too."""
+    if entry.outage is None or entry.status != "refused":
+        return None
+    return next((row for row in reversed(index) if row.get("outage") == entry.outage), None)
+
+
+def _row(entry: ArchiveEntry, earlier: dict[str, Any] | None) -> dict[str, Any]:
+    row = {
+        "id": None,
+        "job": entry.job,
+        "status": entry.status,
+        "started_at": earlier["started_at"] if earlier else entry.started_at,
+        "completed_at": stamp(),
+        "archive": None,
+        "notes": entry.notes,
+    }
+    if entry.outage is None or entry.status != "refused":
+        return row
+    return row | {"outage": entry.outage, "n_runs": earlier["n_runs"] + 1 if earlier else 1}
 
 
 def _metadata(entry: ArchiveEntry) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Jobs that lie under `jobs/`, ours and the earlier system's, read as what the ledger may take over."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from trajgen_assets.core.errors import ConversionError, HarnessError, ImportRefusedError, TaskError
@@ -28,8 +29,8 @@ class FoundJobs:
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
-def find_jobs(root: Root, resolve: Resolve, *, known: Sequence[str] = ()) -> FoundJobs:
-    """Read every job folder of `root` but those of `known`.
+def find_jobs(root: Root, resolve: Resolve, *, recorded: Collection[tuple[str, str]] = ()) -> FoundJobs:
+    """Read the trials in every job folder of `root`, but those `recorded`, each a job and a trial's name.
 
     A job with a `trials.json` is ours, and so are its trials with their causes. Of any other a trial counts that the
     verifier graded and whose trajectory lies beside it; `resolve` says which task it is. Smoke tests count nowhere.
@@ -38,13 +39,17 @@ def find_jobs(root: Root, resolve: Resolve, *, known: Sequence[str] = ()) -> Fou
         ImportRefusedError: a trial could be of several tasks, or of none that is known.
     """
     found = FoundJobs()
-    for folder in sorted(path for path in _entries(root.jobs) if path.is_dir() and path.name not in known):
+    trials_of: dict[str, set[str]] = {}
+    for name, trial in recorded:
+        trials_of.setdefault(name, set()).add(trial)
+    for folder in sorted(path for path in _entries(root.jobs) if path.is_dir()):
         if folder.name == SMOKE_CAMPAIGN and not (folder / "trials.json").exists():
             found.left[folder.name] = "smoke tests of the earlier system count nowhere"
             continue
         try:
             is_ours = (folder / "trials.json").exists()
-            job = _our_job(root, folder.name) if is_ours else _earlier_job(root, folder, resolve, found.unreadable)
+            read = _our_job if is_ours else partial(_earlier_job, resolve=resolve, unreadable=found.unreadable)
+            job = read(root, folder, trials_of.get(folder.name, set()))
         except (ConversionError, TaskError, OSError) as error:
             found.unreadable[folder.name] = str(error)
             continue
@@ -66,12 +71,13 @@ def _entries(folder: Path) -> Iterator[Path]:
         yield from folder.iterdir()
 
 
-def _our_job(root: Root, name: str) -> FoundJob | None:
-    files = root.job(name)
+def _our_job(root: Root, folder: Path, recorded: Collection[str]) -> FoundJob | None:
+    name, files = folder.name, root.job(folder.name)
     listed = load_trials(files.trials)
     if listed.job != name:
         raise ConversionError("its trials.json is of another job", where=files.trials, why=listed.job)
-    trials = tuple(_our_trial(root, files, listed, entry) for entry in listed.trials if entry.trial_name is not None)
+    fresh = [each for each in listed.trials if each.trial_name is not None and each.trial_name not in recorded]
+    trials = tuple(_our_trial(root, files, listed, entry) for entry in fresh)
     written_at = datetime.fromtimestamp(files.trials.stat().st_mtime, UTC)
     return _job(name, listed.campaign, listed.dataset, trials, written_at, is_ours=True)
 
@@ -124,10 +130,14 @@ def _kind(cause: str | None) -> AttemptKind:
     return AttemptKind.OUTSIDE if cause in OUTSIDE_CAUSES else AttemptKind.COUNTED
 
 
-def _earlier_job(root: Root, folder: Path, resolve: Resolve, unreadable: dict[str, str]) -> FoundJob | None:
+def _earlier_job(
+    root: Root, folder: Path, recorded: Collection[str], *, resolve: Resolve, unreadable: dict[str, str]
+) -> FoundJob | None:
     """A job without `trials.json`: its graded trials that have their trajectory."""
     trials = []
     for trial_dir in sorted(path.parent for path in folder.glob("*/result.json")):
+        if trial_dir.name in recorded:
+            continue
         try:
             trial = _earlier_trial(root, trial_dir, resolve)
         except ImportRefusedError as error:

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trajgen_assets.core.errors import LedgerError, TaskError
+from trajgen_assets.core.faults import reached
 from trajgen_assets.core.intake.exclusions import excluded_ids
 from trajgen_assets.core.intake.staging import stage_task
 from trajgen_assets.core.intake.task import inspect_task
 from trajgen_assets.core.keys import TaskKey
-from trajgen_assets.core.ledger.models import Batch, JobRow, TaskRow, TaskStatus
+from trajgen_assets.core.ledger.models import AskedBy, Batch, JobRow, TaskRow, TaskStatus
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.plan import job_name
 from trajgen_assets.core.rollout.record import StagedTask
@@ -27,6 +28,7 @@ def assign_batch(
     campaign: str,
     dataset: str,
     *,
+    asked_by: AskedBy,
     limit: int | None = None,
     task_ids: Sequence[str] | None = None,
 ) -> Assigned:
@@ -34,7 +36,7 @@ def assign_batch(
     chosen = platform.config.campaign(campaign)
     name = job_name(dataset, chosen.agent.name, chosen.agent.version or "", chosen.llm_api.model)
     batch = Batch(campaign, dataset, limit=limit, task_ids=task_ids, exclude=sorted(excluded_ids(platform.config)))
-    job = platform.ledger.assign(name, batch)
+    job = platform.ledger.assign(name, batch, asked_by=asked_by)
     taken = {row.task_id for row in platform.ledger.tasks_of_job(name)} if job else set()
     left = [task_id for task_id in task_ids or () if task_id not in taken]
     return Assigned(job, {task_id: why_not_free(platform, TaskKey(campaign, dataset, task_id)) for task_id in left})
@@ -66,6 +68,7 @@ def stage_for(platform: Platform, row: TaskRow) -> StagedTask:
     source = platform.config.source(row.dataset)
     target = platform.root.tasks / row.dataset / row.task_id
     staged = stage_task(source.folder / row.task_id, target, mode=source.staging, expected_digest=row.digest)
+    reached("during_staging")
     folder = inspect_task(staged.folder)
     if not folder.is_usable:
         raise TaskError("the task cannot be used", where=row.key.partition, why=folder.note)

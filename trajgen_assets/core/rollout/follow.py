@@ -7,31 +7,46 @@ from trajgen_assets.core.errors import HarnessError, ProxyError
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.harbor import HarborRun, TrialEvent
 from trajgen_assets.core.rollout.record import JobRecord
+from trajgen_assets.core.rollout.trial_slots import TrialSlots
 
 POLL_S = 0.2
+
+TRIAL_ENDS = ("trial_ended", "trial_cancelled")
 
 # The lease is renewed by progress, and no oftener than this: each renewal is a transaction.
 RENEW_EVERY_S = 15.0
 
 
-def follow(harbor: HarborRun, proxy: RunningProxy, record: JobRecord, *, stall_s: float) -> None:
+def follow(
+    harbor: HarborRun,
+    proxy: RunningProxy,
+    record: JobRecord,
+    slots: TrialSlots,
+    *,
+    stall_s: float,
+    margin_s: float = 0.0,
+) -> None:
     """Settle each trial as it ends; return when Harbor has.
 
     Args:
-        stall_s: after this many seconds without any trial event the job counts as stalled. It is also the
-            length of the lease, so that nobody else takes the job for dead before we do.
+        slots: given back one by one when no task is left that would use them.
+        stall_s: after this many seconds without any trial event the job counts as stalled.
+        margin_s: how much longer than that the lease lasts, so that nobody else takes the job for dead before we do.
 
     Raises:
         ProxyError: the proxy died; nothing that runs on can be captured.
         HarnessError: nothing happened for `stall_s` seconds.
         StaleLeaseError: somebody else has taken the job over.
     """
-    progress = _Progress(record, stall_s)
+    progress = _Progress(record, stall_s, lease_s=stall_s + margin_s)
+    over: set[str] = set()  # a cancelled trial is said to have ended, too
     while True:
         ended = harbor.poll() is not None  # asked before the feed is read, so that its last lines are not missed
         events = harbor.feed.read()
         for event in events:
             _handle(event, record)
+        over |= {event.trial for event in events if event.event in TRIAL_ENDS}
+        slots.keep(len(record.tasks) - len(over))
         record.settle_waiting()
         progress.seen(bool(events))
         if ended:
@@ -44,25 +59,30 @@ def follow(harbor: HarborRun, proxy: RunningProxy, record: JobRecord, *, stall_s
 def _handle(event: TrialEvent, record: JobRecord) -> None:
     if event.event == "trial_started" and event.task_dir is not None:
         record.listener.trial_started(event.task_dir.name)
-    elif event.event in ("trial_ended", "trial_cancelled"):
+    elif event.event in TRIAL_ENDS:
         record.trial_ended(event.trial)
 
 
 class _Progress:
     """Renews the lease while there are events, and gives up when there are none for too long."""
 
-    def __init__(self, record: JobRecord, stall_s: float) -> None:
+    def __init__(self, record: JobRecord, stall_s: float, *, lease_s: float) -> None:
         self._record = record
         self._stall_s = stall_s
-        self._last_event = self._last_renewal = time.monotonic()
+        self._lease_s = lease_s
+        self._last_event = time.monotonic()
+        self._renew()  # Harbor has just started; the lease of the claim was for what came before
+
+    def _renew(self) -> None:
+        self._record.lease = self._record.ledger.renew(self._record.lease, ttl_s=self._lease_s)
+        self._last_renewal = time.monotonic()
 
     def seen(self, any_event: bool) -> None:
         moment = time.monotonic()
         if any_event:
             self._last_event = moment
             if moment - self._last_renewal > RENEW_EVERY_S:
-                self._record.lease = self._record.ledger.renew(self._record.lease, ttl_s=self._stall_s)
-                self._last_renewal = moment
+                self._renew()
         elif moment - self._last_event > self._stall_s:
             self._record.cancelled_as = Cause.STALLED
             raise HarnessError(

@@ -32,11 +32,12 @@ from trajgen_assets.core.rollout.docker import compose_overlay, remove_leftovers
 from trajgen_assets.core.rollout.endpoint import check_answers
 from trajgen_assets.core.rollout.follow import follow
 from trajgen_assets.core.rollout.harbor import HarborRun, running_harbor
-from trajgen_assets.core.rollout.holding import STALL_MARGIN_S, claim, refuse_unless_ready, released
+from trajgen_assets.core.rollout.holding import claim, refuse_unless_ready, released
 from trajgen_assets.core.rollout.plan import RolloutPlan, harbor_job_config, uses_docker
 from trajgen_assets.core.rollout.record import JobRecord, Listener, StagedTask
 from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
 from trajgen_assets.core.rollout.slots import job_slot
+from trajgen_assets.core.rollout.trial_slots import TrialSlots, trial_slots
 from trajgen_assets.core.rollout.trials import AgentRecord, TrialEntry, TrialsFile, write_trials
 
 log = logging.getLogger(__name__)
@@ -72,19 +73,22 @@ def run_job(
         wait_for_slot: see `job_slot`; None fails at once when the host is full, and the job stays assigned.
 
     Raises:
-        BusyError: no job slot is free, or another owner holds the job. Nothing has changed.
+        BusyError: no job slot is free, or too few trial slots, or another owner holds the job. Nothing has changed.
         EndpointError, ProxyError, RequirementError: the job was refused before any trial; its tasks are pending.
         TrajgenError: the job broke while it ran; what ended is settled, the rest is pending.
     """
-    automation = platform.config.runtime_info.input.automation
+    inputs = platform.config.runtime_info.input
+    want = min(inputs.harbor_job.n_concurrent, platform.ledger.job(job_name).n_tasks)
+    max_trials = inputs.automation.max_trials
     with (
-        job_slot(platform.root.locks, automation.max_jobs, holder=job_name, wait=wait_for_slot) as lock_fd,
+        job_slot(platform.root.locks, inputs.automation.max_jobs, holder=job_name, wait=wait_for_slot) as lock_fd,
+        trial_slots(platform.ledger, job_name, want=want, max_trials=max_trials, wait=wait_for_slot) as slots,
         archived(platform.root, job=job_name, owner=owner, config=redacted(platform.config)) as entry,
     ):
         refuse_unless_ready(platform, job_name, entry, listener)
         lease = claim(platform, job_name, owner, entry)
         with released(platform, lease, entry):
-            return _Rollout(platform, platform.ledger.job(job_name), lease, listener, entry, lock_fd).run()
+            return _Rollout(platform, platform.ledger.job(job_name), lease, listener, entry, lock_fd, slots).run()
 
 
 @dataclass
@@ -97,6 +101,7 @@ class _Rollout:
     listener: Listener
     entry: ArchiveEntry
     lock_fd: int
+    slots: TrialSlots
 
     def __post_init__(self) -> None:
         self.files: JobPaths = self.platform.root.job(self.job.name)
@@ -116,6 +121,7 @@ class _Rollout:
         if tasks:
             self.listener.phase("starting the LiteLLM proxy")
             with self._proxy() as proxy:
+                record_processes(self.files.processes, {"proxy": proxy.process})
                 self._check_model(proxy)
                 self._roll_out(record, proxy)
         return self._outcome(rows, record)
@@ -167,7 +173,8 @@ class _Rollout:
     def _roll_out(self, record: JobRecord, proxy: RunningProxy) -> None:
         digests = {str(task.folder.folder): task.digest for task in record.tasks.values()}
         write_json(self.files.task_digests, digests)
-        self.listener.phase(f"rolling out {len(record.tasks)} tasks, {self.harbor_job.n_concurrent} at a time")
+        self.slots.keep(len(record.tasks))
+        self.listener.phase(f"rolling out {len(record.tasks)} tasks, {self.slots.n} at a time")
         self.entry.facts["n_trials"] = 0  # that the key is there says: from here on the job was not refused
         (self.platform.root.sandboxes / self.job.name).mkdir(parents=True, exist_ok=True)
         write_yaml(self.files.compose_overlay, compose_overlay(self.job.name))
@@ -175,7 +182,8 @@ class _Rollout:
             with self._harbor(record, proxy) as harbor:
                 ids = {"harbor": ProcessId.of(harbor.child.pid), "proxy": proxy.process}
                 record_processes(self.files.processes, ids)
-                follow(harbor, proxy, record, stall_s=self._stall_s(record.tasks))
+                margin_s = self.harbor_job.stall_margin_s
+                follow(harbor, proxy, record, self.slots, stall_s=self._stall_s(record.tasks), margin_s=margin_s)
                 log_tail = harbor.log_tail()
         except BaseException as error:
             record.is_interrupted = not isinstance(error, Exception)
@@ -200,7 +208,7 @@ class _Rollout:
             agent_import_path=agent.scaffold.import_path,
             model=f"openai/{proxy.served_model}",
             agent_kwargs=agent.options,
-            n_concurrent=min(self.harbor_job.n_concurrent, len(record.tasks)),
+            n_concurrent=self.slots.n,
             timeout_multiplier=self.harbor_job.timeout_multiplier,
         )
         return running_harbor(
@@ -230,7 +238,7 @@ class _Rollout:
     def _stall_s(self, tasks: Mapping[str, StagedTask]) -> float:
         """No task of the batch can be silent for longer than this without something being wrong."""
         longest = max(task.folder.longest_phase_s for task in tasks.values())
-        return longest * max(1.0, self.harbor_job.timeout_multiplier) + STALL_MARGIN_S
+        return longest * max(1.0, self.harbor_job.timeout_multiplier) + self.harbor_job.stall_margin_s
 
     def _outcome(self, rows: Sequence[TaskRow], record: JobRecord) -> JobOutcome:
         entries = {entry.task_id: entry for entry in record.entries.values()}
@@ -271,6 +279,7 @@ def archive_facts(record: JobRecord) -> dict[str, Any]:
         "n_tasks": len(record.tasks),
         "n_trials": len(entries),
         "n_accepted": sum(entry.accepted for entry in entries),
+        "stopped_for": record.stopped_for,
         "causes": dict(Counter(entry.cause for entry in entries if entry.cause)),
         "cost_usd": known_sum(entry.cost_usd for entry in entries),
         "task_digests": {task_id: task.digest for task_id, task in record.tasks.items()},

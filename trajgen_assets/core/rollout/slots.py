@@ -26,7 +26,7 @@ def job_slot(locks: Path, n_slots: int, *, holder: str, wait: Callable[[str], No
         locks: folder of the lock files, made if missing.
         n_slots: how many jobs may run at once.
         holder: what is written into the lock file, for whoever has to wait.
-        wait: called with the holders' names, and expected to sleep, while all slots are taken; None fails at once.
+        wait: called with a word on who holds them, and expected to sleep, while all are taken; None fails at once.
 
     Raises:
         BusyError: every slot is taken and `wait` is None.
@@ -40,7 +40,7 @@ def job_slot(locks: Path, n_slots: int, *, holder: str, wait: Callable[[str], No
                 why=f"{n_slots} in use by {holders}",
                 mend="wait for one to end, or raise runtime_info.input.automation.max_jobs",
             )
-        wait(holders)
+        wait(f"job slots are held by {holders}")
     try:
         os.ftruncate(fd, 0)
         os.pwrite(fd, holder.encode(), 0)

@@ -1,7 +1,7 @@
 """`trials.json`: what a job did with each of its tasks, complete enough that nothing later needs the task source."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime, time
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
@@ -149,6 +149,18 @@ def load_trials(path: Path) -> TrialsFile:
 def write_trials(path: Path, file: TrialsFile) -> None:
     """Write `trials.json`, atomically and durably."""
     atomic.write_json(path, file.model_dump(mode="json"))
+
+
+def supersede(path: Path, trial_names: Collection[str]) -> None:
+    """Take back the acceptance of these trials in `trials.json`: a person had their tasks rolled out again."""
+    file = load_trials(path)
+    gone = {"accepted": False, "note": "superseded: the task was rolled out again by force"}
+    trials = [
+        entry.model_copy(update=gone) if entry.accepted and entry.trial_name in trial_names else entry
+        for entry in file.trials
+    ]
+    if tuple(trials) != file.trials:
+        write_trials(path, file.model_copy(update={"trials": tuple(trials)}))
 
 
 def _first_fault(error: ValidationError) -> str:

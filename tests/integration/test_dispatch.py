@@ -1,0 +1,138 @@
+"""Which runs a tick asks for: what lost its run, what a person clicked on, a probe after a pause, never more than fit."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from tests.integration.host_in_time import DATA_SET, Host, host_with
+from trajgen_assets.core.config import parse_config
+from trajgen_assets.core.ledger.models import AskedBy, BreakerState, JobRow, JobState
+from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.rollout.batch import assign_batch
+from trajgen_assets.core.rollout.trial_slots import this_host
+from trajgen_assets.dispatch import due_requests
+from trajgen_assets.launches import RUN_KEY_TAG, run_key
+
+TASK_IDS = [f"t-{n}" for n in range(12)]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    with host_with(tmp_path, TASK_IDS, batch_max=4, max_trials=8, max_jobs=3) as made:
+        yield made
+
+
+def asked(host: Host) -> tuple[list[str], str]:
+    """The jobs that a tick asks runs for, and its words."""
+    words: list[str] = []
+    requests = list(due_requests(host.instance, host.platform, words))
+    return [request.tags["trajgen/job"] for request in requests], "; ".join(words)
+
+
+def switched_off(host: Host) -> Host:
+    text = host.platform.config.path
+    config = parse_config(
+        f"""runtime_info:
+  input:
+    llm_api: {{model: openai/m, api_base_url: "http://127.0.0.1:9/v1", api_key: "k"}}
+    task_source: {{dataset_name: {text.parent.parent / DATA_SET}}}
+    automation: {{enabled: false}}
+""",
+        text,
+    )
+    platform = Platform(host.platform.root, config, host.platform.ledger)
+    return Host(platform, host.instance, host.clock)
+
+
+def job_by(host: Host, asked_by: AskedBy) -> JobRow:
+    job = assign_batch(host.platform, "main", DATA_SET, asked_by=asked_by, limit=2).job
+    assert job is not None
+    return job
+
+
+def run_of(host: Host, job: JobRow, status: dg.DagsterRunStatus) -> None:
+    """A run of this launch as Dagster has it."""
+    from trajgen_assets.definitions import defs
+
+    rollout_job = defs().resolve_job_def("rollout_job")
+    host.instance.create_run_for_job(rollout_job, tags={RUN_KEY_TAG: run_key(job)}, status=status)
+
+
+def test_no_more_runs_are_asked_for_than_could_begin(host: Host) -> None:
+    jobs, words = asked(host)
+    assert len(jobs) == 2  # of four tasks each: that is every trial slot
+    assert "0 of 8 trial slots are free" in words
+    assert asked(host)[0] == []
+
+
+def test_a_tail_makes_room_for_the_next_batch(host: Host) -> None:
+    first, _ = asked(host)[0]
+    ledger = host.platform.ledger
+    ledger.acquire_slots(this_host(), first, want=1, max_trials=8)
+    ledger.claim(first, "run", ttl_s=60)
+    jobs, words = asked(host)
+    assert (len(jobs), "4 tasks are requested" in words) == (1, True)
+
+
+def test_a_job_whose_run_was_cancelled_in_the_queue_gives_its_tasks_back(host: Host) -> None:
+    host = switched_off(host)
+    job = job_by(host, AskedBy.SENSOR)
+    host.platform.ledger.mark_requested(job.name, job.launch)
+    run_of(host, job, dg.DagsterRunStatus.CANCELED)
+    jobs, words = asked(host)
+    assert (jobs, f"job {job.name} is given up" in words) == ([], True)
+    ended = host.platform.ledger.job(job.name)
+    assert (ended.state, ended.note) == (JobState.REFUSED, "its run was cancelled before it began")
+    assert host.platform.ledger.counts().assignable == len(TASK_IDS)
+
+
+def test_a_run_that_failed_before_it_claimed_is_launched_again_under_a_new_key(host: Host) -> None:
+    (name, *_), _ = asked(host)
+    job = host.platform.ledger.job(name)
+    run_of(host, job, dg.DagsterRunStatus.FAILURE)
+    again, words = asked(host)
+    assert again == [name]
+    assert "launch 2" in words
+
+
+def test_what_a_person_clicked_on_is_launched_when_there_is_room_though_automation_is_off(host: Host) -> None:
+    host = switched_off(host)
+    job = job_by(host, AskedBy.CLICK)
+    host.platform.ledger.return_job(job.name, "its run found no slot")
+    assert asked(host)[0] == [job.name]
+
+
+def test_what_the_sensor_had_assigned_is_not_launched_once_automation_is_off(host: Host) -> None:
+    host = switched_off(host)
+    job = job_by(host, AskedBy.SENSOR)
+    host.platform.ledger.return_job(job.name, "its run found no slot")
+    assert asked(host)[0] == []
+
+
+def test_a_job_of_a_command_that_is_gone_gives_its_tasks_back(host: Host) -> None:
+    host = switched_off(host)
+    job = job_by(host, AskedBy.START)
+    host.platform.ledger.mark_requested(job.name, job.launch, "no-such-run")
+    assert host.platform.ledger.counts().assigned == 2
+    asked(host)
+    assert host.platform.ledger.counts().assigned == 2
+    host.clock.set(600)
+    asked(host)
+    assert host.platform.ledger.counts().assigned == 0
+
+
+def test_after_a_pause_one_task_goes_to_see_whether_it_is_over(host: Host) -> None:
+    ledger = host.platform.ledger
+    ledger.trip(DATA_SET, "model_provider")
+    jobs, words = asked(host)
+    assert (jobs, "paused until 00:01:00 UTC after failures of the model_provider" in words) == ([], True)
+    host.clock.set(61)
+    (probe,), words = asked(host)
+    assert ledger.job(probe).n_tasks == 1
+    assert "one task goes to see" in words
+    assert asked(host)[0] == []
+    ledger.clear(DATA_SET)
+    assert ledger.breaker_state(DATA_SET).state is BreakerState.CLOSED
+    assert len(asked(host)[0]) == 2

@@ -1,0 +1,69 @@
+"""Trial slots: how many trials a host runs at once, over all of its jobs; the ledger lends them out.
+
+A job begins with as many as are free, up to what it can use, and gives each back as soon as it has no task left for it:
+the next job begins beside its tail.
+"""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from trajgen_assets.core.errors import BusyError
+from trajgen_assets.core.ledger.ledger import Ledger
+
+# A job that began with fewer would hold a job slot and a proxy for next to nothing.
+LEAST_SHARE = 4
+
+
+def this_host() -> str:
+    """The name under which this host's slots are counted."""
+    return socket.gethostname()
+
+
+def least_to_begin(want: int, max_trials: int) -> int:
+    """With fewer free slots a job does not begin: a quarter of the host's, or all that it can use."""
+    return min(want, max(1, max_trials // LEAST_SHARE))
+
+
+@dataclass
+class TrialSlots:
+    """What one job has been lent; `n` only shrinks."""
+
+    ledger: Ledger
+    job: str
+    max_trials: int
+    n: int
+
+    def keep(self, n: int) -> None:
+        """Give back what is beyond `n`."""
+        if n < self.n:
+            self.n = self.ledger.acquire_slots(this_host(), self.job, want=n, max_trials=self.max_trials)
+
+
+@contextmanager
+def trial_slots(
+    ledger: Ledger, job: str, *, want: int, max_trials: int, wait: Callable[[str], None] | None = None
+) -> Iterator[TrialSlots]:
+    """Hold trial slots for `job`: up to `want`, and at least `least_to_begin`. They are given back at the end.
+
+    Those of a job whose driver was killed are given back by whoever settles it.
+
+    Args:
+        wait: called with a word on what is held, and expected to sleep, while too few are free; None fails at once.
+
+    Raises:
+        BusyError: too few are free and `wait` is None.
+    """
+    least = least_to_begin(want, max_trials)
+    while (n := ledger.acquire_slots(this_host(), job, want=want, max_trials=max_trials)) < least:
+        ledger.release_slots(job)
+        held = f"{ledger.slots_in_use(this_host())} of {max_trials} trial slots are in use"
+        if wait is None:
+            mend = "wait for a job to end, or raise runtime_info.input.automation.max_trials"
+            raise BusyError("too few trial slots are free", where=job, why=f"{held}, {least} are needed", mend=mend)
+        wait(held)
+    try:
+        yield TrialSlots(ledger, job, max_trials, n)
+    finally:
+        ledger.release_slots(job)
