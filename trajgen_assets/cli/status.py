@@ -2,11 +2,11 @@
 
 import typer
 
-from trajgen_assets.cli.ledger.show import balance_line
-from trajgen_assets.cli.state import state_of
+from trajgen_assets.cli.ledger.show import balance_line, excluded_by
+from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.core.clock import now
 from trajgen_assets.core.ledger.ledger import Ledger
-from trajgen_assets.core.ledger.models import JobRow, JobState
+from trajgen_assets.core.ledger.models import JobRow, JobState, TaskFilter, TaskStatus
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.rollout.slots import live_holders
@@ -21,7 +21,8 @@ def register(app: typer.Typer) -> None:
 
 def status(context: typer.Context) -> None:
     """Show tasks, running and recent jobs, pauses, and what to do next."""
-    root = state_of(context).root
+    state = state_of(context)
+    root = state.root
     with open_ledger(root) as ledger:
         counts = ledger.check_balance()
         typer.echo(f"root {root.path}")
@@ -30,10 +31,20 @@ def status(context: typer.Context) -> None:
             typer.echo(
                 f"  {counts.waiting} pending tasks have no usable folder: `trajgen ledger show --status pending`"
             )
+        n_excluded = _n_excluded(state, ledger)
+        if n_excluded:
+            typer.echo(f"  {n_excluded} pending tasks are excluded by excluded_tasks.txt or HARBOR_EXCLUDE_TASKS")
         _show_jobs(root, ledger)
         _show_pauses(ledger)
         lost = {job.name for job in ledger.jobs(JobState.RUNNING)} - live_holders(root.locks)
-        typer.echo(f"next: {_next_step(counts.assignable, counts.running, n_lost_jobs=len(lost))}")
+        typer.echo(f"next: {_next_step(counts.assignable - n_excluded, counts.running, n_lost_jobs=len(lost))}")
+
+
+def _n_excluded(state: State, ledger: Ledger) -> int:
+    """How many tasks would be free if no list of excluded tasks named them."""
+    excluded = excluded_by(state)
+    pending = ledger.rows(TaskFilter(status=TaskStatus.PENDING)) if excluded else []
+    return sum(row.task_id in excluded and row.eligible and row.listed and row.job is None for row in pending)
 
 
 def _show_jobs(root: Root, ledger: Ledger) -> None:

@@ -19,6 +19,7 @@ from trajgen_assets.core.errors import BusyError, ConfigError, ManifestError
 from trajgen_assets.core.exit_codes import EXIT_FAILED
 from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
+from trajgen_assets.core.ledger.comparing import recorded_trials
 from trajgen_assets.core.ledger.importing import FoundTask, ImportResult, import_found
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.published import read_published
@@ -138,7 +139,9 @@ def _find(
         except OSError as error:
             raise ConfigError("the file cannot be read", where=source, why=error.strerror) from error
         tasks = found_tasks(read_published(data, source), resolve, source, edited=is_edited(source))
-    return Found(source, data, tasks, find_jobs(root, resolve) if jobs else FoundJobs())
+    return Found(
+        source, data, tasks, find_jobs(root, resolve, recorded=recorded_trials(ledger)) if jobs else FoundJobs()
+    )
 
 
 def _show(found: Found, preview: ImportResult) -> None:
@@ -193,3 +196,4 @@ def _say_balance(state: State) -> None:
     typer.echo(balance_line(counts))
     if parts := parts_line(counts):
         typer.echo(f"of these {parts}")
+    typer.echo("next: `trajgen ledger check --fix` holds ledger, disk and Dagster against each other")

@@ -1,14 +1,17 @@
 """`trajgen ledger show`: what was consumed, and how it ended."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from trajgen_assets.cli.state import console, state_of
+from trajgen_assets.cli.state import State, console, state_of
+from trajgen_assets.core.config.load import load_config
+from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.intake.exclusions import FILE_NAME, excluded_ids
 from trajgen_assets.core.ledger.models import Counts, TaskFilter, TaskRow, TaskStatus
 from trajgen_assets.core.ledger.store import open_ledger
 
@@ -28,13 +31,14 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Show tasks with status, reward, attempts and the reason where there is one; the counts always add up."""
-    with open_ledger(state_of(context).root) as ledger:
+    state = state_of(context)
+    with open_ledger(state.root) as ledger:
         rows = ledger.rows(TaskFilter(campaign=campaign, dataset=dataset, status=status, cause=cause, job=job))
         if as_json:
             for row in rows:
                 typer.echo(json.dumps(asdict(row), default=str))
             return
-        console.print(task_table(rows))
+        console.print(task_table(rows, excluded=excluded_by(state)))
         counts = ledger.check_balance()
         console.print(balance_line(counts))
         if parts := parts_line(counts):
@@ -61,18 +65,28 @@ def parts_line(counts: Counts) -> str:
     return ", ".join(f"{number} {name}" for name, number in parts.items() if number)
 
 
-def task_table(rows: Sequence[TaskRow]) -> Table:
-    """One row for each task."""
+def excluded_by(state: State) -> frozenset[str]:
+    """Ids that the lists of excluded tasks name; none where the configuration cannot be read, as before `init`."""
+    try:
+        return excluded_ids(load_config(state.config))
+    except ConfigError:
+        return frozenset()
+
+
+def task_table(rows: Sequence[TaskRow], *, excluded: Collection[str] = ()) -> Table:
+    """One row for each task. Tasks that are pending and `excluded` say so."""
     table = Table("task", "status", "reward", "attempts", "why", box=None, pad_edge=False)
     for row in rows:
         reward = "-" if row.reward is None else f"{row.reward:g}"
         status = f"{row.status.value} (imported)" if row.imported else row.status.value
-        table.add_row(row.key.partition, status, reward, str(row.n_attempts), why(row))
+        table.add_row(row.key.partition, status, reward, str(row.n_attempts), why(row, excluded=excluded))
     return table
 
 
-def why(row: TaskRow) -> str:
+def why(row: TaskRow, *, excluded: Collection[str] = ()) -> str:
     """The reason for where a task stands, where it has one."""
+    if row.status is TaskStatus.PENDING and row.task_id in excluded:
+        return f"excluded ({FILE_NAME} or HARBOR_EXCLUDE_TASKS)"
     if row.status is TaskStatus.PENDING and not row.eligible:
         return f"waits: {row.ineligible_reason}"
     if row.status is TaskStatus.PENDING and row.job:

@@ -23,8 +23,8 @@ from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.paths import Root
 
 REBUILD_MEND = (
-    "put the ledger back from a copy that you trust, or rebuild it from what lies there with `trajgen ledger import`; "
-    "or begin in another place with --root"
+    "put the ledger back from a copy that you trust, or rebuild it from what lies there with `trajgen ledger import` "
+    "and then `trajgen ledger check --fix`; or begin in another place with --root"
 )
 
 

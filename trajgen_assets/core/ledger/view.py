@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 DESCRIPTION = (
     "Published view of the ledger: which tasks were consumed, and how it ended. It is rewritten by trajgen; "
-    "once changed by hand it is left as it is, and read by nobody."
+    "once changed by hand it is left as it is until `trajgen ledger import` has taken the changes over."
 )
 _DIGEST_LINE = re.compile(rb'digest: "sha256:([0-9a-f]{64})"\n\Z')
 # JSON leaves these as they are; YAML forbids them, or reads them as line breaks.
@@ -63,7 +63,7 @@ class PublishedView:
         ended_s = self.monotonic()
         self._next_s = ended_s + max(5.0, 20 * (ended_s - started_s))
         if state is ViewState.EDITED:
-            log.warning("%s was changed by hand and is left as it is. Mend: move it away; it is then written anew",
+            log.warning("%s was changed by hand and is left as it is. Mend: `trajgen ledger import` takes it over",
                         self.root.ledger_view)  # fmt: skip
         return state
 

@@ -97,6 +97,16 @@ def leftovers_of(job: str) -> Leftovers:
     )
 
 
+def jobs_with_leftovers() -> set[str]:
+    """Names of all jobs, of whatever root, that have a container or a network in Docker.
+
+    Raises:
+        RequirementError: the engine does not answer.
+    """
+    mine = ("--filter", f"label={JOB_LABEL}", "--format", f'{{{{.Label "{JOB_LABEL}"}}}}')
+    return {*_docker("ps", "--all", *mine).split(), *_docker("network", "ls", *mine).split()}
+
+
 def remove_leftovers(job: str) -> Leftovers:
     """Remove all that `job` still has in Docker. Returns what there was.
 
