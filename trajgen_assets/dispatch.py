@@ -37,7 +37,7 @@ def due_requests(instance: dg.DagsterInstance, platform: Platform, words: list[s
     their run come next, then new batches of free tasks.
     """
     ledger, automation = platform.ledger, platform.config.runtime_info.input.automation
-    _let_go(instance, platform, words)
+    let_go(instance, platform, words)
     assigned = ledger.jobs_to_launch()
     waiting = [job for job in assigned if is_lost(instance, job, ledger.now())]
     room = _Room.of(platform, in_flight=[job for job in assigned if job not in waiting])
@@ -95,17 +95,27 @@ class _Room:
         return f"{max(0, self.n_trials)} of {self.max_trials} trial slots are free, too few for another job"
 
 
-def _let_go(instance: dg.DagsterInstance, platform: Platform, words: list[str]) -> None:
-    """Free the tasks of jobs that nobody wants any more: cancelled before they began, or started by a dead command."""
+def let_go(instance: dg.DagsterInstance, platform: Platform, words: list[str]) -> None:
+    """Free the tasks of assigned jobs that nobody will launch any more, and note them in `words`.
+
+    A job whose run was cancelled before it began; one of a `trajgen start` that is gone; one of the sensor that lost
+    its run, once automation is off. What a person clicked on waits for room.
+    """
     ledger = platform.ledger
     for job in ledger.jobs_to_launch():
-        if is_cancelled(instance, job):
-            ledger.withdraw(job.name, note="its run was cancelled before it began")
-        elif job.asked_by is AskedBy.START and is_lost(instance, job, ledger.now()):
-            ledger.withdraw(job.name, note="the command that started it is gone")
-        else:
-            continue
-        words.append(f"job {job.name} is given up, and its {job.n_tasks} tasks are free again")
+        if note := _why_given_up(instance, platform, job):
+            ledger.withdraw(job.name, note=note)
+            words.append(f"job {job.name} is given up ({note}), and its {job.n_tasks} tasks are free again")
+
+
+def _why_given_up(instance: dg.DagsterInstance, platform: Platform, job: JobRow) -> str | None:
+    if is_cancelled(instance, job):
+        return "its run was cancelled before it began"
+    if job.asked_by is AskedBy.CLICK or not is_lost(instance, job, platform.ledger.now()):
+        return None
+    if job.asked_by is AskedBy.START:
+        return "the command that started it is gone"
+    return None if platform.config.runtime_info.input.automation.enabled else "its run is lost, and automation is off"
 
 
 def _again(

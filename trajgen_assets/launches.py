@@ -1,5 +1,6 @@
 """How a job of the ledger becomes a Dagster run, and how one tells that it never will."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +10,8 @@ import dagster as dg
 from dagster._core.launcher import WorkerStatus
 
 from trajgen_assets.core.ledger.models import JobRow
+from trajgen_assets.core.process import ProcessId
+from trajgen_assets.core.rollout.trial_slots import this_host
 from trajgen_assets.names import TASKS
 from trajgen_assets.partitions import add_partitions
 
@@ -57,7 +60,9 @@ def run_key(job: JobRow) -> str:
 
 
 def is_lost(instance: dg.DagsterInstance, job: JobRow, now: datetime) -> bool:
-    """Whether an assigned job has no run that could still start it, at `now`."""
+    """Whether an assigned job has no run, and no command, that could still start it, at `now`."""
+    if job.owner is not None and (command := this_host_s(job.owner)) is not None:
+        return command.find() is None
     if job.requested_at is None:
         returned = job.launch > 1  # the run of its last launch could not start it
         return returned or (now - job.assigned_at).total_seconds() > LOST_AFTER_S
@@ -65,6 +70,19 @@ def is_lost(instance: dg.DagsterInstance, job: JobRow, now: datetime) -> bool:
     if run is None:
         return (now - job.requested_at).total_seconds() > LOST_AFTER_S
     return run.is_finished or _worker_is_gone(instance, run)
+
+
+def this_process() -> str:
+    """How a command is called in the ledger as the owner of a job that it has assigned: host, process, its start."""
+    process = ProcessId.of(os.getpid())
+    return f"{this_host()} {process.pid} {process.started_at}"
+
+
+def this_host_s(owner: str) -> ProcessId | None:
+    """The process that `this_process` named, if it was one of this host."""
+    host, _, process = owner.partition(" ")
+    pid, _, started_at = process.partition(" ")
+    return ProcessId(int(pid), float(started_at)) if host == this_host() and started_at else None
 
 
 def is_cancelled(instance: dg.DagsterInstance, job: JobRow) -> bool:

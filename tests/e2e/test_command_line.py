@@ -192,6 +192,22 @@ def test_an_interrupt_while_waiting_for_a_slot_gives_the_tasks_back(installation
     assert (counts(installation).pending, counts(installation).assigned) == (6, 0)
 
 
+def test_a_command_that_is_killed_while_it_waits_leaves_its_tasks_to_the_next_one(installation: Installation) -> None:
+    text = installation.config.read_text()
+    installation.config.write_text(text.replace("{enabled: true}", "{enabled: true, max_jobs: 1}", 1))
+    installation.run("setup", "--skip-environments")
+    with job_slot(installation.root.locks, 1, holder="another-job"):
+        start = installation.begin("start")
+        assert start.stdout is not None
+        wait_until(lambda: "beside another-job" in start.stdout.readline(), limit_s=MODEL_TIME_S)
+        os.killpg(start.pid, signal.SIGKILL)
+        start.communicate(timeout=MODEL_TIME_S)
+    code, output = installation.run("start")
+    assert code == 0, output
+    assert "is given up (the command that started it is gone), and its 4 tasks are free again" in output
+    assert list(accepted_trials(installation).values()) == [1, 1, 1, 1]
+
+
 def test_a_lost_dagster_home_loses_no_task(installation: Installation) -> None:
     installation.configure("http://127.0.0.1:9/v1")
     installation.run("setup", "--skip-environments")

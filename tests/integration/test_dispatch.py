@@ -1,4 +1,4 @@
-"""Which runs a tick asks for: what lost its run, what a person clicked on, a probe after a pause, never more than fit."""
+"""Which runs a tick asks for: what lost its run, what a person clicked on, a probe after a pause, no more than fit."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,11 +104,13 @@ def test_what_a_person_clicked_on_is_launched_when_there_is_room_though_automati
     assert asked(host)[0] == [job.name]
 
 
-def test_what_the_sensor_had_assigned_is_not_launched_once_automation_is_off(host: Host) -> None:
+def test_what_the_sensor_had_assigned_is_given_up_once_automation_is_off(host: Host) -> None:
     host = switched_off(host)
     job = job_by(host, AskedBy.SENSOR)
     host.platform.ledger.return_job(job.name, "its run found no slot")
-    assert asked(host)[0] == []
+    jobs, words = asked(host)
+    assert (jobs, "its run is lost, and automation is off" in words) == ([], True)
+    assert host.platform.ledger.counts().assignable == len(TASK_IDS)
 
 
 def test_a_job_of_a_command_that_is_gone_gives_its_tasks_back(host: Host) -> None:

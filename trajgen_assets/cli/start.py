@@ -19,7 +19,8 @@ from trajgen_assets.core.ledger.models import AskedBy, JobRow, JobState, TaskFil
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
-from trajgen_assets.launches import is_lost, launch_of, run_config
+from trajgen_assets.dispatch import let_go
+from trajgen_assets.launches import launch_of, run_config, this_process
 from trajgen_assets.names import DATA_JOB, JOBS, ROLLOUT_JOB, ROLLOUT_OP
 from trajgen_assets.partitions import add_partitions, data_assets, is_converted
 
@@ -84,36 +85,41 @@ def next_job(
     platform.config.campaign(campaign)  # a mistyped one must leave nothing in the ledger
     if dataset is not None:
         platform.config.source(dataset)
-    for line in recover_lost_jobs(platform, budget_s=RECOVERY_BUDGET_S).words:
-        typer.echo(line)
-    for lost in (job for job in platform.ledger.jobs_to_launch() if is_lost(instance, job, platform.ledger.now())):
-        platform.ledger.withdraw(lost.name, note="its run never started")
+    _settle_first(platform, instance)
     register_all(platform, campaign, instance, first=limit if campaign == SMOKE_CAMPAIGN else None)
     inputs = platform.config.runtime_info.input
     wanted = limit or inputs.harbor_job.n_tasks or inputs.automation.batch_max
     for source in platform.config.sources():
         if dataset not in (None, source.dataset):
             continue
-        assigned = assign_batch(
-            platform,
-            campaign,
-            source.dataset,
-            asked_by=AskedBy.START,
-            limit=None if tasks else wanted,
-            task_ids=tasks,
+        limit_here = None if tasks else wanted
+        found = assign_batch(
+            platform, campaign, source.dataset, asked_by=AskedBy.START, limit=limit_here, task_ids=tasks
         )
-        for task_id, reason in assigned.left_out.items():
+        for task_id, reason in found.left_out.items():
             typer.echo(f"  {task_id} is left alone: {reason}")
-        if assigned.job is not None:
-            platform.ledger.mark_requested(assigned.job.name, assigned.job.launch, make_new_run_id())
-            return platform.ledger.job(assigned.job.name)
+        if found.job is not None:
+            platform.ledger.mark_requested(found.job.name, found.job.launch, make_new_run_id(), owner=this_process())
+            return platform.ledger.job(found.job.name)
+    _say_why_nothing(platform, campaign, dataset)
+    return None
+
+
+def _settle_first(platform: Platform, instance: dg.DagsterInstance) -> None:
+    """What dead drivers left is settled, and what nobody will launch any more is free again."""
+    words = list(recover_lost_jobs(platform, budget_s=RECOVERY_BUDGET_S).words)
+    let_go(instance, platform, words)
+    for line in words:
+        typer.echo(line)
+
+
+def _say_why_nothing(platform: Platform, campaign: str, dataset: str | None) -> None:
     counts = platform.ledger.counts(campaign, dataset)
     typer.echo(
         f"nothing to roll out: of {counts.registered} registered tasks {counts.done} are done, {counts.failed} failed, "
         f"{counts.skipped} skipped, {counts.waiting} wait for a usable folder, {counts.running + counts.assigned} are "
         "in a job. See `trajgen ledger show`."
     )
-    return None
 
 
 def run_in_foreground(state: State, platform: Platform, instance: dg.DagsterInstance, job: JobRow) -> int:

@@ -173,14 +173,16 @@ def new_launch(conn: sa.Connection, job_name: str) -> JobRow:
     job = get_job(conn, job_name)
     if job.state is not JobState.ASSIGNED:
         raise LedgerError("only an assigned job can be launched again", where=job_name, why=f"it is {job.state}")
-    update_job(conn, job_name, launch=job.launch + 1, requested_at=None, run_id=None)
+    update_job(conn, job_name, launch=job.launch + 1, requested_at=None, run_id=None, owner=None)
     return get_job(conn, job_name)
 
 
-def mark_requested(conn: sa.Connection, now: datetime, job_name: str, launch: int, run_id: str | None) -> None:
-    """Write down that the run of this launch was requested; a later launch is left alone."""
+def mark_requested(
+    conn: sa.Connection, now: datetime, job_name: str, launch: int, run_id: str | None, owner: str | None
+) -> None:
+    """Write down that the run of this launch was requested, and by whom it lives; a later launch is left alone."""
     match = (jobs.c.name == job_name) & (jobs.c.launch == launch) & (jobs.c.state == JobState.ASSIGNED)
-    conn.execute(sa.update(jobs).where(match).values(requested_at=now, run_id=run_id))
+    conn.execute(sa.update(jobs).where(match).values(requested_at=now, run_id=run_id, owner=owner))
 
 
 def accepted_digest(conn: sa.Connection, job_name: str) -> str:

@@ -177,10 +177,12 @@ class Ledger:
         with self.store.write() as conn:
             return jobs.new_launch(conn, job_name)
 
-    def mark_requested(self, job_name: str, launch: int, run_id: str | None = None) -> None:
-        """Note that the run of this launch was requested."""
+    def mark_requested(
+        self, job_name: str, launch: int, run_id: str | None = None, *, owner: str | None = None
+    ) -> None:
+        """Note that the run of this launch was requested; `owner` is the command that will execute it, if one does."""
         with self.store.write() as conn:
-            jobs.mark_requested(conn, self.now(), job_name, launch, run_id)
+            jobs.mark_requested(conn, self.now(), job_name, launch, run_id, owner)
 
     def record_downstream(self, job_name: str, digest: str) -> None:
         """Note for which accepted trials the results and data of a job are made, or about to be."""
