@@ -1,15 +1,18 @@
-"""A run launcher for one host that notices when a run worker is gone.
+"""A run launcher for one host that notices when a run worker is gone, and can always interrupt one that is not.
 
 With the stock launcher a run stays STARTED for ever after a reboot: it has no health check, so run
-monitoring has nothing to ask. Linux only, because it reads process start times.
+monitoring has nothing to ask. And a run whose code server has died cannot be cancelled, though it runs on: the stock
+launcher asks the server to pass the interrupt on. Linux only, because it reads process start times.
 """
 
 import re
+import signal
 from collections.abc import Mapping
 from typing import Any, Self
 
 import dagster as dg
 import psutil
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import CheckRunHealthResult, DefaultRunLauncher, WorkerStatus
 from dagster._serdes import ConfigurableClassData
 
@@ -32,17 +35,21 @@ class LocalRunLauncher(DefaultRunLauncher):
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Say whether the worker of `run` lives; running while it has not announced itself yet."""
         announced = self._announced(run.run_id)
-        if announced is None:
+        if announced is None or _find(*announced) is not None:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        pid, at_s = announced
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"the run worker (pid {announced[0]}) is gone")
+
+    def terminate(self, run_id: str) -> bool:
+        """Interrupt the worker of a run, as its code server does: directly where that server is gone."""
         try:
-            process = psutil.Process(pid)
-            alive = process.create_time() <= at_s + 1 and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            alive = False
-        if alive:
-            return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"the run worker (pid {pid}) is gone")
+            return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
+        except DagsterUserCodeUnreachableError:
+            announced = self._announced(run_id)
+            worker = _find(*announced) if announced else None
+            if worker is None:
+                return False
+            worker.send_signal(signal.SIGINT)
+            return True
 
     def _announced(self, run_id: str) -> tuple[int, float] | None:
         for entry in self._instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
@@ -50,3 +57,13 @@ class LocalRunLauncher(DefaultRunLauncher):
             if match:
                 return int(match.group(1)), entry.timestamp
         return None
+
+
+def _find(pid: int, announced_at_s: float) -> psutil.Process | None:
+    """The process that announced itself by `pid`, if it still lives: a younger one only has its number."""
+    try:
+        process = psutil.Process(pid)
+        is_it = process.create_time() <= announced_at_s + 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return None
+    return process if is_it else None

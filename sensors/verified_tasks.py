@@ -8,6 +8,7 @@ import dagster as dg
 
 from resources.platform import PlatformResource
 from trajgen_assets.core.errors import ManifestError
+from trajgen_assets.core.faults import reached
 from trajgen_assets.core.intake.registration import Registration, register_source
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.view import PublishedView
@@ -40,13 +41,15 @@ def verified_tasks(context: dg.SensorEvaluationContext, platform: PlatformResour
         return dg.SkipReason("config.yaml is not filled in yet: see `trajgen init`")
     reported: dict[str, str] = json.loads(context.cursor or "{}")
     with platform.opened() as opened:
-        settled = recover_lost_jobs(opened)
-        words = [f"settled job {name}, whose driver had died" for name in settled]
+        words = recover_lost_jobs(opened).words
+        recovered = bool(words)
         events = list(_read_manifests(context, opened, reported, words))
+        reached("after_register")
         show_new_partitions(context.instance, opened.ledger)
-        requests = list(due_requests(context.instance, opened, words))
+        reached("after_partitions")
         PublishedView(opened.ledger, opened.root).refresh()
-    if settled or events or requests:
+        requests = list(due_requests(context.instance, opened, words))
+    if recovered or events or requests:
         for line in words:
             context.log.info(line)
     return dg.SensorResult(

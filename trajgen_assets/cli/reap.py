@@ -17,9 +17,12 @@ def register(app: typer.Typer) -> None:
 def reap_job(
     context: typer.Context,
     job: Annotated[str, typer.Argument(help="Name of the job.")],
+    force: Annotated[
+        bool, typer.Option(help="Also while something holds its job slot, as a hung Harbor does.")
+    ] = False,
 ) -> None:
     """End the processes, containers, networks and sandboxes that a dead job left behind; safe to repeat."""
     root = state_of(context).root
     if not (root.job(job).dir.exists() or root.job(job).proxy.exists()):
         raise ConfigError("there is no job of that name", where=job, mend="see `trajgen status` for their names")
-    typer.echo(f"{job}: {reap(root, job, environment=environment_of(root, job))}")
+    typer.echo(f"{job}: {reap(root, job, environment=environment_of(root, job), force=force)}")

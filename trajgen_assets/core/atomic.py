@@ -10,6 +10,8 @@ from typing import IO, Any
 
 import yaml
 
+from trajgen_assets.core.faults import reached
+
 
 def fsync_dir(folder: Path) -> None:
     """Make renames within `folder` durable."""
@@ -35,11 +37,13 @@ def open_atomic(path: Path, *, mode: int = 0o644) -> Iterator[IO[bytes]]:
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
+        reached("before_replace")
         os.replace(temp_name, path)
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(temp_name)
         raise
+    reached("after_replace")
     fsync_dir(path.parent)
 
 

@@ -123,6 +123,10 @@ class JobPaths:
         return self.proxy / "harbor.log"
 
     @property
+    def reap_log(self) -> Path:
+        return self.proxy / "reap.log"
+
+    @property
     def processes(self) -> Path:
         return self.proxy / "processes.json"
 

@@ -15,6 +15,7 @@ from typing import IO
 import psutil
 
 from trajgen_assets.core.atomic import write_json
+from trajgen_assets.core.faults import FAULTS_ENV
 
 PR_SET_PDEATHSIG = 1
 
@@ -24,6 +25,7 @@ INHERITED_ENV = (
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
     "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME",
+    FAULTS_ENV,
 )  # fmt: skip
 
 
@@ -94,11 +96,16 @@ def _parent_death_signal(parent: int) -> Callable[[], None]:
 
 def stop_group(process: subprocess.Popen[bytes], *, grace_s: float) -> int:
     """End the whole group of `process`: TERM, wait `grace_s` seconds, then KILL. Returns its exit code."""
-    _signal_group(process.pid, signal.SIGTERM)
+    _ask_group_to_end(process.pid)
     with suppress(subprocess.TimeoutExpired):
         process.wait(grace_s)
     _signal_group(process.pid, signal.SIGKILL)  # also what the leader left behind in its group
     return process.wait()
+
+
+def _ask_group_to_end(group: int) -> None:
+    _signal_group(group, signal.SIGTERM)
+    _signal_group(group, signal.SIGCONT)  # one that was stopped gets the first signal only when it goes on
 
 
 def _signal_group(group: int, signum: signal.Signals) -> None:
@@ -112,7 +119,7 @@ def stop_recorded(ids: Iterable[ProcessId], *, grace_s: float) -> list[int]:
     """End processes, each with its group, that an earlier driver recorded. Returns the pids that still lived."""
     living = [process for process in (each.find() for each in ids) if process is not None]
     for process in living:
-        _signal_group(process.pid, signal.SIGTERM)
+        _ask_group_to_end(process.pid)
     deadline = time.monotonic() + grace_s
     psutil.wait_procs(living, timeout=max(0.0, deadline - time.monotonic()))
     for process in living:

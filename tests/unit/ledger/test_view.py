@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.ledger.twins import graded, key, listed, lost, register, settle, start
+from trajgen_assets.core.errors import LedgerError
 from trajgen_assets.core.ledger import Ledger, PublishedView, ViewState
 from trajgen_assets.core.ledger.view import is_edited, quoted
 from trajgen_assets.core.paths import Root
@@ -99,6 +100,15 @@ def test_a_view_changed_by_hand_is_kept_and_reported(
     assert view.refresh(force=True) is ViewState.EDITED
     assert root.ledger_view.read_text() == changed
     assert "was changed by hand and is left as it is" in caplog.text
+
+
+def test_a_view_that_cannot_be_read_is_said_so_and_left_as_it_is(ledger: Ledger, root: Root) -> None:
+    register(ledger, "a")
+    root.ledger_view.mkdir()
+    with pytest.raises(LedgerError, match=r"can be neither read nor written anew .*directory.*Mend: move aside"):
+        PublishedView(ledger, root).refresh()
+    assert root.ledger_view.is_dir()
+    assert ledger.check_balance().pending == 1
 
 
 def test_a_view_that_is_missing_is_not_called_edited(ledger: Ledger, root: Root) -> None:

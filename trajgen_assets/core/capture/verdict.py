@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from trajgen_assets.core.capture.evidence import Calls, Records, read_calls, read_records, tally, trajectory_file
 from trajgen_assets.core.capture.untrusted_folder import opened_folder, placed_file, remove_file
+from trajgen_assets.core.faults import reached
 from trajgen_assets.core.ledger.models import CaptureVerdict
 
 SETTLE_S = 2.0
@@ -84,6 +85,7 @@ def publish(
     calls = _settled_calls(proxy_dir, trial, settle_s)
     with opened_folder(trial_dir, "agent") as folder:
         records = _copy_records(proxy_dir, trial, folder)
+        reached("during_publish")
         capture = _decide(trial, calls, records, explained)
         with placed_file(folder, CAPTURE_NAME) as file:
             file.write(capture.model_dump_json(indent=2).encode() + b"\n")

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from trajgen_assets.core.errors import BusyError, LedgerCorruptError, LedgerError, TrajgenError
+from trajgen_assets.core.faults import reached
 
 BUSY_TIMEOUT_S = 30.0
 APPLICATION_ID = 0x54524A47  # "TRJG"
@@ -37,6 +38,8 @@ class Store:
         """Yield a connection within a write transaction: committed when the block ends well, else rolled back."""
         with self._explained(), self._writer.begin() as conn:
             yield conn
+            reached("before_commit")
+        reached("after_commit")
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:

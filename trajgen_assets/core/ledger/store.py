@@ -10,6 +10,7 @@ from pathlib import Path
 from trajgen_assets.core import clock
 from trajgen_assets.core.atomic import fsync_dir
 from trajgen_assets.core.errors import LedgerCorruptError, LedgerError, LedgerMissingError
+from trajgen_assets.core.faults import reached
 from trajgen_assets.core.ledger import migrations
 from trajgen_assets.core.ledger.connect import (
     BUSY_TIMEOUT_S,
@@ -78,6 +79,7 @@ def create_ledger(
     root.path.mkdir(parents=True, exist_ok=True)
     with _new_file(root.path) as temp:
         _build(temp, fill)
+        reached("before_link")
         try:
             os.link(temp, root.ledger)  # unlike a rename, it never replaces what another process just made
         except FileExistsError:
@@ -94,11 +96,15 @@ def _check_file(root: Root) -> None:
     """
     try:
         size_bytes = root.ledger.stat().st_size
+        is_read_only = bool(os.statvfs(root.ledger).f_flag & os.ST_RDONLY)
     except FileNotFoundError:
         mend = REBUILD_MEND if _evidence(root) else "run `trajgen setup`"
         raise LedgerMissingError("there is no ledger", where=root.ledger, mend=mend) from None
     except OSError as error:
         raise LedgerError("the ledger cannot be read", where=root.ledger, why=error.strerror) from error
+    if is_read_only:
+        mend = "mount it for writing, or begin in another place with --root"
+        raise LedgerError("the ledger cannot be written", where=root.ledger, why="its disk is read-only", mend=mend)
     if size_bytes == 0:
         raise LedgerCorruptError("the ledger is not whole", where=root.ledger, why="it is empty", mend=CORRUPT_MEND)
 

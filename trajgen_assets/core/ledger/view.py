@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from trajgen_assets.core.atomic import write_bytes
+from trajgen_assets.core.errors import LedgerError
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.schema import tasks
 from trajgen_assets.core.paths import Root
@@ -54,12 +55,16 @@ class PublishedView:
     _next_s: float = field(default=float("-inf"), init=False)
 
     def refresh(self, *, force: bool = False) -> ViewState:
-        """Write the view if it is due, or in any case with `force`, as at the end of a job."""
+        """Write the view if it is due, or in any case with `force`, as at the end of a job.
+
+        Raises:
+            LedgerError: it cannot be read or written. The ledger itself is as it was.
+        """
         started_s = self.monotonic()
         if started_s < self._next_s and not force:
             return ViewState.HELD
         with _alone(self.root):
-            state = _publish(self.ledger, self.root.ledger_view)
+            state = _published(self.ledger, self.root.ledger_view)
         ended_s = self.monotonic()
         self._next_s = ended_s + max(5.0, 20 * (ended_s - started_s))
         if state is ViewState.EDITED:
@@ -82,6 +87,15 @@ def render(ledger: Ledger) -> bytes:
     """The whole view as YAML: `description`, `runs` with one entry a task, and a digest of all before it."""
     body = "".join(_lines(ledger)).encode()
     return body + f'digest: "sha256:{hashlib.sha256(body).hexdigest()}"\n'.encode()
+
+
+def _published(ledger: Ledger, path: Path) -> ViewState:
+    try:
+        return _publish(ledger, path)
+    except OSError as error:
+        what = "the published view of the ledger can be neither read nor written anew"
+        mend = "move aside what lies there, and see that the disk has room and can be written"
+        raise LedgerError(what, where=path, why=error.strerror, mend=mend) from error
 
 
 def _publish(ledger: Ledger, path: Path) -> ViewState:

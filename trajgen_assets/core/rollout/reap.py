@@ -1,12 +1,19 @@
 """End all that a dead job left: processes by recorded id, containers and networks by label, sandboxes by folder."""
 
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import yaml
 
 from trajgen_assets.core.errors import BusyError
 from trajgen_assets.core.paths import Root
-from trajgen_assets.core.process import recorded_processes, stop_recorded
+from trajgen_assets.core.process import child_env, recorded_processes, stop_recorded
 from trajgen_assets.core.rollout.docker import Leftovers, remove_leftovers
 from trajgen_assets.core.rollout.plan import LOCAL_ENVIRONMENT, uses_docker
 from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
@@ -44,21 +51,68 @@ def environment_of(root: Root, job: str) -> str:
         return LOCAL_ENVIRONMENT
 
 
-def reap(root: Root, job: str, *, environment: str) -> Reaped:
+def reap(root: Root, job: str, *, environment: str, force: bool = False) -> Reaped:
     """End what `job` left behind. Safe to repeat, and safe where there is nothing.
 
     Args:
         environment: the environment that its trials ran in; Docker is asked only where it was used.
+        force: also while something holds the job's slot, as a Harbor that was stopped and not ended does.
 
     Raises:
-        BusyError: the job is running.
+        BusyError: the job is running, or is just being reaped.
         RequirementError: its trials ran in Docker, and the engine does not answer.
     """
-    if job in live_holders(root.locks):
+    if not force and job in live_holders(root.locks):
         raise BusyError("the job is running", where=job, mend="cancel its run first; that settles it, too")
-    pids = stop_recorded(recorded_processes(root.job(job).processes).values(), grace_s=STOP_GRACE_S)
-    docker = remove_leftovers(job) if uses_docker(environment) else Leftovers()
-    folder = root.sandboxes / job
-    had_sandboxes = folder.exists()
-    remove_sandboxes(folder)
+    with _lock(root.job(job).proxy / "reap.lock", job):
+        pids = stop_recorded(recorded_processes(root.job(job).processes).values(), grace_s=STOP_GRACE_S)
+        docker = remove_leftovers(job) if uses_docker(environment) else Leftovers()
+        folder = root.sandboxes / job
+        had_sandboxes = folder.exists()
+        remove_sandboxes(folder)
+        _mark(root, job).touch()
     return Reaped(tuple(pids), docker, had_sandboxes)
+
+
+def is_reaped(root: Root, job: str) -> bool:
+    """Whether nothing of a dead job is left to be ended: it was reaped, or never came so far as to start anything."""
+    return _mark(root, job).exists() or not root.job(job).proxy.exists()
+
+
+def start_reaper(root: Root, job: str) -> subprocess.Popen[bytes]:
+    """Start `trajgen reap` on a job that is lost, as a process that outlives this one.
+
+    Raises:
+        BusyError: an earlier one is still at work.
+    """
+    files = root.job(job)
+    with _lock(files.proxy / "reaper.lock", job) as lock_fd, files.reap_log.open("ab") as output:
+        return subprocess.Popen(
+            [Path(sys.executable).parent / "trajgen", "--root", root.path, "reap", "--force", job],
+            env=child_env(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=(lock_fd,),  # held as long as it lives
+        )
+
+
+def _mark(root: Root, job: str) -> Path:
+    return root.job(job).proxy / "reaped"
+
+
+@contextmanager
+def _lock(path: Path, job: str) -> Iterator[int]:
+    """Be the only one that reaps a job; yields the descriptor of the lock."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise BusyError("what the job left is just being ended", where=job, mend="wait until that is done") from None
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,6 +1,7 @@
 """The record of a running job: an ended trial's files first, then its attempt in the ledger, then `trials.json`."""
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from trajgen_assets.core.errors import HarnessError, TrajgenError
+from trajgen_assets.core.faults import reached
 from trajgen_assets.core.intake.task import TaskFolder
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger.breaker import tripping_cause
@@ -86,11 +88,13 @@ class JobRecord:
     listener: Listener
     cancelled_as: Cause = Cause.CANCELLED
     is_interrupted: bool = False
+    stopped_for: str | None = None
     entries: dict[str, TrialEntry] = field(default_factory=dict)
     _waiting: dict[str, float] = field(default_factory=dict)
 
     def trial_ended(self, trial_name: str) -> None:
         """Settle the trial now, or as soon as its last call is on record."""
+        reached("before_record")
         self._waiting.setdefault(trial_name, time.monotonic())
         self.settle_waiting()
 
@@ -102,25 +106,37 @@ class JobRecord:
             if result is not None and self._settle(result, final=out_of_patience):
                 del self._waiting[trial_name]
 
-    def settle_rest(self) -> None:
+    def settle_rest(self, *, until: float = math.inf) -> bool:
         """After Harbor has stopped: settle every trial that left a result, and then those that left none.
+
+        Args:
+            until: on the monotonic clock; after that no further trial is taken up.
+
+        Returns:
+            Whether that was all; what is left over can be settled by a later call.
 
         Raises:
             TrajgenError: one of them could not be settled; the others are.
         """
         results = [result for folder in self._unsettled() if (result := self._read(folder)) is not None]
-        deadline = time.monotonic() + CAPTURE_PATIENCE_S
+        patience_ends = time.monotonic() + CAPTURE_PATIENCE_S
         errors: list[TrajgenError] = []
-        while results and time.monotonic() < deadline:
-            results = [result for result in results if not self._settle_or_note(result, errors, final=False)]
-            if results:
-                time.sleep(0.2)
+        while results and time.monotonic() < min(patience_ends, until):
+            results = [
+                result
+                for result in results
+                if time.monotonic() > until or not self._settle_or_note(result, errors, final=False)
+            ]
+            time.sleep(0.2 if results else 0)
         for result in results:
+            if time.monotonic() > until:
+                return False
             self._settle_or_note(result, errors, final=True)
         for folder in self._unsettled():
             self._record_broken(folder)
         if errors:
             raise errors[0]
+        return True
 
     def _unsettled(self) -> list[Path]:
         """Folders of trials that began and are not recorded yet."""
@@ -176,6 +192,7 @@ class JobRecord:
 
     def _record(self, task: StagedTask, outcome: AttemptOutcome, *, accepted: bool) -> None:
         row = self.ledger.record_attempt(self.lease, task.key, outcome, self.policy)
+        reached("after_record")
         mine = (self.lease.job, outcome.trial_name)
         ordinal = next(each.ordinal for each in self.ledger.attempts(task.key) if (each.job, each.trial_name) == mine)
         status = TaskStatus.DONE if accepted else row.status
@@ -191,6 +208,7 @@ class JobRecord:
         stop = self.files.proxy / "stop"
         if cause is not None and not stop.exists():
             stop.touch()  # Harbor's guest looks for it before each trial
+            self.stopped_for = cause
             self.ledger.trip(self.header.dataset, cause, job=self.lease.job)
             log.error("%s: stopped after repeated failures: %s", self.lease.job, cause)
 

@@ -1,69 +1,178 @@
 """Jobs whose driver is gone: what they left running is ended, what they finished is settled, the rest is freed."""
 
+import fcntl
 import logging
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
+from trajgen_assets.core.clock import now
 from trajgen_assets.core.config.config import redacted
-from trajgen_assets.core.errors import StaleLeaseError, TrajgenError
+from trajgen_assets.core.errors import HarnessError
 from trajgen_assets.core.intake.task import inspect_task
-from trajgen_assets.core.ledger.models import JobRow, JobState, RetryPolicy, TaskRow
+from trajgen_assets.core.ledger.models import JobRow, JobState, Lease, RetryPolicy, TaskRow
+from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import archived
-from trajgen_assets.core.rollout.reap import environment_of, reap
+from trajgen_assets.core.rollout.reap import is_reaped, start_reaper
 from trajgen_assets.core.rollout.record import JobRecord, SilentListener, StagedTask
 from trajgen_assets.core.rollout.slots import live_holders
 from trajgen_assets.core.rollout.trials import load_trials
 
 log = logging.getLogger(__name__)
 
+RECOVERY = "recovery"
 RECOVERY_TTL_S = 600.0
 
+# A tick of the sensor must answer within Dagster's 60 s; what is not settled by then is settled in the next.
+TICK_BUDGET_S = 20.0
+LOOK_EVERY_S = 0.1
 
-def recover_lost_jobs(platform: Platform) -> list[str]:
-    """Settle every job that the ledger holds for running while nothing runs it. Returns their names.
+NOTE = "the process that drove this job died, or stood still beyond its lease"
+
+
+@dataclass
+class Recovery:
+    """Which jobs were settled, and why others were not yet."""
+
+    settled: list[str] = field(default_factory=list)
+    unsettled: dict[str, str] = field(default_factory=dict)
+    _reapers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def words(self) -> list[str]:
+        """One line for each job."""
+        settled = [f"settled job {name}: its driver had died" for name in self.settled]
+        return settled + [f"job {name} is not settled yet: {why}" for name, why in self.unsettled.items()]
+
+    def reap(self, root: Root, job: str) -> str | None:
+        """Have what a job left running ended by a process of its own: it may take longer than a tick has.
+
+        Returns:
+            Why that is not done yet; None when it is.
+
+        Raises:
+            HarnessError: it cannot be done.
+            BusyError: the reaper of an earlier tick is still at it.
+        """
+        if is_reaped(root, job):
+            return None
+        if job not in self._reapers:
+            self._reapers[job] = start_reaper(root, job)
+        if self._reapers[job].poll() not in (None, 0):
+            log, mend = root.job(job).reap_log, f"see to it and run `trajgen reap --force {job}`"
+            raise HarnessError("what the job left running cannot be ended", where=log, mend=mend)
+        return "what it left running is being ended"
+
+
+def recover_lost_jobs(platform: Platform, *, budget_s: float = TICK_BUDGET_S) -> Recovery:
+    """Settle the jobs that the ledger holds for running while nothing drives them.
 
     A job that runs holds a job slot, and so do its Harbor and its proxy; when none of them holds it any more,
-    they are all gone, whatever killed them.
+    they are all gone, whatever killed them. A job whose lease ran out is lost, too, though something holds its slot:
+    a driver in good health would have ended it before.
+
+    Args:
+        budget_s: about how long this may take. What is left over is taken up by the next call, where this one stopped.
     """
+    recovery, deadline = Recovery(), time.monotonic() + budget_s
+    with _alone(platform) as is_alone:
+        waiting = _lost_jobs(platform) if is_alone else []
+        while waiting:
+            waiting = [job for job in waiting if not _take_up(platform, job, recovery, deadline)]
+            if time.monotonic() > deadline:
+                break
+            time.sleep(LOOK_EVERY_S if waiting else 0)
+    return recovery
+
+
+@contextmanager
+def _alone(platform: Platform) -> Iterator[bool]:
+    """Whether nobody else settles jobs at this moment; if somebody does, there is nothing left to do here."""
+    platform.root.locks.mkdir(parents=True, exist_ok=True)
+    fd = os.open(platform.root.locks / "recovery", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(fd)
+
+
+def _lost_jobs(platform: Platform) -> list[JobRow]:
+    """Those that were taken up the least often come first, so that one that takes long does not hold up the others."""
     running = platform.ledger.jobs(JobState.RUNNING)
     alive = live_holders(platform.root.locks)  # asked after the jobs: one that was claimed in between is not lost
-    recovered = []
-    for job in (job for job in running if job.name not in alive):
-        try:
-            _recover(platform, job)
-        except TrajgenError as error:  # looked at again at the next tick; the other jobs must not wait for it
-            log.error("job %s could not be settled: %s", job.name, error)
-        else:
-            recovered.append(job.name)
-    return recovered
+    lost = [job for job in running if job.name not in alive or job.owner == RECOVERY or _is_overdue(job)]
+    return sorted(lost, key=lambda job: job.fence)
 
 
-def _recover(platform: Platform, job: JobRow) -> None:
-    log.warning("job %s has lost its driver: settling what it left", job.name)
-    reap(platform.root, job.name, environment=environment_of(platform.root, job.name))
+def _is_overdue(job: JobRow) -> bool:
+    return job.lease_expires_at is not None and job.lease_expires_at < now()
+
+
+def _take_up(platform: Platform, job: JobRow, recovery: Recovery, deadline: float) -> bool:
+    """Bring one job forward. Returns whether there is nothing more to do about it in this call."""
     try:
-        lease = platform.ledger.seize(job, "recovery", ttl_s=RECOVERY_TTL_S)
-    except StaleLeaseError:  # somebody else settles it at this moment
-        return
-    files, owner = platform.root.job(job.name), job.owner or "unknown"
+        why = recovery.reap(platform.root, job.name) or _settle(platform, job, deadline)
+    except Exception as error:  # noqa: BLE001  whatever is wrong with one job, the others must not wait for it
+        recovery.unsettled[job.name] = Redactor.of(platform.config).error(error)
+        log.error("job %s could not be settled: %s", job.name, recovery.unsettled[job.name])
+        return True
+    if why is not None:
+        recovery.unsettled[job.name] = why
+        return False
+    recovery.unsettled.pop(job.name, None)
+    recovery.settled.append(job.name)
+    return True
+
+
+def _settle(platform: Platform, job: JobRow, deadline: float) -> str | None:
+    """Settle what ended and free the rest; says so where time was up before."""
+    lease = platform.ledger.seize(platform.ledger.job(job.name), RECOVERY, ttl_s=RECOVERY_TTL_S)
+    owner = job.owner or "unknown"
     with archived(platform.root, job=job.name, owner=owner, config=redacted(platform.config)) as entry:
-        entry.status, entry.notes = "failed", "the process that drove this job died"
-        try:
-            if files.trials.exists():
-                harbor_job = platform.config.runtime_info.input.harbor_job
-                header = load_trials(files.trials)
-                policy = RetryPolicy(harbor_job.max_retries, harbor_job.max_infra_retries)
-                tasks = {row.task_id: _as_staged(platform, row) for row in platform.ledger.tasks_of_job(job.name)}
-                record = JobRecord(
-                    header, files, platform.ledger, lease, policy, tasks, SilentListener(), is_interrupted=True
-                )
-                record.settle_rest()
-                entry.facts["n_trials"] = len(record.entries)
-        finally:
-            platform.ledger.release(lease, JobState.FAILED, note=entry.notes)
+        entry.status, entry.notes = "failed", NOTE
+        record = _record(platform, job, lease)
+        if record is not None:
+            entry.is_kept = record.settle_rest(until=deadline)
+            entry.facts["n_trials"] = len(record.entries)
+        if not entry.is_kept:
+            return "time was up; the next tick goes on"
+        platform.ledger.release(lease, JobState.FAILED, note=entry.notes)
+    return None
+
+
+def _record(platform: Platform, job: JobRow, lease: Lease) -> JobRecord | None:
+    """What is settled so far of a job that somebody else drove; None where it never came to a trial."""
+    files = platform.root.job(job.name)
+    if not files.trials.exists():
+        return None
+    harbor_job = platform.config.runtime_info.input.harbor_job
+    found = load_trials(files.trials)
+    return JobRecord(
+        header=found.model_copy(update={"trials": ()}),
+        files=files,
+        ledger=platform.ledger,
+        lease=lease,
+        policy=RetryPolicy(harbor_job.max_retries, harbor_job.max_infra_retries),
+        tasks={row.task_id: _as_staged(platform, row) for row in platform.ledger.tasks_of_job(job.name)},
+        listener=SilentListener(),
+        redactor=Redactor.of(platform.config),
+        is_interrupted=True,
+        entries={entry.trial_name: entry for entry in found.trials if entry.trial_name is not None},
+    )
 
 
 def _as_staged(platform: Platform, row: TaskRow) -> StagedTask:
     folder = platform.root.tasks / row.dataset / row.task_id
-    if not folder.exists():  # tasks that are rolled out in place are staged nowhere
-        folder = platform.config.source(row.dataset).folder / row.task_id
+    sources = {source.dataset: source.folder for source in platform.config.sources()}
+    if not folder.exists() and row.dataset in sources:  # tasks that are rolled out in place are staged nowhere
+        folder = sources[row.dataset] / row.task_id
     return StagedTask(row.key, inspect_task(folder), row.digest or "")
