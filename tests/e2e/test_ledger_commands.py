@@ -134,6 +134,17 @@ def test_a_slip_changes_nothing_and_is_one_sentence(ready: Installation) -> None
     assert f"the nearest is {SOLVED[0]}" in output
 
 
+def test_a_task_that_a_list_excludes_says_so(ready: Installation) -> None:
+    (ready.root.path / "excluded_tasks.txt").write_text(f"# retired\n{SOLVED[0]}  # asks for a password\n\nunknown\n")
+    code, output = ready.run("ledger", "show", "--status", "pending")
+    assert code == EXIT_OK
+    (line,) = [line for line in output.splitlines() if SOLVED[0] in line]
+    assert "excluded (excluded_tasks.txt or HARBOR_EXCLUDE_TASKS)" in line
+    code, output = ready.run("status")
+    assert "1 pending tasks are excluded" in output
+    assert "next: 3 tasks are free" in output
+
+
 def test_an_export_is_read_back_and_changes_nothing(ready: Installation, tmp_path: Path) -> None:
     settle_one_of_each(ready)
     file = tmp_path / "export.yaml"

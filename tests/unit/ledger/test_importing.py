@@ -193,3 +193,13 @@ def test_an_imported_skip_is_a_persons(ledger: Ledger) -> None:
     register(ledger, "b")
     register(ledger, "a", "b")
     assert ledger.task(key("a")).status is SKIPPED
+
+
+def test_an_imported_failure_that_is_tried_again_is_an_ordinary_task(ledger: Ledger) -> None:
+    take(ledger, entry("a", FAILED, note="OOM"))
+    register(ledger, "a")
+    (row,) = ledger.retry([key("a")])
+    assert (row.status, row.imported, row.note) == (PENDING, False, None)
+    lease = start(ledger, "job-1", "run-1")
+    settle(ledger, lease, "a", graded("a__1"))
+    assert ledger.check_balance().imported == 0

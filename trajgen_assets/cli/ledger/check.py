@@ -92,7 +92,10 @@ def _sides(state: State, dataset: str | None, *, digests: bool) -> Iterator[Side
         try:
             config = state.load()
         except ConfigError as error:
-            typer.echo(f"note: manifests are not compared, because the configuration cannot be read: {error}", err=True)
+            typer.echo(
+                f"note: manifests are not compared, because of the configuration: {error.what} ({error.where})",
+                err=True,
+            )
             config = None
         resolve = resolver(config, ledger.rows(), MAIN_CAMPAIGN, dataset)
         try:

@@ -94,7 +94,9 @@ def _config_of(state: State) -> Config | None:
     try:
         return state.load()
     except ConfigError as error:
-        typer.echo(f"note: no manifest is read, because the configuration cannot be: {error}", err=True)
+        typer.echo(
+            f"note: no manifest is read, because the configuration cannot be: {error.what} ({error.where})", err=True
+        )
         return None
 
 

@@ -15,8 +15,8 @@ from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger.jobs import accepted_digest
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import AttemptOutcome, JobState, SkipKind, TaskRow, TaskStatus
-from trajgen_assets.core.ledger.people import may_be_retried
-from trajgen_assets.core.ledger.rows import REVOKED_NOTE, find_job, update_job, update_task
+from trajgen_assets.core.ledger.people import fresh_values, may_be_retried
+from trajgen_assets.core.ledger.rows import REVOKED_NOTE, chunked, find_job, update_job, update_task
 from trajgen_assets.core.ledger.schema import attempts, job_tasks, jobs, tasks
 
 UNSEEN = "not looked at yet"
@@ -117,6 +117,11 @@ def import_found(
 def _known(conn: sa.Connection, entries: Iterable[FoundTask], found_jobs: Iterable[FoundJob]) -> dict[TaskKey, TaskRow]:
     places = {(each.key.campaign, each.key.dataset) for each in entries}
     places |= {(trial.key.campaign, trial.key.dataset) for job in found_jobs for trial in job.trials}
+    return _rows_in(conn, places)
+
+
+def _rows_in(conn: sa.Connection, places: Iterable[tuple[str, str]]) -> dict[TaskKey, TaskRow]:
+    """All tasks of these campaigns and data sets."""
     found: dict[TaskKey, TaskRow] = {}
     for campaign, dataset in sorted(places):
         query = sa.select(tasks).where(tasks.c.campaign == campaign, tasks.c.dataset == dataset)
@@ -139,8 +144,7 @@ class _Import:
 
     def run(self, entries: Sequence[FoundTask], found_jobs: Sequence[FoundJob]) -> ImportResult:
         self.before = dict(self.known)
-        for entry in entries:
-            self._take_entry(entry)
+        self._insert_all([entry for entry in entries if self._is_new(entry)])
         for job in _last_accepted_only(found_jobs):
             self._take_job(job)
         changed = [row for key, row in self.known.items() if row != self.before.get(key)]
@@ -150,18 +154,21 @@ class _Import:
 
     # Entries of a published ledger
 
-    def _take_entry(self, entry: FoundTask) -> None:
+    def _is_new(self, entry: FoundTask) -> bool:
+        """Whether an entry is to be inserted. One whose task is known changes it here, or is left with a reason."""
         row = self.known.get(entry.key)
-        if row is None and _is_for_its_manifest(entry):
-            self.counts["to_register"] += 1
-        elif row is None:
-            self._insert(entry.key, entry.digest, **_entry_values(entry, self.now))
-        elif (refusal := _refusal(entry, row)) is None:
-            self._update(row, **_entry_values(entry, self.now))
+        if row is None:
+            self.counts["to_register"] += _is_for_its_manifest(entry)
+            return not _is_for_its_manifest(entry)
+        refusal = _refusal(entry, row)
+        if refusal is None:
+            is_open = entry.status in (TaskStatus.PENDING, TaskStatus.RUNNING)
+            self._update(row, **(fresh_values(row, self.now) if is_open else _entry_values(entry, self.now)))
         elif refusal:
             self.left[entry.key.partition] = refusal
         else:
             self.counts["same"] += 1
+        return False
 
     # Jobs on disk
 
@@ -179,7 +186,7 @@ class _Import:
             return
         for trial in fresh:
             if trial.key not in self.known:
-                self._insert(trial.key, trial.digest, status=TaskStatus.PENDING)
+                self._insert(trial.key, trial.digest)
         if standing is None:
             self._insert_job(job)
         self._bind(job, fresh)
@@ -233,14 +240,24 @@ class _Import:
 
     # Writing
 
-    def _insert(self, key: TaskKey, digest: str | None, **values: Any) -> None:
+    def _insert_all(self, entries: Sequence[FoundTask]) -> None:
+        for chunk in chunked(entries, 10_000):
+            rows = [self._row(each.key, each.digest) | _entry_values(each, self.now) for each in chunk]
+            self.conn.execute(tasks.insert(), rows)
+        if entries:
+            self.known |= _rows_in(self.conn, {(each.key.campaign, each.key.dataset) for each in entries})
+
+    def _insert(self, key: TaskKey, digest: str | None) -> None:
+        row = self._row(key, digest) | {"status": TaskStatus.PENDING}
+        self.known[key] = TaskRow(*self.conn.execute(tasks.insert().returning(*tasks.c), row).one())
+
+    def _row(self, key: TaskKey, digest: str | None) -> dict[str, Any]:
         row: dict[str, Any] = {"campaign": key.campaign, "dataset": key.dataset, "task_id": key.task_id}
         row |= {"digest": digest, "listed": False, "eligible": False, "ineligible_reason": UNSEEN}
-        row |= {"registered_at": self.now, "updated_at": self.now}
-        self.known[key] = TaskRow(*self.conn.execute(tasks.insert().returning(*tasks.c), row | values).one())
+        return row | {"registered_at": self.now, "updated_at": self.now}
 
     def _update(self, row: TaskRow, **values: Any) -> None:
-        self.known[row.key] = update_task(self.conn, row.position, values | {"updated_at": self.now})
+        self.known[row.key] = update_task(self.conn, row.position, {"updated_at": self.now} | values)
 
     def _insert_job(self, job: FoundJob) -> None:
         row: dict[str, Any] = {"name": job.name, "campaign": job.campaign, "dataset": job.dataset}
@@ -302,13 +319,10 @@ def _refusal(entry: FoundTask, row: TaskRow) -> str | None:
 
 
 def _entry_values(entry: FoundTask, now: datetime) -> dict[str, Any]:
-    """Column values of a task as its entry has it."""
-    if entry.status in (TaskStatus.PENDING, TaskStatus.RUNNING):
-        counters = {"n_counted": 0, "n_infra": 0, "n_capture": 0}
-        return {"status": TaskStatus.PENDING, "skip_kind": None, "note": None, "completed_at": None} | counters
+    """Column values of a task that is over, as its entry has it."""
     over: dict[str, Any] = {"status": entry.status, "imported": True, "note": entry.note}
     over |= {"skip_kind": SkipKind.PERSON if entry.status is TaskStatus.SKIPPED else None}
     over |= {"submitted_at": entry.submitted_at, "completed_at": entry.completed_at or now}
-    if entry.status is TaskStatus.DONE:
-        over |= {"reward": entry.reward, "trajectory_path": entry.trajectory_path}
-    return over
+    is_done = entry.status is TaskStatus.DONE
+    over |= {"reward": entry.reward if is_done else None}
+    return over | {"trajectory_path": entry.trajectory_path if is_done else None}

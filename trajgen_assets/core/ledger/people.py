@@ -62,7 +62,7 @@ def retry(
     """Let failed tasks that are still listed be tried again with all their retries. Returns those that this changed."""
     rows = [row for row in _found(conn, keys) if may_be_retried(row)]
     more = {} if memory_multiplier is None else {"memory_multiplier": memory_multiplier}
-    return [update_task(conn, row.position, _fresh(row, now) | more) for row in rows]
+    return [update_task(conn, row.position, fresh_values(row, now) | more) for row in rows]
 
 
 def reset(conn: sa.Connection, now: datetime, key: TaskKey, *, force: bool = False) -> TaskRow:
@@ -78,7 +78,7 @@ def reset(conn: sa.Connection, now: datetime, key: TaskKey, *, force: bool = Fal
     check_reset(row, force=force)
     if row.status is TaskStatus.DONE:
         _supersede(conn, row, now)
-    return update_task(conn, row.position, _fresh(row, now) | {"imported": False})
+    return update_task(conn, row.position, fresh_values(row, now))
 
 
 def _found(conn: sa.Connection, keys: Iterable[TaskKey]) -> list[TaskRow]:
@@ -98,9 +98,11 @@ def may_be_retried(row: TaskRow) -> bool:
     return row.status is TaskStatus.FAILED and row.listed
 
 
-def _fresh(row: TaskRow, now: datetime) -> dict[str, Any]:
+def fresh_values(row: TaskRow, now: datetime) -> dict[str, Any]:
+    """Column values of a task that begins anew, with all its retries and the content that its source has now."""
     counters = {"n_counted": 0, "n_infra": 0, "n_capture": 0}
-    return pending_values(now) | taken_contents(row) | counters | {"reward": None, "trajectory_path": None}
+    no_result = {"reward": None, "trajectory_path": None, "imported": False}
+    return pending_values(now) | taken_contents(row) | counters | no_result
 
 
 def check_reset(row: TaskRow, *, force: bool) -> None:

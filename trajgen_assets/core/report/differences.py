@@ -99,7 +99,7 @@ def _lost_jobs(root: Root, ledger: Ledger, now: datetime) -> Iterator[Difference
     alive = live_holders(root.locks)  # asked after the jobs: one that was claimed in between is not lost
     for job in running:
         if job.name not in alive or _is_overdue(job, now):
-            means = f"the ledger has it running, and nothing drives it; it holds {job.n_tasks} tasks"
+            means = f"the ledger has it running, and nothing drives it; tasks that it was given: {job.n_tasks}"
             mend = f"{FIX}, the next tick of the sensor, or `trajgen start`"
             yield Difference(Kind.LOST_JOB, job.name, means, mend, is_fixable=True)
 
