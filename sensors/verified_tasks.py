@@ -1,7 +1,5 @@
 """Watches the manifests: registers what is listed, shows it as partitions, requests runs where that is on."""
 
-import json
-from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -9,14 +7,14 @@ import dagster as dg
 from resources.platform import PlatformResource
 from trajgen_assets.core.errors import ManifestError
 from trajgen_assets.core.faults import reached
-from trajgen_assets.core.intake.registration import Registration, register_source
+from trajgen_assets.core.intake.growth import Cursor, Growth, follow_manifest, look_in_turn
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
 from trajgen_assets.dispatch import due_requests
 from trajgen_assets.names import ROLLOUT_JOB, VERIFIED_TASKS
-from trajgen_assets.partitions import show_new_partitions
+from trajgen_assets.partitions import show_new_partitions, show_settled_trials
 
 INTERVAL_S = 30
 
@@ -34,20 +32,23 @@ INTERVAL_S = 30
 def verified_tasks(context: dg.SensorEvaluationContext, platform: PlatformResource) -> dg.SensorResult | dg.SkipReason:
     """One tick. A bad manifest is reported and does not keep the others back.
 
-    The cursor holds the digests of the manifests that were reported as events; losing it repeats an event, no more.
+    The cursor holds how far each manifest was read; losing it costs reading in full and repeats events, no more.
     What the tick found is its skip reason; a tick in which something happened also has it as its log.
     """
     if platform.is_unfilled():
         return dg.SkipReason("config.yaml is not filled in yet: see `trajgen init`")
-    reported: dict[str, str] = json.loads(context.cursor or "{}")
+    cursor = Cursor.parse(context.cursor)
     with platform.opened() as opened:
-        words = recover_lost_jobs(opened).words
+        recovery = recover_lost_jobs(opened)
+        show_settled_trials(context.instance, opened.root, recovery.settled)
+        words = recovery.words
         recovered = bool(words)
-        events = list(_read_manifests(context, opened, reported, words))
+        growths = _read_manifests(context, opened, cursor, words)
+        cursor, events = _look_at_tasks(opened, cursor, growths, words)
         reached("after_register")
         show_new_partitions(context.instance, opened.ledger)
         reached("after_partitions")
-        PublishedView(opened.ledger, opened.root).refresh()
+        view = PublishedView(opened.ledger, opened.root).refresh_if_changed(cursor.view)
         requests = list(due_requests(context.instance, opened, words))
     if recovered or events or requests:
         for line in words:
@@ -55,46 +56,59 @@ def verified_tasks(context: dg.SensorEvaluationContext, platform: PlatformResour
     return dg.SensorResult(
         run_requests=requests,
         asset_events=events,
-        cursor=json.dumps(reported),
+        cursor=cursor.model_copy(update={"view": view}).model_dump_json(),
         skip_reason=None if requests else dg.SkipReason("; ".join(words) or "no task source is configured"),
     )
 
 
 def _read_manifests(
-    context: dg.SensorEvaluationContext, platform: Platform, reported: dict[str, str], words: list[str]
-) -> Iterator[dg.AssetMaterialization]:
-    """Register each manifest, note in `words` what it came to, and yield an event for each that has changed."""
+    context: dg.SensorEvaluationContext, platform: Platform, cursor: Cursor, words: list[str]
+) -> list[Growth]:
+    """Register each manifest; note in `words` which cannot be read, and why."""
+    growths = []
     for source in platform.config.sources():
+        seen = cursor.manifests.get(source.dataset)
         try:
-            registration = register_source(platform.ledger, source, MAIN_CAMPAIGN)
+            growths.append(follow_manifest(platform.ledger, source, MAIN_CAMPAIGN, seen))
         except ManifestError as error:
             context.log.error(str(error))
             words.append(f"{source.dataset}: {error}")
-            continue
-        words.append(_summary(registration))
-        if reported.get(source.dataset) != registration.manifest.sha256:
-            reported[source.dataset] = registration.manifest.sha256
-            yield _manifest_event(registration)
+    return growths
 
 
-def _manifest_event(registration: Registration) -> dg.AssetMaterialization:
-    manifest = registration.manifest
+def _look_at_tasks(
+    platform: Platform, cursor: Cursor, growths: list[Growth], words: list[str]
+) -> tuple[Cursor, list[dg.AssetMaterialization]]:
+    """Look at the folders of waiting tasks, and note in `words` what each data set came to.
+
+    Returns:
+        The cursor from which the next tick goes on, and an event for each manifest that has changed.
+    """
+    looked_to = {dataset: seen.looked_to for dataset, seen in cursor.manifests.items()}
+    looked_to = look_in_turn(platform.ledger, MAIN_CAMPAIGN, [each.source for each in growths], looked_to)
+    manifests, events = dict(cursor.manifests), []
+    for growth in growths:
+        dataset = growth.source.dataset
+        manifests[dataset] = growth.seen.model_copy(update={"looked_to": looked_to[dataset]})
+        n_waiting, reasons = growth.waiting(platform.ledger, MAIN_CAMPAIGN)
+        words.append(_summary(growth, n_waiting, reasons))
+        if growth.has_changed:
+            events.append(_manifest_event(growth, n_waiting))
+    return cursor.model_copy(update={"manifests": manifests}), events
+
+
+def _manifest_event(growth: Growth, n_waiting: int) -> dg.AssetMaterialization:
+    seen = growth.seen
     metadata: dict[str, Any] = {
-        "dataset": registration.source.dataset,
-        "n_listed": len(manifest.entries),
-        "n_waiting": len(registration.waiting),
-        "sha256": manifest.sha256,
-        "path": dg.MetadataValue.path(str(manifest.path)),
+        "dataset": growth.source.dataset,
+        "n_listed": seen.end.n_entries,
+        "n_waiting": n_waiting,
+        "sha256": seen.sha256,
+        "path": dg.MetadataValue.path(seen.path),
     }
-    tags = {"dagster/data_version": manifest.sha256}
-    return dg.AssetMaterialization(VERIFIED_TASKS, metadata=metadata, tags=tags)
+    return dg.AssetMaterialization(VERIFIED_TASKS, metadata=metadata, tags={"dagster/data_version": seen.sha256})
 
 
-def _summary(registration: Registration) -> str:
-    result, waiting = registration.result, registration.waiting
-    text = f"{registration.source.dataset}: {len(registration.manifest.entries)} listed, {len(result.new)} new"
-    if waiting:
-        text += (
-            f", {len(waiting)} not usable ({', '.join(f'{name}: {why}' for name, why in list(waiting.items())[:3])})"
-        )
-    return text
+def _summary(growth: Growth, n_waiting: int, reasons: list[str]) -> str:
+    text = f"{growth.source.dataset}: {growth.seen.end.n_entries} listed, {growth.n_new} new"
+    return text + (f", {n_waiting} not usable yet ({', '.join(reasons)})" if n_waiting else "")

@@ -176,6 +176,105 @@ def test_a_shrunk_manifest_revokes_what_is_still_pending(installation: Installat
         assert ledger.check_balance().pending == 1
 
 
+def test_what_is_appended_is_registered_and_shown(installation: Installation) -> None:
+    installation.configure(enabled=False)
+    for task_id in ("a-1", "a-2"):
+        installation.add_task(task_id)
+    installation.list_ids("a-1")
+    installation.tick()
+    with (installation.source / "verifiable_tasks.txt").open("a") as file:
+        file.write("a-2\nA-1\na-2\na-")
+    result = installation.tick()
+    assert "py-cc: 2 listed, 1 new" in skip_text(result)
+    assert "line 3: 'A-1': differs from a-1 only in case" in skip_text(result)
+    assert "line 4: 'a-2': listed twice" in skip_text(result)
+    assert installation.instance.get_dynamic_partitions(TASKS) == ["py-cc/a-1", "py-cc/a-2"]
+    assert skip_text(installation.tick()) == skip_text(result).replace("1 new", "0 new")
+
+
+def test_a_manifest_that_was_replaced_is_read_in_full(installation: Installation) -> None:
+    installation.configure(enabled=False)
+    installation.list_ids("a-1", "a-2")
+    installation.tick()
+    (installation.source / "new").write_text("a-1\na-3\n")
+    (installation.source / "new").rename(installation.source / "verifiable_tasks.txt")
+    installation.tick()
+    with open_ledger(installation.root) as ledger:
+        assert {row.task_id: str(row.status) for row in ledger.rows()} == {
+            "a-1": "pending",
+            "a-2": "skipped",
+            "a-3": "pending",
+        }
+        ledger.check_balance()
+
+
+@pytest.mark.parametrize("cursor", [None, "", "garbage", '{"py-cc": "0a1b"}', '{"manifests": {"py-cc": 1}}'])
+def test_a_lost_or_foreign_cursor_repeats_the_event_and_nothing_else(
+    installation: Installation, cursor: str | None
+) -> None:
+    installation.add_task("a-1")
+    installation.list_ids("a-1")
+    assert len(installation.tick().run_requests or []) == 1
+    with open_ledger(installation.root) as ledger:
+        before = ledger.rows()
+    installation.cursor = cursor
+    result = installation.tick()
+    assert (result.run_requests, len(result.asset_events)) == ([], 1)
+    assert "1 listed, 0 new" in skip_text(result)
+    with open_ledger(installation.root) as ledger:
+        assert ledger.rows() == before
+
+
+@pytest.mark.parametrize("harm", ["missing", "not text", "a folder", "a name that is too long"])
+def test_a_bad_manifest_is_reported_and_the_others_are_served(installation: Installation, harm: str) -> None:
+    other = installation.source.parent / "py-dd"
+    other.mkdir()
+    manifest = other / ("m" * 300 if harm == "a name that is too long" else "verifiable_tasks.txt")
+    if harm == "not text":
+        manifest.write_bytes(b"a-1\n\xff\n")
+    elif harm == "a folder":
+        manifest.mkdir()
+    text = CONFIG.format(source=installation.source, enabled="false")
+    sources = (
+        f"task_sources: [{{dataset_name: {other}, manifest: {manifest}}}, {{dataset_name: {installation.source}}}]"
+    )
+    text = text.replace(f"task_source: {{dataset_name: {installation.source}}}", sources)
+    (installation.root.path / "config.yaml").write_text(text)
+    installation.add_task("a-1")
+    installation.list_ids("a-1")
+    for n_new in (1, 0):
+        result = installation.tick()
+        assert "py-dd: " in skip_text(result)
+        assert f"py-cc: 1 listed, {n_new} new" in skip_text(result)
+    assert installation.instance.get_dynamic_partitions(TASKS) == ["py-cc/a-1"]
+
+
+def test_a_folder_that_is_completed_later_is_found_at_an_unchanged_manifest(installation: Installation) -> None:
+    installation.configure(enabled=False)
+    installation.list_ids("a-1")
+    assert "a-1: lacks the folder" in skip_text(installation.tick())
+    installation.add_task("a-1")
+    assert "not usable" not in skip_text(installation.tick())
+    assert installation.instance.get_dynamic_partitions(TASKS) == ["py-cc/a-1"]
+
+
+def test_an_idle_tick_leaves_ledger_view_and_cursor_as_they_are(installation: Installation) -> None:
+    installation.configure(enabled=False)
+    installation.add_task("a-1")
+    installation.list_ids("a-1", "gone-2")
+    installation.tick()
+    root = installation.root
+    before = [
+        installation.cursor,
+        *((path.stat().st_ino, path.stat().st_mtime_ns) for path in (root.ledger, root.ledger_view)),
+    ]
+    installation.tick()
+    assert before == [
+        installation.cursor,
+        *((path.stat().st_ino, path.stat().st_mtime_ns) for path in (root.ledger, root.ledger_view)),
+    ]
+
+
 def test_a_corrupt_ledger_stops_the_tick(installation: Installation) -> None:
     installation.root.ledger.write_bytes(b"not a database at all")
     with pytest.raises(Exception, match="file is not a database"):

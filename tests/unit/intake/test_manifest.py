@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trajgen_assets.core.errors import ManifestError, ManifestMissingError
-from trajgen_assets.core.intake.manifest import Manifest, read_manifest
+from trajgen_assets.core.intake.manifest import Manifest, read_appended, read_manifest
 from trajgen_assets.core.keys import is_safe_name
 
 
@@ -136,3 +136,87 @@ def test_every_safe_id_comes_out_in_order(tmp_path_factory: pytest.TempPathFacto
     manifest = read(tmp_path_factory.getbasetemp(), "".join(f"{each}\n" for each in ids).encode())
     assert list(manifest.entries) == ids
     assert manifest.problems == ()
+
+
+def test_what_was_appended_is_judged_by_what_came_before(tmp_path: Path) -> None:
+    path = tmp_path / "verifiable_tasks.txt"
+    first = read(tmp_path, b"Repo-1\na-2\na-2\n")
+    with path.open("ab") as file:
+        file.write(b"repo-1\na-2\nRepo-1\nnew-3\nnew-3\nbad id\n")
+    appended = read_appended(path, first.end)
+    assert appended is not None
+    assert appended.entries == ("new-3",)
+    assert [(each.line, each.text, each.reason[:12]) for each in appended.problems] == [
+        (4, "repo-1", "differs from"),
+        (6, "Repo-1", "listed twice"),
+        (8, "new-3", "listed twice"),
+        (9, "bad id", "not a task i"),
+    ]
+    assert appended.end.n_entries == 3
+    assert appended.end.n_lines == 9
+
+
+def test_an_unchanged_manifest_has_nothing_more(tmp_path: Path) -> None:
+    first = read(tmp_path, b"a-1\n")
+    again = read_appended(first.path, first.end)
+    assert again is not None
+    assert (again.entries, again.problems, again.sha256, again.end) == ((), (), first.sha256, first.end)
+
+
+@pytest.mark.parametrize("now", [b"", b"a-1\n", b"a-9\na-2\na-3\n", b"\xff-1\na-2\n", b"b"], ids=repr)
+def test_a_manifest_that_begins_with_other_bytes_is_not_read_on(tmp_path: Path, now: bytes) -> None:
+    first = read(tmp_path, b"a-1\na-2\n")
+    first.path.write_bytes(now)
+    assert read_appended(first.path, first.end) is None
+
+
+def test_another_file_in_its_place_is_not_read_on_even_if_it_begins_alike(tmp_path: Path) -> None:
+    first = read(tmp_path, b"a-1\n")
+    (tmp_path / "new").write_bytes(b"a-1\na-2\n")
+    os.replace(tmp_path / "new", first.path)
+    assert read_appended(first.path, first.end) is None
+
+
+def test_an_appended_line_that_is_not_utf8_is_refused_with_its_line_in_the_file(tmp_path: Path) -> None:
+    first = read(tmp_path, b"a-1\na-2\n")
+    with first.path.open("ab") as file:
+        file.write(b"a-3\n\xff\n")
+    with pytest.raises(ManifestError, match="line 4"):
+        read_appended(first.path, first.end)
+
+
+LINES = st.sampled_from(
+    ["a-1", "A-1", "b-2", " b-2 ", "c-3", "C-3\r", "", "# a-1", "bad id", "\u212aelvin-4", "kelvin-4", "\xa0a-1", "ä"]
+)
+
+
+@settings(deadline=None)
+@given(st.lists(LINES, max_size=30), st.booleans(), st.lists(st.integers(0, 200), max_size=5))
+def test_reading_in_pieces_is_reading_in_full(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], has_bom: bool, cuts: list[int]
+) -> None:
+    data = b"\xef\xbb\xbf" * has_bom + "".join(f"{each}\n" for each in lines).encode()
+    path = tmp_path_factory.getbasetemp() / "grows.txt"
+    path.write_bytes(b"")
+    pieces = [read_manifest(path)]
+    for cut in [*sorted(cuts), len(data)]:  # also within a line, and within a character
+        with path.open("ab") as file:
+            file.write(data[path.stat().st_size : cut])
+        appended = read_appended(path, pieces[-1].end)
+        assert appended is not None
+        pieces.append(appended)
+    whole = read_manifest(path)
+    assert tuple(each for piece in pieces for each in piece.entries) == whole.entries
+    assert tuple(each for piece in pieces for each in piece.problems) == whole.problems
+    assert (pieces[-1].end, pieces[-1].sha256) == (whole.end, whole.sha256)
+
+
+def test_a_manifest_larger_than_one_read_is_read_in_order(tmp_path: Path) -> None:
+    ids = [f"some-owner__some-repository-{n}" for n in range(60_000)]
+    first = read(tmp_path, "".join(f"{each}\n" for each in ids[:50_000]).encode())
+    with first.path.open("a") as file:
+        file.writelines(f"{each}\n" for each in [*ids[50_000:], ids[7].upper()])
+    appended = read_appended(first.path, first.end)
+    assert appended is not None
+    assert [*first.entries, *appended.entries] == ids
+    assert [each.reason for each in appended.problems] == [f"differs from {ids[7]} only in case"]

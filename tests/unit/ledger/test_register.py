@@ -1,8 +1,18 @@
 import pytest
 
-from tests.unit.ledger.twins import batch, graded, key, listed, lost, register, settle, start
+from tests.unit.ledger.twins import SetClock, batch, graded, key, listed, lost, register, settle, start
 from trajgen_assets.core.errors import TaskError
-from trajgen_assets.core.ledger import AttemptKind, JobState, Ledger, ManifestSeen, SkipKind, TaskFilter, TaskStatus
+from trajgen_assets.core.ledger import (
+    AttemptKind,
+    JobState,
+    Ledger,
+    ManifestSeen,
+    RegisterResult,
+    SkipKind,
+    TaskFilter,
+    TaskStatus,
+)
+from trajgen_assets.core.ledger.importing import FoundTask, import_found
 
 
 def test_an_id_that_is_no_name_registers_nothing(ledger: Ledger) -> None:
@@ -180,3 +190,110 @@ def test_the_failed_are_found_by_cause_and_job(ledger: Ledger) -> None:
     assert [row.task_id for row in ledger.rows(TaskFilter(cause="agent budget"))] == ["a"]
     assert [row.task_id for row in ledger.rows(TaskFilter(job="job-1"))] == ["a"]
     assert [row.task_id for row in ledger.rows(limit=1, after=ledger.task(key("a")).position)] == ["b"]
+
+
+def enlist(ledger: Ledger, *ids: str, whole: bool = True, dataset: str = "py-cc") -> RegisterResult:
+    return ledger.enlist("main", dataset, ids, ManifestSeen("m", "x", len(ids)), whole=whole)
+
+
+def test_an_id_without_a_look_waits_and_is_never_assigned(ledger: Ledger) -> None:
+    assert enlist(ledger, "b", "a").new == ("b", "a")
+    assert [(row.task_id, row.ineligible_reason) for row in ledger.rows()] == [
+        ("b", "not looked at yet"),
+        ("a", "not looked at yet"),
+    ]
+    assert ledger.assign("job-1", batch()) is None
+    ledger.check_balance()
+
+
+def test_listing_without_a_look_leaves_what_is_known_as_it_is(ledger: Ledger) -> None:
+    register(ledger, "a", listed("b", reason="no folder"))
+    before = ledger.rows()
+    assert enlist(ledger, "a", "b") == RegisterResult()
+    assert ledger.rows() == before
+
+
+def test_listing_without_a_look_revokes_and_takes_back_as_with_one(ledger: Ledger) -> None:
+    register(ledger, "a", "b")
+    assert enlist(ledger, "a").revoked == ("b",)
+    assert ledger.task(key("b")).skip_kind is SkipKind.REVOKED
+    assert enlist(ledger, "b", whole=False).returned == ("b",)
+    assert [(row.status, row.eligible) for row in ledger.rows()] == [(TaskStatus.PENDING, True)] * 2
+    assert enlist(ledger, "a", "c", whole=False).new == ("c",)
+    assert ledger.task(key("b")).listed
+
+
+def test_a_task_that_returns_without_a_look_is_a_duplicate_of_its_successor(ledger: Ledger) -> None:
+    register(ledger, "a")
+    enlist(ledger)
+    register(ledger, "a", dataset="py-dd")
+    assert enlist(ledger, "a").duplicates == ("a",)
+
+
+def test_an_id_that_is_no_name_enlists_nothing(ledger: Ledger) -> None:
+    with pytest.raises(TaskError):
+        enlist(ledger, "good", "../evil")
+    assert ledger.counts().registered == 0
+
+
+def test_a_look_makes_a_task_eligible_or_says_why_not(ledger: Ledger) -> None:
+    enlist(ledger, "a", "b")
+    ledger.note_looks("main", "py-cc", [listed("a"), listed("b", reason="no folder")])
+    assert [row.task_id for row in ledger.partitions_to_add()] == ["a"]
+    assert [row.ineligible_reason for row in ledger.waiting("main", "py-cc")] == ["no folder"]
+
+
+def test_a_look_that_comes_too_late_changes_nothing(ledger: Ledger) -> None:
+    register(ledger, "a", "b", "c")
+    lease = start(ledger, "job-1", "run-1", "a")
+    settle(ledger, lease, "a", graded("a__1"))
+    ledger.assign("job-2", batch(task_ids=["b"]))
+    register(ledger, "a", "b")
+    before = ledger.rows()
+    ledger.note_looks("main", "py-cc", [listed(each, reason="gone") for each in ("a", "b", "c", "unknown")])
+    assert ledger.rows() == before
+
+
+def test_a_look_finds_duplicates(ledger: Ledger) -> None:
+    register(ledger, "a")
+    enlist(ledger, "a", dataset="py-dd")
+    assert ledger.note_looks("main", "py-dd", [listed("a")]).duplicates == ("a",)
+
+
+def test_the_waiting_are_handed_out_in_order_and_in_pages(ledger: Ledger) -> None:
+    enlist(ledger, "a", "b", "c")
+    ledger.note_looks("main", "py-cc", [listed("a", reason="no folder"), listed("b")])
+    assert [row.task_id for row in ledger.waiting("main", "py-cc")] == ["a", "c"]
+    assert [row.task_id for row in ledger.waiting("main", "py-cc", unseen=True)] == ["c"]
+    assert [row.task_id for row in ledger.waiting("main", "py-cc", unseen=False)] == ["a"]
+    first = ledger.waiting("main", "py-cc", limit=1)[0]
+    assert [row.task_id for row in ledger.waiting("main", "py-cc", after=first.position)] == ["c"]
+
+
+def test_the_fingerprint_changes_with_every_task_and_with_nothing_else(ledger: Ledger, clock: SetClock) -> None:
+    prints = [ledger.fingerprint()]
+    for change in (
+        lambda: enlist(ledger, "a"),
+        lambda: ledger.note_looks("main", "py-cc", [listed("a")]),
+        lambda: start(ledger),
+        lambda: ledger.release(ledger.claim("job-1", "run-1", ttl_s=60), JobState.INTERRUPTED),
+        lambda: ledger.skip([key("a")], "too slow"),
+    ):
+        clock.pass_s(0.001)
+        change()
+        prints.append(ledger.fingerprint())
+    assert len(set(prints)) == len(prints)
+    ledger.mark_partitioned(ledger.rows())
+    enlist(ledger, "a")
+    assert ledger.fingerprint() == prints[-1]
+
+
+def test_what_was_imported_is_shown_once_it_was_looked_at(ledger: Ledger) -> None:
+    import_found(ledger, [FoundTask(key("a"), TaskStatus.DONE, reward=1.0)], [])
+    enlist(ledger, "a")
+    assert ledger.waiting("main", "py-cc") == []
+    assert [row.task_id for row in ledger.waiting("main", "py-cc", unseen=True)] == ["a"]
+    ledger.note_looks("main", "py-cc", [listed("a")])
+    row = ledger.task(key("a"))
+    assert (row.status, row.digest, row.eligible) == (TaskStatus.DONE, "digest of a", True)
+    ledger.check_balance()

@@ -66,6 +66,34 @@ def test_a_damaged_page_is_found_at_opening(root: Root) -> None:
         open_ledger(root)
 
 
+def test_damage_under_an_open_ledger_is_refused_where_it_is_touched(root: Root) -> None:
+    create_ledger(root)
+    with open_ledger(root) as ledger:
+        register(ledger, *(f"task-{n}" for n in range(2000)))
+    with open_ledger(root) as ledger:
+        data = bytearray(root.ledger.read_bytes())
+        for page in range(1, len(data) // 4096):
+            data[page * 4096 : page * 4096 + 64] = os.urandom(64)
+        with root.ledger.open("r+b") as file:
+            file.write(data)
+        with pytest.raises(LedgerCorruptError, match="Mend"):
+            ledger.rows()
+        with pytest.raises(LedgerCorruptError, match="Mend"):
+            open_ledger(root)
+
+
+def test_a_ledger_that_another_process_damaged_since_the_last_look_is_refused(root: Root) -> None:
+    create_ledger(root)
+    with open_ledger(root) as ledger:
+        register(ledger, *(f"task-{n}" for n in range(2000)))
+    open_ledger(root).close()  # found whole, and not written to since
+    with root.ledger.open("r+b") as file:
+        file.seek(root.ledger.stat().st_size // 2)
+        file.write(os.urandom(8 * 4096))
+    with pytest.raises(LedgerCorruptError, match="Mend"):
+        open_ledger(root)
+
+
 def test_a_truncated_database_is_refused(root: Root) -> None:
     create_ledger(root)
     os.truncate(root.ledger, root.ledger.stat().st_size // 2 // 4096 * 4096)

@@ -135,3 +135,25 @@ def test_a_hundred_thousand_tasks_are_published_in_seconds(ledger: Ledger, root:
     assert PublishedView(ledger, root).refresh() is ViewState.WRITTEN
     assert time.monotonic() - started_s < 3
     assert root.ledger_view.read_bytes().count(b"- task_id: ") == 100_000
+
+
+def test_a_view_is_written_again_only_after_ledger_or_file_changed(ledger: Ledger, root: Root) -> None:
+    register(ledger, "a")
+    seen = PublishedView(ledger, root).refresh_if_changed(None)
+    first = root.ledger_view.read_bytes()
+    assert PublishedView(ledger, root).refresh_if_changed(seen) == seen
+    register(ledger, "a", "b")
+    changed = PublishedView(ledger, root).refresh_if_changed(seen)
+    assert changed != seen
+    assert root.ledger_view.read_bytes() != first
+    root.ledger_view.unlink()
+    assert PublishedView(ledger, root).refresh_if_changed(changed) != changed
+    assert root.ledger_view.exists()
+
+
+def test_a_view_changed_by_hand_is_still_left_alone(ledger: Ledger, root: Root) -> None:
+    register(ledger, "a")
+    seen = PublishedView(ledger, root).refresh_if_changed(None)
+    root.ledger_view.write_text("runs: []\n")
+    assert PublishedView(ledger, root).refresh_if_changed(seen) != seen
+    assert root.ledger_view.read_text() == "runs: []\n"

@@ -4,15 +4,20 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from trajgen_assets.core.errors import ManifestError, ManifestMissingError
 from trajgen_assets.core.keys import is_safe_name
 
 _N_READS = 3
 _PAUSE_S = 0.05
+_CHUNK_SIZE_BYTES = 1 << 20
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -25,13 +30,35 @@ class ManifestProblem:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """Where a reading ended, and by what to know later that the file still begins with what was read.
+
+    Attributes:
+        device, inode: of the file.
+        position: bytes up to the end of its last whole line.
+        sha256: digest of these bytes, hex.
+        n_lines: whole lines up to there.
+        n_entries: distinct task ids up to there.
+    """
+
+    device: int
+    inode: int
+    position: int
+    sha256: str
+    n_lines: int
+    n_entries: int
+
+
+@dataclass(frozen=True)
 class Manifest:
-    """A manifest as it was at one moment.
+    """A manifest as it was at one moment, or what was appended to it since an earlier one.
 
     Attributes:
         path: the file.
-        sha256: digest of its bytes, hex.
-        entries: task ids in the order of the file, each once, each safe as a name.
+        sha256: digest of all its bytes, hex.
+        entries: task ids in the order of the file, each once, each safe as a name; of an appended part those only
+            that no line before it has.
+        end: where this reading ended, for `read_appended`.
         problems: lines that are not taken; they never keep the others back.
         pending_line: the last line has no newline yet, so its writer may not be done with it: it waits.
     """
@@ -39,6 +66,7 @@ class Manifest:
     path: Path
     sha256: str
     entries: tuple[str, ...]
+    end: Mark
     problems: tuple[ManifestProblem, ...] = ()
     pending_line: bool = False
 
@@ -52,83 +80,181 @@ def read_manifest(path: Path) -> Manifest:
         ManifestMissingError: there is no such file.
         ManifestError: it cannot be read, is not UTF-8, or does not keep still while it is read.
     """
-    data = _read_settled(path)
-    whole, newline, last = data.rpartition(b"\n")
-    entries, problems = _sort_out(_lines(path, whole + newline))
-    return Manifest(path, hashlib.sha256(data).hexdigest(), entries, problems, pending_line=bool(last.strip()))
+    return _read_settled(path, lambda fd, status: _read_whole(path, fd, status))
 
 
-def _read_settled(path: Path) -> bytes:
-    """The whole file, from one descriptor, at a moment when nobody wrote to it or put another in its place."""
+def read_appended(path: Path, mark: Mark) -> Manifest | None:
+    """Read what was appended since `mark`: entries and problems are those that reading in full would add.
+
+    What lies before the mark is compared with its digest, and searched for the ids that were appended. Nothing of it
+    is kept in memory.
+
+    Returns:
+        None if the file is another one, shorter, or begins with other bytes than were read then.
+
+    Raises:
+        ManifestMissingError, ManifestError: as `read_manifest`.
+    """
+    return _read_settled(path, lambda fd, status: _read_since(path, fd, status, mark))
+
+
+def _read_settled(path: Path, read: Callable[[int, os.stat_result], T]) -> T:
+    """What `read` makes of the file, from one descriptor, at a moment when nobody wrote to it or replaced it."""
     for _ in range(_N_READS):
         try:
-            data = _read_once(path)
+            found = _read_once(path, read)
         except FileNotFoundError:
             raise ManifestMissingError(
                 "there is no manifest", where=path, mend="let the upstream block write it, or set task_source.manifest"
             ) from None
         except OSError as error:
             raise ManifestError("the manifest cannot be read", where=path, why=error.strerror) from error
-        if data is not None:
-            return data
+        if found is not None:
+            return found[0]
         time.sleep(_PAUSE_S)
     raise ManifestError("the manifest changes while it is read", where=path, mend="try again when its writer is done")
 
 
-def _read_once(path: Path) -> bytes | None:
+def _read_once(path: Path, read: Callable[[int, os.stat_result], T]) -> tuple[T] | None:
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # NONBLOCK: a pipe in its place must not hang us
     try:
         before = os.fstat(fd)
         if not stat.S_ISREG(before.st_mode):
             raise ManifestError("the manifest is not a file", where=path)
-        with os.fdopen(fd, "rb", buffering=0, closefd=False) as file:
-            data = file.readall()
+        try:
+            found = read(fd, before)
+        except _MovedError:
+            return None
         settled = _identity(before) == _identity(os.fstat(fd)) == _identity(path.stat())
     finally:
         os.close(fd)
-    return data if settled and len(data) == before.st_size else None
+    return (found,) if settled else None
+
+
+class _MovedError(Exception):
+    """The file had another size than it said."""
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _lines(path: Path, data: bytes) -> Iterator[str]:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ManifestError(
-            "the manifest is not UTF-8", where=f"{path}, line {line}", mend="write it as UTF-8"
-        ) from None
-    return iter(text.split("\n"))  # not splitlines(): it also breaks at characters that are part of a line
+def _read_whole(path: Path, fd: int, status: os.stat_result) -> Manifest:
+    if os.pread(fd, 1, status.st_size):
+        raise _MovedError
+    start = Mark(status.st_dev, status.st_ino, position=0, sha256="", n_lines=0, n_entries=0)
+    return _read_behind(path, fd, status, start, _Sorting(), hashlib.sha256())
 
 
-def _sort_out(lines: Iterator[str]) -> tuple[tuple[str, ...], tuple[ManifestProblem, ...]]:
-    first: dict[str, str] = {}  # id without regard to case, and as it was first written
-    repeated: set[str] = set()
-    problems: list[ManifestProblem] = []
-    for number, line in enumerate(lines, 1):
+def _read_since(path: Path, fd: int, status: os.stat_result, mark: Mark) -> Manifest | None:
+    if (status.st_dev, status.st_ino) != (mark.device, mark.inode):
+        return None
+    if not 0 <= mark.position <= status.st_size:
+        return None
+    appended = _pieces(fd, mark.position, status.st_size)
+    wanted = {line.strip().lower() for data in appended for line in _split(data, errors="replace")} - {""}
+    sorting, digest = _Sorting(), hashlib.sha256()
+    for data in _pieces(fd, 0, mark.position):
+        digest.update(data)
+        if wanted:
+            sorting.recall(wanted, data)
+    if digest.hexdigest() != mark.sha256:
+        return None
+    sorting.problems, sorting.n_lines = [], mark.n_lines
+    return _read_behind(path, fd, status, mark, sorting, digest)
+
+
+def _read_behind(
+    path: Path, fd: int, status: os.stat_result, mark: Mark, sorting: "_Sorting", digest: "hashlib._Hash"
+) -> Manifest:
+    """Sort out the lines behind `mark`; `sorting` and `digest` have met what lies before it."""
+    n_earlier, position, torn = len(sorting.first), mark.position, b""
+    for data in _pieces(fd, mark.position, status.st_size):
+        if not data.endswith(b"\n"):
+            torn = data
+            continue
+        digest.update(data)
+        sorting.take(path, data, encoding="utf-8" if position else "utf-8-sig")
+        position += len(data)
+    entries = tuple(islice(sorting.first.values(), n_earlier, None))
+    end = Mark(mark.device, mark.inode, position, digest.hexdigest(), sorting.n_lines, mark.n_entries + len(entries))
+    digest.update(torn)
+    problems = tuple(sorting.problems)
+    return Manifest(path, digest.hexdigest(), entries, end, problems, pending_line=bool(torn.strip()))
+
+
+def _pieces(fd: int, start: int, end: int) -> Iterator[bytes]:
+    """The bytes from `start` to `end` in pieces of whole lines, and last what has no newline yet, if anything."""
+    rest = b""
+    while start < end:
+        chunk = os.pread(fd, min(_CHUNK_SIZE_BYTES, end - start), start)
+        if not chunk:
+            raise _MovedError
+        start += len(chunk)
+        whole, newline, last = chunk.rpartition(b"\n")
+        if newline:
+            yield rest + whole + newline
+            rest = last
+        else:
+            rest += chunk
+    if rest:
+        yield rest
+
+
+def _split(data: bytes, encoding: str = "utf-8", errors: str = "strict") -> list[str]:
+    # not splitlines(): it also breaks at characters that are part of a line
+    return data.decode(encoding, errors).removesuffix("\n").split("\n")
+
+
+@dataclass
+class _Sorting:
+    """Lines as they come, each taken or refused."""
+
+    n_lines: int = 0
+    first: dict[str, str] = field(default_factory=dict)  # id without regard to case, and as it was first written
+    repeated: set[str] = field(default_factory=set)
+    problems: list[ManifestProblem] = field(default_factory=list)
+
+    def take(self, path: Path, data: bytes, *, encoding: str) -> None:
+        """Sort out whole lines."""
+        try:
+            lines = _split(data, encoding)
+        except UnicodeDecodeError as error:
+            number = self.n_lines + error.object.count(b"\n", 0, error.start) + 1
+            raise ManifestError(
+                "the manifest is not UTF-8", where=f"{path}, line {number}", mend="write it as UTF-8"
+            ) from None
+        for line in lines:
+            self._take(line)
+
+    def recall(self, wanted: Set[str], data: bytes) -> None:
+        """Of lines that were sorted out before, take those again by which one of `wanted` would be judged."""
+        text = data.decode("utf-8-sig", "replace")
+        if not wanted.isdisjoint(map(str.strip, text.lower().split("\n"))):
+            for line in text.split("\n"):
+                if line.strip().lower() in wanted:
+                    self._take(line)
+
+    def _take(self, line: str) -> None:
+        self.n_lines += 1
         entry = line.strip()
         if not entry or entry.startswith("#"):
-            continue
-        if reason := _refusal(entry, first, repeated):
-            problems.append(ManifestProblem(number, entry[:80], reason))
-    return tuple(first.values()), tuple(problems)
+            return
+        if reason := self._refusal(entry):
+            self.problems.append(ManifestProblem(self.n_lines, entry[:80], reason))
 
-
-def _refusal(entry: str, first: dict[str, str], repeated: set[str]) -> str | None:
-    """Take `entry` into `first`, or say why not; a plain repetition is said once."""
-    if not is_safe_name(entry):
-        return "not a task id: letters, digits, '.', '_', '+', '-', starting with a letter or digit, 200 at most"
-    folded = entry.lower()
-    known = first.get(folded)
-    if known is None:
-        first[entry if folded == entry else folded] = entry  # one string and not two where case does not matter
-        return None
-    if known != entry:
-        return f"differs from {known} only in case"
-    if entry in repeated:
-        return None
-    repeated.add(entry)
-    return "listed twice"
+    def _refusal(self, entry: str) -> str | None:
+        """Take `entry` into `first`, or say why not; a plain repetition is said once."""
+        if not is_safe_name(entry):
+            return "not a task id: letters, digits, '.', '_', '+', '-', starting with a letter or digit, 200 at most"
+        folded = entry.lower()
+        known = self.first.get(folded)
+        if known is None:
+            self.first[entry if folded == entry else folded] = entry  # one string and not two where case is no matter
+            return None
+        if known != entry:
+            return f"differs from {known} only in case"
+        if entry in self.repeated:
+            return None
+        self.repeated.add(entry)
+        return "listed twice"

@@ -9,7 +9,7 @@ from trajgen_assets.core.intake.manifest import Manifest, read_manifest
 from trajgen_assets.core.intake.source import TaskSource
 from trajgen_assets.core.intake.task import inspect_task
 from trajgen_assets.core.ledger.ledger import Ledger
-from trajgen_assets.core.ledger.models import ListedTask, ManifestSeen, RegisterResult, TaskFilter, TaskStatus
+from trajgen_assets.core.ledger.models import ListedTask, ManifestSeen, RegisterResult, TaskFilter
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def register_source(
 def _known(ledger: Ledger, campaign: str, dataset: str) -> dict[str, str | None]:
     """Digests of the tasks whose folders need no look, as the ledger has them."""
     rows = ledger.rows(TaskFilter(campaign=campaign, dataset=dataset))
-    return {row.task_id: row.digest for row in rows if row.status is not TaskStatus.PENDING or row.eligible}
+    return {row.task_id: row.digest for row in rows if row.eligible}
 
 
 def _first(n_usable: int | None, listed: Iterable[ListedTask]) -> Iterator[ListedTask]:
@@ -79,11 +79,16 @@ def _listed(source: TaskSource, entries: Iterable[str], known: dict[str, str | N
 
 
 def look_at(source: TaskSource, task_id: str) -> ListedTask:
-    """Inspect and digest one task folder."""
+    """Inspect and digest one task folder. Whatever is wrong with it is the reason why it waits."""
     folder = inspect_task(source.folder / task_id)
     if not folder.is_usable:
-        return ListedTask(task_id, None, eligible=False, reason=folder.note)
+        return _unusable(task_id, folder.note)
     try:
         return ListedTask(task_id, task_digest(folder.folder), eligible=True)
     except (UnusableTreeError, TaskError, OSError) as error:
-        return ListedTask(task_id, None, eligible=False, reason=str(error))
+        return _unusable(task_id, str(error))
+
+
+def _unusable(task_id: str, reason: str) -> ListedTask:
+    storable = reason.encode("utf-8", "backslashreplace").decode()  # a file's name need not be text
+    return ListedTask(task_id, None, eligible=False, reason=storable)

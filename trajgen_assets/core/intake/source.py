@@ -24,13 +24,20 @@ class TaskSource:
     staging: StagingMode = "copy"
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # its reader says why it cannot be read, and the other sources do not suffer from it
+        return True
+
+
 def data_sets_of(source: TaskSource) -> list[TaskSource]:
     """The data sets below a source: itself where it has a manifest, else each folder in it that has one.
 
     So a root with one folder for each language is several data sets, named after these folders, and a folder that
     appears later is found later. A source without any manifest is returned as it is: its reader says what is missing.
     """
-    if source.manifest.exists() or source.manifest != source.folder / MANIFEST_NAME:
+    if _is_there(source.manifest) or source.manifest != source.folder / MANIFEST_NAME:
         return [source]
     folders = sorted(path.parent for path in source.folder.glob(f"*/{MANIFEST_NAME}"))
     children = [each for each in folders if is_safe_name(each.name)]

@@ -168,32 +168,32 @@ def _table(settings: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _strays(folder: Path) -> Iterator[str]:
     """Entries that no copy of the folder can hold: links out of it or around in it, devices, pipes, sockets."""
-    root = Path(os.path.realpath(folder))
-    waiting = [root]
+    waiting = [os.fspath(folder)]
     while waiting:
         current = waiting.pop()
         try:
             entries = sorted(os.scandir(current), key=lambda entry: entry.name)
         except OSError as error:
-            yield f"{_shown(current, root)} cannot be read: {error.strerror}"
+            yield f"{_shown(current, folder)} cannot be read: {error.strerror}"
             continue
-        for entry in entries:
-            path = Path(entry.path)
+        for entry in entries:  # as texts: a Path for each takes longer than the look at it
             if entry.is_symlink():
-                if problem := _link_problem(path, root):
-                    yield f"{_shown(path, root)} {problem}"
+                if problem := _link_problem(entry.path, folder):
+                    yield f"{_shown(entry.path, folder)} {problem}"
             elif entry.is_dir(follow_symlinks=False):
-                waiting.append(path)
+                waiting.append(entry.path)
             elif not entry.is_file(follow_symlinks=False):
-                yield f"{_shown(path, root)} is a device, pipe or socket"
+                yield f"{_shown(entry.path, folder)} is a device, pipe or socket"
 
 
-def _link_problem(link: Path, root: Path) -> str | None:
+def _link_problem(path: str, folder: Path) -> str | None:
+    root = Path(os.path.realpath(folder))
+    link = root / Path(path).relative_to(folder)
     end = Path(os.path.realpath(link))
     if link.readlink().is_absolute() or not end.is_relative_to(root):
         return "is a link that leads out of the task"
     return "is a link to a folder around itself" if link.is_relative_to(end) and end != link else None
 
 
-def _shown(path: Path, root: Path) -> str:
-    return ascii(str(path.relative_to(root)))[1:-1][:120]
+def _shown(path: str, folder: Path) -> str:
+    return ascii(str(Path(path).relative_to(folder)))[1:-1][:120]

@@ -1,6 +1,6 @@
 """Settling one trial: an accepted result, another try, or a cap reached."""
 
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +26,8 @@ _COUNTERS = {
     AttemptKind.OUTSIDE: ("n_infra", "max_infra_retries"),
     AttemptKind.CAPTURE: ("n_capture", "capture_retries"),
 }
+_OUTCOME = tuple(field.name for field in fields(AttemptOutcome))
+_INSERT = attempts.insert()
 _RECORDED = sa.select(attempts.c.task).where(
     attempts.c.job == sa.bindparam("job"), attempts.c.trial_name == sa.bindparam("trial_name")
 )
@@ -82,10 +84,10 @@ def _check_graded(key: TaskKey, outcome: AttemptOutcome) -> None:
 
 
 def _insert(conn: sa.Connection, now: datetime, lease: Lease, task: TaskRow, outcome: AttemptOutcome) -> None:
-    row: dict[str, Any] = asdict(outcome)
+    row: dict[str, Any] = {name: getattr(outcome, name) for name in _OUTCOME}  # `asdict` copies, with the lock held
     row |= {"task": task.position, "job": lease.job, "ordinal": task.n_attempts + 1, "fence": lease.fence}
     row |= {"accepted": outcome.kind is AttemptKind.GRADED, "recorded_at": now}
-    conn.execute(attempts.insert(), row)
+    conn.execute(_INSERT, row)
 
 
 def _moved(task: TaskRow, outcome: AttemptOutcome, policy: RetryPolicy, now: datetime) -> dict[str, Any]:

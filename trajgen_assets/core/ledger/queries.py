@@ -1,5 +1,6 @@
 """Questions that change nothing."""
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -18,7 +19,7 @@ from trajgen_assets.core.ledger.models import (
     TaskRow,
     TaskStatus,
 )
-from trajgen_assets.core.ledger.rows import same_key
+from trajgen_assets.core.ledger.rows import UNSEEN_REASON, same_key
 from trajgen_assets.core.ledger.schema import attempts, job_tasks, jobs, manifests, tasks
 
 _IS_PENDING = tasks.c.status == TaskStatus.PENDING
@@ -98,6 +99,32 @@ def partitions_to_add(conn: sa.Connection, limit: int) -> list[TaskRow]:
     """Eligible tasks that are not known to be partitions yet, in order of registration."""
     query = sa.select(tasks).where(tasks.c.eligible & ~tasks.c.partitioned).order_by(tasks.c.position)
     return [TaskRow(*row) for row in conn.execute(query.limit(limit))]
+
+
+def waiting(
+    conn: sa.Connection, campaign: str, dataset: str, *, after: int, limit: int, unseen: bool | None = None
+) -> list[TaskRow]:
+    """Listed tasks of a data set that wait for their folder, in order of registration, from behind `after`.
+
+    Args:
+        unseen: False for those whose folder was looked at; True for those whose folder never was, also if they are
+            over, since what was imported is neither shown nor compared before.
+    """
+    here = (tasks.c.campaign == campaign) & (tasks.c.dataset == dataset) & (tasks.c.position > after)
+    unusable = here & tasks.c.listed & ~tasks.c.eligible & tasks.c.job.is_(None)
+    statuses = [TaskStatus.PENDING, TaskStatus.DONE, TaskStatus.FAILED] if unseen else [TaskStatus.PENDING]
+    query = sa.select(tasks).where(unusable, tasks.c.status.in_(statuses)).order_by(tasks.c.position).limit(limit)
+    if unseen is not None:
+        reason = tasks.c.ineligible_reason
+        query = query.where(reason == UNSEEN_REASON if unseen else reason.is_distinct_from(UNSEEN_REASON))
+    return [TaskRow(*row) for row in conn.execute(query)]
+
+
+def fingerprint(conn: sa.Connection) -> str:
+    """A text that differs after every change of a task that anybody is shown."""
+    query = sa.select(tasks.c.status, sa.func.count(), sa.func.max(sa.type_coerce(tasks.c.updated_at, sa.String)))
+    found = conn.execute(query.group_by(tasks.c.status).order_by(tasks.c.status))
+    return hashlib.sha256(repr([tuple(row) for row in found]).encode()).hexdigest()
 
 
 def manifest(conn: sa.Connection, campaign: str, dataset: str) -> ManifestRow | None:

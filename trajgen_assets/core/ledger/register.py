@@ -1,6 +1,6 @@
 """Registration: what a manifest lists becomes tasks, and what it dropped is marked."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger.models import ListedTask, ManifestSeen, RegisterResult, SkipKind, TaskStatus
-from trajgen_assets.core.ledger.rows import REVOKED_NOTE, chunked
+from trajgen_assets.core.ledger.rows import REVOKED_NOTE, UNSEEN_REASON, chunked
 from trajgen_assets.core.ledger.schema import manifests, tasks
 
 
@@ -68,6 +68,72 @@ def register(
     _update(conn, [row for task_id, row in after.items() if row != known[task_id]], now)
     _record_manifest(conn, campaign, dataset, manifest, now)
     return _result(fresh, known, after, wanted, originals)
+
+
+def enlist(
+    conn: sa.Connection,
+    now: datetime,
+    campaign: str,
+    dataset: str,
+    task_ids: Sequence[str],
+    manifest: ManifestSeen,
+    *,
+    whole: bool = True,
+) -> RegisterResult:
+    """As `register`, for ids whose folders nobody has looked at: the new ones wait, the known keep what they have.
+
+    Only rows that change are held in memory.
+    """
+    fresh, back, gone = _compare(conn, campaign, dataset, task_ids, whole=whole)
+    known = _known(conn, campaign, dataset, [*back, *gone])
+    after = {task_id: _meet(known[task_id], _as_it_was(task_id, known[task_id])) for task_id in back}
+    after |= {task_id: _drop(known[task_id], now) for task_id in gone}
+    originals = _originals(conn, campaign, dataset, _unseen_content((), known, after))
+    after |= {i: _as_duplicate(after[i], of, now) for i, of in originals.items()}
+    _insert_unseen(conn, campaign, dataset, fresh, now)
+    _update(conn, [row for task_id, row in after.items() if row != known[task_id]], now)
+    _record_manifest(conn, campaign, dataset, manifest, now)
+    return replace(_result((), known, after, {}, originals), new=tuple(fresh))
+
+
+def note_looks(
+    conn: sa.Connection, now: datetime, campaign: str, dataset: str, looked: Iterable[ListedTask]
+) -> RegisterResult:
+    """Write down what folders look like that could not be used so far. What a job has, or nobody lists, stays so."""
+    seen = {each.task_id: each for each in looked}
+    found = _known(conn, campaign, dataset, list(seen))
+    known = {task_id: row for task_id, row in found.items() if row.listed and row.job is None and not row.eligible}
+    after = {task_id: _meet(row, seen[task_id]) for task_id, row in known.items()}
+    originals = _originals(conn, campaign, dataset, _unseen_content((), known, after))
+    after |= {i: _as_duplicate(after[i], of, now) for i, of in originals.items()}
+    _update(conn, [row for task_id, row in after.items() if row != known[task_id]], now)
+    return _result((), known, after, seen, originals)
+
+
+def _compare(
+    conn: sa.Connection, campaign: str, dataset: str, task_ids: Sequence[str], *, whole: bool
+) -> tuple[list[str], list[str], list[str]]:
+    """Of the ids listed those that are new and those that are back, and the ids that are gone."""
+    left, back, gone = dict.fromkeys(task_ids, True), [], []
+    for task_id, listed in _listings(conn, campaign, dataset, None if whole else task_ids):
+        if not left.pop(task_id, False):
+            gone += [task_id] * listed
+        elif not listed:
+            back.append(task_id)
+    return list(left), back, gone
+
+
+def _listings(
+    conn: sa.Connection, campaign: str, dataset: str, task_ids: Sequence[str] | None
+) -> Iterator[tuple[str, bool]]:
+    """Id and whether it is listed, of these tasks or of all."""
+    query = sa.select(tasks.c.task_id, tasks.c.listed).where(tasks.c.campaign == campaign, tasks.c.dataset == dataset)
+    queries = [query] if task_ids is None else [query.where(tasks.c.task_id.in_(ids)) for ids in chunked(task_ids)]
+    return ((task_id, listed) for each in queries for task_id, listed in conn.execute(each))
+
+
+def _as_it_was(task_id: str, row: _Standing) -> ListedTask:
+    return ListedTask(task_id, None, eligible=row.eligible, reason=row.ineligible_reason)
 
 
 def _known(conn: sa.Connection, campaign: str, dataset: str, task_ids: Sequence[str] | None) -> dict[str, _Standing]:
@@ -169,6 +235,15 @@ def _insert(
         keys = [TaskKey(campaign, dataset, each.task_id) for each in chunk]
         rows = [_new_row(key, each, originals.get(each.task_id), now) for key, each in zip(keys, chunk, strict=True)]
         conn.execute(tasks.insert(), rows)
+
+
+def _insert_unseen(conn: sa.Connection, campaign: str, dataset: str, task_ids: Sequence[str], now: datetime) -> None:
+    unseen = ListedTask("any", None, eligible=False, reason=UNSEEN_REASON)
+    row = _new_row(TaskKey(campaign, dataset, "any"), unseen, None, now)
+    same = {name: value for name, value in row.items() if value is not None}
+    statement = tasks.insert().values(same | {"task_id": sa.bindparam("new_id")})
+    for chunk in chunked(task_ids, 10_000):
+        conn.execute(statement, [{"new_id": TaskKey(campaign, dataset, task_id).task_id} for task_id in chunk])
 
 
 def _new_row(key: TaskKey, seen: ListedTask, original: TaskKey | None, now: datetime) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -54,6 +54,16 @@ class PublishedView:
     monotonic: Callable[[], float] = time.monotonic
     _next_s: float = field(default=float("-inf"), init=False)
 
+    def refresh_if_changed(self, seen: str | None) -> str:
+        """Write the view unless neither the ledger nor the file has changed since `seen` was returned.
+
+        For a caller that comes often and has seldom anything to write: it does not read the tasks, or the file.
+        """
+        fingerprint = self.ledger.fingerprint()  # before it is written: what changes meanwhile is for the next time
+        if f"{fingerprint} {_stamp(self.root.ledger_view)}" != seen:
+            self.refresh()
+        return f"{fingerprint} {_stamp(self.root.ledger_view)}"
+
     def refresh(self, *, force: bool = False) -> ViewState:
         """Write the view if it is due, or in any case with `force`, as at the end of a job.
 
@@ -71,6 +81,14 @@ class PublishedView:
             log.warning("%s was changed by hand and is left as it is. Mend: `trajgen ledger import` takes it over",
                         self.root.ledger_view)  # fmt: skip
         return state
+
+
+def _stamp(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return "no view"
+    return f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
 
 
 def is_edited(path: Path) -> bool:
@@ -124,36 +142,47 @@ def _column(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str | None]:
     return sa.type_coerce(column, sa.String)  # as stored: a hundred thousand times are not parsed to be written again
 
 
-_RUN = {
-    "task_id": tasks.c.task_id,
-    "status": _column(tasks.c.status),
-    "submitted_at": _column(tasks.c.submitted_at),
-    "completed_at": _column(tasks.c.completed_at),
-    "trajectory_path": tasks.c.trajectory_path,
-    "reward": tasks.c.reward,
-    "note": sa.func.coalesce(tasks.c.note, tasks.c.ineligible_reason),
-    "dataset": tasks.c.dataset,
-    "campaign": tasks.c.campaign,
-    "digest": tasks.c.digest,
-    "attempts": tasks.c.n_attempts,
-    "job": sa.func.coalesce(tasks.c.job, tasks.c.last_job),
-}
-_TEMPLATE = "- " + "\n  ".join(f"{name}: %s" for name in _RUN) + "\n"
+_RUNS = sa.select(
+    tasks.c.task_id,
+    _column(tasks.c.status),
+    _column(tasks.c.submitted_at),
+    _column(tasks.c.completed_at),
+    tasks.c.trajectory_path,
+    tasks.c.reward,
+    sa.func.coalesce(tasks.c.note, tasks.c.ineligible_reason),
+    tasks.c.dataset,
+    tasks.c.campaign,
+    tasks.c.digest,
+    tasks.c.n_attempts,
+    sa.func.coalesce(tasks.c.job, tasks.c.last_job),
+).order_by(tasks.c.position)
 
 
 def _lines(ledger: Ledger) -> Iterator[str]:
-    yield f"description: {_scalar(DESCRIPTION)}\n"
+    yield f"description: {quoted(DESCRIPTION)}\n"
     with ledger.store.read() as conn:
-        found = conn.execute(sa.select(*_RUN.values()).order_by(tasks.c.position))
-        entries = [_TEMPLATE % tuple(map(_scalar, row)) for row in found]
+        entries = [_entry(row) for row in conn.execute(_RUNS)]
     yield "runs:\n" if entries else "runs: []\n"
     yield from entries
 
 
-def _scalar(value: str | float | None) -> str:
-    if value is None:
-        return "null"
-    return quoted(value) if isinstance(value, str) else repr(value)
+def _entry(row: Sequence[Any]) -> str:
+    """One run. What cannot hold a character that YAML reads as something else is not looked at for one."""
+    task_id, status, submitted_at, completed_at, path, reward, note, dataset, campaign, digest, n_attempts, job = row
+    return f'''\
+- task_id: "{task_id}"
+  status: "{status}"
+  submitted_at: {"null" if submitted_at is None else f'"{submitted_at}"'}
+  completed_at: {"null" if completed_at is None else f'"{completed_at}"'}
+  trajectory_path: {"null" if path is None else quoted(path)}
+  reward: {"null" if reward is None else repr(reward)}
+  note: {"null" if note is None else quoted(note)}
+  dataset: "{dataset}"
+  campaign: "{campaign}"
+  digest: {"null" if digest is None else quoted(digest)}
+  attempts: {n_attempts}
+  job: {"null" if job is None else quoted(job)}
+'''
 
 
 def quoted(text: str) -> str:
