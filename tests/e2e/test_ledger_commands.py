@@ -116,6 +116,8 @@ def test_a_slip_changes_nothing_and_is_one_sentence(ready: Installation) -> None
         (["skip", SOLVED[0], "--reason", "x", "--json"], "with --json nobody is asked"),
         (["retry", "--yes"], "no task is named"),
         (["import", "--yes", "/nowhere.yaml"], "the file cannot be read"),
+        (["import", "--yes", "/dev/zero"], "this is no file"),
+        (["import", "--yes", "--dataset", "mistyped"], "no task source is named 'mistyped'"),
     ):
         child = subprocess.run(
             [Path(sys.executable).parent / "trajgen", "--root", ready.root.path, "ledger", *arguments],

@@ -20,7 +20,8 @@ from trajgen_assets.core.ledger.view import PublishedView
 N_SHOWN = 20
 
 Tasks = Annotated[
-    list[str] | None, typer.Argument(help="Task ids, or keys <data set>/<id>[@<campaign>].", show_default=False)
+    list[str] | None,
+    typer.Argument(help="Task ids, or keys DATASET/ID, of another campaign DATASET/ID@CAMPAIGN.", show_default=False),
 ]
 OfCampaign = Annotated[str | None, typer.Option("--campaign", help="Only this campaign; of a bare id: main.")]
 OfDataset = Annotated[str | None, typer.Option("--dataset", help="Only this data set.")]

@@ -136,6 +136,8 @@ def _find(
     source = file or (root.ledger_view if root.ledger_view.exists() else None)
     data, tasks = b"", []
     if source is not None:
+        if source.exists() and not source.is_file():  # a device would be read for ever
+            raise ConfigError("this is no file", where=source)
         try:
             data = source.read_bytes()
         except OSError as error:

@@ -131,7 +131,9 @@ def retry(
 
 def reset(
     context: typer.Context,
-    tasks: Annotated[list[str], typer.Argument(help="Task ids, or keys <data set>/<id>[@<campaign>].")],
+    tasks: Annotated[
+        list[str], typer.Argument(help="Task ids, or keys DATASET/ID, of another campaign DATASET/ID@CAMPAIGN.")
+    ],
     campaign: OfCampaign = None,
     force: Annotated[
         bool, typer.Option(help="Also tasks that are done: the accepted attempt is superseded and kept on record.")

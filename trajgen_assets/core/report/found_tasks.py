@@ -55,11 +55,19 @@ class Resolver:
 
 
 def resolver(config: Config | None, rows: Iterable[TaskRow], campaign: str, dataset: str | None) -> Resolver:
-    """A resolver that knows the manifests of `config`, as far as they can be read, and the registered tasks."""
+    """A resolver that knows the manifests of `config`, as far as they can be read, and the registered tasks.
+
+    Raises:
+        ConfigError: `dataset` is neither configured nor registered, so it is mistyped.
+    """
     sources = config.sources() if config is not None else []
     owners: dict[str, set[str]] = {}
+    registered = set()
     for row in rows:
         owners.setdefault(row.task_id, set()).add(row.dataset)
+        registered.add(row.dataset)
+    if config is not None and dataset is not None and dataset not in registered:
+        config.source(dataset)
     for source in sources:
         try:
             entries = read_manifest(source.manifest).entries
