@@ -34,6 +34,7 @@ from trajgen_assets.core.rollout.harbor import QUIET_ENV
 from trajgen_assets.core.rollout.plan import LOCAL_ENVIRONMENT, RolloutPlan, harbor_job_config
 from trajgen_assets.core.rollout.results import read_trial_result
 from trajgen_assets.core.scripted import ScriptedModel, running_scripted_model
+from trajgen_assets.names import ROLLOUT_JOB
 
 SAMPLES = PROJECT / "examples" / "swe_tasks" / "py-cc"
 TASKS = (
@@ -172,7 +173,7 @@ class Bench:
         )
         (root.path / "config.yaml").write_text(config)
         environ = {KEY_ENV: KEY, "TRAJGEN_ENV_DIR": str(root.env)}
-        trajgen = [Path(sys.executable).parent / "trajgen", "--root", root.path]
+        trajgen: list[str | Path] = [Path(sys.executable).parent / "trajgen", "--root", root.path]
         timed([*trajgen, "setup", "--skip-environments"], environ, folder, 0)
         start = ["start", "--campaign", CAMPAIGN[agent], "--limit", str(len(tasks))]
         lap = timed([*trajgen, *start], environ, folder, len(tasks))
@@ -210,7 +211,7 @@ def proxy_start_s(root: Root) -> float:
     """From the word that the proxy is being started to the next one, in the job's run."""
     began, ready = PHASES
     with open_instance(root) as instance:
-        (run,) = [run for run in instance.get_runs() if run.job_name == "rollout_job"]
+        (run,) = [run for run in instance.get_runs() if run.job_name == ROLLOUT_JOB]
         at_s = {text: entry.timestamp for entry in instance.all_logs(run.run_id) for text in _phase_of(entry)}
     return at_s[ready] - at_s[began]
 

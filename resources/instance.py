@@ -20,7 +20,7 @@ POLL_S = 10
 DEQUEUE_INTERVAL_S = 2
 
 
-def instance_settings(root: Root) -> dict[str, Any]:
+def instance_settings() -> dict[str, Any]:
     """The content of `dagster.yaml`. Dagster retries infrastructure deaths alone; failed tasks are the ledger's."""
     return {
         "telemetry": {"enabled": False},
@@ -42,7 +42,7 @@ def instance_settings(root: Root) -> dict[str, Any]:
         "compute_logs": {
             "module": "resources.tick_logs",
             "class": "TickLogManager",
-            "config": {"base_dir": str(root.dagster_home / "tick_logs")},
+            "config": {"base_dir": {"env": "DAGSTER_HOME"}},  # by name, so that a root can be moved
         },
     }
 
@@ -56,7 +56,7 @@ def prepare_instance(root: Root, *, max_jobs: int) -> None:
     """
     root.dagster_home.mkdir(parents=True, exist_ok=True, mode=0o700)
     root.dagster_home.chmod(0o700)
-    write_yaml(root.dagster_home / "dagster.yaml", instance_settings(root), mode=0o600)
+    write_yaml(root.dagster_home / "dagster.yaml", instance_settings(), mode=0o600)
     with open_instance(root) as instance:
         instance.event_log_storage.set_concurrency_slots(ROLLOUT_POOL, max_jobs)
         if instance.run_launcher is None:

@@ -20,8 +20,8 @@ class TickLogManager(LocalComputeLogManager):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        """Make one as `dagster.yaml` configures it; the inherited method would make a plain local manager."""
-        return cls(inst_data=inst_data, **config_value)
+        """Make one below the `base_dir` of `dagster.yaml`; the inherited method would make a plain local manager."""
+        return cls(base_dir=str(Path(config_value["base_dir"]) / "tick_logs"), inst_data=inst_data)
 
     @contextmanager
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:

@@ -19,14 +19,22 @@ PACKAGES = ("chromium", "fonts-dejavu-core")  # without a font a page is all box
 
 def main() -> int:
     """Install it. Returns 0 when there is one afterwards, else 1."""
-    if any(path for program in PROGRAMS for path in which(program, os.environ)):
+    if is_there():
         return 0
     try:
         install_packages(PACKAGES, Authority.of_this_process(), os.environ, print)
     except TrajgenError as error:
         sys.stderr.write(f"no Chromium: {error}\n")
         return 1
+    if not is_there():
+        sys.stderr.write(f"no Chromium: none of {', '.join(PROGRAMS)} is on PATH after the installation\n")
+        return 1
     return 0
+
+
+def is_there() -> bool:
+    """Whether one of the names leads to a program."""
+    return any(path for program in PROGRAMS for path in which(program, os.environ))
 
 
 if __name__ == "__main__":

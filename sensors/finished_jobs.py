@@ -52,10 +52,11 @@ def _n_failed(instance: dg.DagsterInstance, job: JobRow) -> int:
 
 
 def _request(instance: dg.DagsterInstance, platform: Platform, job: JobRow, n_failed: int) -> dg.RunRequest:
+    trials = platform.root.job(job.name).trials
     add_partitions(instance, JOBS, [job.name])
     return dg.RunRequest(
         run_key=f"{job.name}:{job.accepted_digest}:{n_failed}",
         partition_key=job.name,
-        asset_selection=data_assets(convert=is_converted(platform.config, job.campaign)),
+        asset_selection=data_assets(convert=is_converted(platform.config, job.campaign, trials)),
         tags={"trajgen/job": job.name},
     )

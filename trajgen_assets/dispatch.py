@@ -182,12 +182,13 @@ def _tell(platform: Platform, breaker: Breaker) -> None:
 
 
 def _left_today(platform: Platform) -> int:
-    """How many tasks may still be assigned on this day, in UTC."""
+    """How many tasks of campaign `main` may still be assigned on this day, in UTC."""
     cap = platform.config.runtime_info.input.automation.max_tasks_per_day
     if cap is None:
         return UNLIMITED
     today = platform.ledger.now().date()
-    jobs = [job for job in platform.ledger.jobs() if job.state is not JobState.REFUSED]
+    counted = (job for job in platform.ledger.jobs() if job.campaign == MAIN_CAMPAIGN)
+    jobs = [job for job in counted if job.state is not JobState.REFUSED]
     return cap - sum(job.n_tasks for job in jobs if job.assigned_at.date() == today)
 
 

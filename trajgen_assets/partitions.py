@@ -3,14 +3,19 @@
 Partitions are added and never deleted: a range of them means "all keys between, in order of insertion".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import dagster as dg
 
 from trajgen_assets.core.config import Config
+from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.keys import SMOKE_CAMPAIGN
 from trajgen_assets.core.ledger.ledger import Ledger
-from trajgen_assets.names import JOB_RESULT, JOBS, SFT_IM, SFT_LF, TASKS
+from trajgen_assets.core.paths import Root
+from trajgen_assets.core.rollout.trials import load_trials
+from trajgen_assets.core.sft.scaffolds import is_training_data
+from trajgen_assets.names import JOB_RESULT, JOBS, SFT_IM, SFT_LF, TASKS, TRAJECTORIES
 
 task_partitions = dg.DynamicPartitionsDefinition(name=TASKS)
 job_partitions = dg.DynamicPartitionsDefinition(name=JOBS)
@@ -35,11 +40,33 @@ def show_new_partitions(instance: dg.DagsterInstance, ledger: Ledger) -> None:
         ledger.mark_partitioned(rows)
 
 
-def is_converted(config: Config, campaign: str) -> bool:
-    """Whether jobs of a campaign become training data by themselves: a smoke test or a host check never does."""
+def show_settled_trials(instance: dg.DagsterInstance, root: Root, jobs: Iterable[str]) -> None:
+    """Report the accepted trials of settled jobs that Dagster does not show: whoever drove the job died before."""
+    files = [trials for trials in (root.job(job).trials for job in jobs) if trials.exists()]
+    shown = instance.event_log_storage.get_materialized_partitions(TRAJECTORIES) if files else set()
+    for listed in map(load_trials, files):
+        for entry in listed.trials:
+            if entry.accepted and entry.task_key not in shown:
+                metadata = {
+                    "reward": entry.reward,
+                    "capture": entry.capture,
+                    "trial": f"{listed.job}/{entry.trial_name}",
+                }
+                event = dg.AssetMaterialization(TRAJECTORIES, partition=entry.task_key, metadata=metadata)
+                instance.report_runless_asset_event(event)
+
+
+def is_converted(config: Config, campaign: str, trials: Path) -> bool:
+    """Whether a job becomes training data by itself: of a smoke test or a host check never.
+
+    What the job was rolled out with is read from its own `trials`; the configuration may have changed since.
+    """
     if not config.runtime_info.input.sft_conversion.enabled or campaign == SMOKE_CAMPAIGN:
         return False
-    return campaign not in config.campaigns() or config.campaign(campaign).agent.scaffold.sft is not None
+    try:
+        return is_training_data(load_trials(trials).scaffold)
+    except ConversionError:  # the run that makes the data says what is wrong with it
+        return True
 
 
 def data_assets(*, convert: bool) -> list[dg.AssetKey]:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import KEY_ENV, SECRET, SOLVED, TASKS, UNSOLVED, Installation, files_with
+from trajgen_assets.core.config.load import load_config
+from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.ledger.models import TaskFilter
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
@@ -41,6 +43,9 @@ def many(tmp_path: Path, env_dir: Path, model: ScriptedModel) -> Iterator[Instal
     installation.root.path.mkdir()
     installation.config.write_text(CONFIG.format(base_url=model.base_url, key_env=KEY_ENV, tasks=folder))
     assert installation.run("setup", "--skip-environments")[0] == 0
+    with open_ledger(installation.root) as ledger:  # a check would register only what it rolls out itself
+        source = load_config(installation.config).source("copies")
+        register_source(ledger, source, "one")
     yield installation
     assert installation.processes() == []
     assert files_with(SECRET, installation.root.path) == []

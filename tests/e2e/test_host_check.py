@@ -40,6 +40,23 @@ def test_the_reference_solution_earns_its_reward_with_one_recorded_call(
     assert not installation.root.sft_data.exists()
 
 
+def test_a_check_registers_no_more_than_it_rolls_out_and_the_next_one_takes_the_next_task(
+    installation: Installation,
+) -> None:
+    add_campaign(installation)
+    assert installation.run("setup", "--skip-environments")[0] == 0
+    for n_done in (1, 2):
+        code, output = installation.run("start", "--campaign", "check", "--limit", "1")
+        assert code == 0, output
+        with open_ledger(installation.root) as ledger:
+            counts = ledger.counts("check")
+            assert (counts.registered, counts.done) == (n_done, n_done)
+            jobs = [job.name for job in ledger.jobs()]
+    code, output = installation.run("convert", "--job", jobs[0])
+    assert code != 0
+    assert "a job of 'oracle' is no training data" in output
+
+
 def test_it_cannot_stand_for_the_model_that_is_rolled_out(installation: Installation) -> None:
     text = installation.config.read_text()
     installation.config.write_text(f"{text}    agent: {{name: oracle}}\n")

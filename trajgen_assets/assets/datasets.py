@@ -7,12 +7,14 @@ import dagster as dg
 
 from resources.platform import PlatformResource
 from trajgen_assets.assets.links import task_table
+from trajgen_assets.assets.standing import is_news, log_version
 from trajgen_assets.core.errors import TrajgenError
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.job_result import JobResult, job_result_of
 from trajgen_assets.core.rollout.trials import load_trials, supersede
 from trajgen_assets.core.sft.convert import ConversionSettings, Receipt, convert_job
+from trajgen_assets.core.sft.scaffolds import is_training_data
 from trajgen_assets.names import JOB_RESULT, SFT_IM, SFT_LF, TRAJECTORIES
 from trajgen_assets.partitions import job_partitions
 
@@ -81,38 +83,22 @@ def job_data(context: dg.AssetExecutionContext, platform: PlatformResource) -> I
 
 
 def _report(context: dg.AssetExecutionContext, platform: Platform, job: str) -> None:
-    files = platform.root.job(job)
+    files, selected = platform.root.job(job), context.selected_asset_keys
     supersede(files.trials, platform.ledger.superseded_trials(job))
-    result = job_result_of(files)
-    tasks = {"tasks": task_table(load_trials(files.trials).trials)}
-    if JOB_RESULT in context.selected_asset_keys and _is_news(context, JOB_RESULT, job, result.digest):
-        _log(context, JOB_RESULT, job, result.digest, result_metadata(result) | tasks)
-    if not {SFT_IM, SFT_LF} & context.selected_asset_keys:
+    trials = load_trials(files.trials)
+    tasks = {"tasks": task_table(platform.ledger.tasks_of_job(job), trials.trials)}
+    result = job_result_of(files.dir, trials)
+    if JOB_RESULT in selected and is_news(context, JOB_RESULT, job, result.digest):
+        log_version(context, JOB_RESULT, job, result.digest, result_metadata(result) | tasks)
+    if not {SFT_IM, SFT_LF} & selected:
+        return
+    if not is_training_data(trials.scaffold):
+        context.log.warning(f"{job}: agent {trials.agent.name} only checks a host, so there is no training data of it")
         return
     receipt = convert_job(files, ConversionSettings.of(platform.config))
     for asset, metadata in ((SFT_IM, im_metadata(receipt)), (SFT_LF, lf_metadata(receipt) | tasks)):
-        if asset in context.selected_asset_keys and _is_news(context, asset, job, receipt.signature):
-            _log(context, asset, job, receipt.signature, metadata)
-
-
-def _is_news(context: dg.AssetExecutionContext, asset: dg.AssetKey, job: str, version: str) -> bool:
-    """Whether the standing event of this partition is about other inputs, or there is none."""
-    found = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[job]), limit=1
-    ).records
-    event = found[0].asset_materialization if found else None
-    return event is None or (event.tags or {}).get("dagster/data_version") != version
-
-
-def _log(
-    context: dg.AssetExecutionContext,
-    asset: dg.AssetKey,
-    job: str,
-    version: str,
-    metadata: dict[str, Any],
-) -> None:
-    tags = {"dagster/data_version": version}
-    context.log_event(dg.AssetMaterialization(asset, partition=job, metadata=metadata, tags=tags))
+        if asset in selected and is_news(context, asset, job, receipt.signature):
+            log_version(context, asset, job, receipt.signature, metadata)
 
 
 def result_metadata(result: JobResult) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import dagster as dg
 from resources.instance import ROLLOUT_POOL
 from resources.platform import PlatformResource
 from trajgen_assets.assets.links import partition_page
+from trajgen_assets.assets.standing import is_news, log_version
 from trajgen_assets.core.errors import BusyError, LedgerError, StaleLeaseError, TaskError
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger.models import AskedBy
@@ -97,15 +98,22 @@ def rollout(
 
 
 def _stage(context: dg.AssetExecutionContext, platform: Platform) -> dict[str, str]:
-    """Only `prepared_tasks` was selected: stage the tasks, and say of those that could not be why."""
+    """Only `prepared_tasks` was selected: stage the tasks, and say of those that could not be why.
+
+    A task that is staged as it was before is no news: an event would make its trajectory look out of date. In a run
+    that fails it is logged all the same, because Dagster would else call it failed.
+    """
     events = _EventLog(context, job="")
-    missing = {}
+    staged, missing = [], {}
     for key in map(TaskKey.parse, context.partition_keys):
         try:
-            events.staged(stage_for(platform, platform.ledger.task(key)))
+            staged.append(stage_for(platform, platform.ledger.task(key)))
         except TaskError as error:
-            context.log.warning("%s: not staged: %s", key.partition, error)
-            missing[key.partition] = str(error)
+            missing[key.partition] = Redactor.of(platform.config).error(error)
+            context.log.warning("%s: not staged: %s", key.partition, missing[key.partition])
+    for task in staged:
+        if missing or is_news(context, PREPARED_TASKS, task.key.partition, task.digest):
+            events.staged(task)
     return missing
 
 
@@ -195,7 +203,7 @@ class _EventLog:
     def staged(self, task: StagedTask) -> None:
         """Log it also where only `trajectories` was selected: without it, what is made from it looks out of date."""
         metadata = {"digest": task.digest, "path": dg.MetadataValue.path(str(task.folder.folder)), "job": self._job}
-        self._log(PREPARED_TASKS, task.key.partition, metadata)
+        log_version(self._context, PREPARED_TASKS, task.key.partition, task.digest, metadata)
 
     def trial_started(self, task_id: str) -> None:
         self._context.log.debug(f"{self._job}: {task_id} started")
@@ -206,13 +214,11 @@ class _EventLog:
         if TRAJECTORIES not in self._context.selected_asset_keys:
             return
         if entry.accepted:
-            self._log(TRAJECTORIES, entry.task_key, trajectory_metadata(self._job, entry))
+            version, metadata = entry.trajectory_sha256 or "", trajectory_metadata(self._job, entry)
+            log_version(self._context, TRAJECTORIES, entry.task_key, version, metadata)
         else:  # an observation changes no status: it is what the partition's page says beside its red mark
             metadata = failure_metadata(self._job, entry)
             self._context.log_event(dg.AssetObservation(TRAJECTORIES, partition=entry.task_key, metadata=metadata))
-
-    def _log(self, asset: dg.AssetKey, partition: str, metadata: dict[str, Any]) -> None:
-        self._context.log_event(dg.AssetMaterialization(asset, partition=partition, metadata=metadata))
 
 
 def trajectory_metadata(job: str, entry: TrialEntry) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from trajgen_assets.core.rollout.recover import recover_lost_jobs
 from trajgen_assets.dispatch import let_go
 from trajgen_assets.launches import launch_of, run_config, this_process
 from trajgen_assets.names import DATA_JOB, JOBS, ROLLOUT_JOB, ROLLOUT_OP
-from trajgen_assets.partitions import add_partitions, data_assets, is_converted
+from trajgen_assets.partitions import add_partitions, data_assets, is_converted, show_settled_trials
 
 # A start by hand waits so long for what a dead job left to be ended and settled; then it goes on with other tasks.
 RECOVERY_BUDGET_S = 300.0
@@ -86,9 +86,9 @@ def next_job(
     if dataset is not None:
         platform.config.source(dataset)
     _settle_first(platform, instance)
-    register_all(platform, campaign, instance, first=limit if campaign == SMOKE_CAMPAIGN else None)
     inputs = platform.config.runtime_info.input
     wanted = limit or inputs.harbor_job.n_tasks or inputs.automation.batch_max
+    register_all(platform, campaign, instance, first=_how_many_to_register(platform, campaign, wanted))
     for source in platform.config.sources():
         if dataset not in (None, source.dataset):
             continue
@@ -105,9 +105,17 @@ def next_job(
     return None
 
 
+def _how_many_to_register(platform: Platform, campaign: str, wanted: int) -> int | None:
+    """A check needs no more than it rolls out: each registered task is digested, and is a partition for ever."""
+    checks = campaign == SMOKE_CAMPAIGN or platform.config.campaign(campaign).agent.scaffold.sft is None
+    return platform.ledger.counts(campaign).registered + wanted if checks else None
+
+
 def _settle_first(platform: Platform, instance: dg.DagsterInstance) -> None:
     """What dead drivers left is settled, and what nobody will launch any more is free again."""
-    words = list(recover_lost_jobs(platform, budget_s=RECOVERY_BUDGET_S).words)
+    recovery = recover_lost_jobs(platform, budget_s=RECOVERY_BUDGET_S)
+    show_settled_trials(instance, platform.root, recovery.settled)
+    words = list(recovery.words)
     let_go(instance, platform, words)
     for line in words:
         typer.echo(line)
@@ -171,12 +179,13 @@ def make_data(platform: Platform, instance: dg.DagsterInstance, job: JobRow, def
     """
     platform.ledger.record_downstream(job.name, job.accepted_digest or "")
     add_partitions(instance, JOBS, [job.name])
+    convert = is_converted(platform.config, job.campaign, platform.root.job(job.name).trials)
     result = definitions.resolve_job_def(DATA_JOB).execute_in_process(
         run_config=_quiet({}),
         raise_on_error=False,
         instance=instance,
         partition_key=job.name,
-        asset_selection=data_assets(convert=is_converted(platform.config, job.campaign)),
+        asset_selection=data_assets(convert=convert),
         tags={"trajgen/job": job.name},
     )
     if not result.success:

@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 from resources.instance import open_instance
+from scripts.chromium import PROGRAMS
 from tests.e2e.conftest import KEY_ENV, SECRET, SOLVED, TASKS, Installation, files_with
 from tests.waiting import wait_until
 from trajgen_assets.core.ledger.ledger import Ledger
@@ -23,7 +24,7 @@ from trajgen_assets.core.paths import Root
 from trajgen_assets.core.scripted import ScriptedModel
 from trajgen_assets.names import TASKS as TASK_PARTITIONS
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(filter(None, map(shutil.which, PROGRAMS)), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here: `make browser` installs it")
 
 N_MANY_AT_FIRST, N_MANY = 80, 100
@@ -85,7 +86,7 @@ def free_port() -> int:
 
 
 def list_many(folder: Path, numbers: range) -> None:
-    """Add tasks to a data set that is large enough for many partitions and is never rolled out."""
+    """Add tasks to a data set that is large enough for many partitions."""
     names = [f"copy__many-{number:03}" for number in numbers]
     for name in names:
         shutil.copytree(TASKS / SOLVED[0], folder / name)
@@ -136,16 +137,22 @@ def n_partitions(ui: Served) -> int:
         return len(instance.get_dynamic_partitions(TASK_PARTITIONS))
 
 
+# As root, as in CI, Chromium runs only without its own sandbox; it sees nothing but our own pages.
+CHROMIUM_ARGS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[BrowserContext]:
-    """A Chromium that reaches loopback alone, and whose pages write no error to its console."""
+    """A Chromium that finds no host but loopback, and in whose pages no script fails."""
+    failures: list[str] = []
     with sync_playwright() as playwright:
-        # As root, as in CI, Chromium runs only without its own sandbox; it sees nothing but our own pages.
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
         context = chromium.new_context(viewport=VIEWPORT)
         context.set_default_timeout(PAGE_TIME_MS)
+        context.on("weberror", lambda error: failures.append(str(error.error)))
         yield context
         chromium.close()
+    assert failures == []
 
 
 @pytest.fixture

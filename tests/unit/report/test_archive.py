@@ -68,12 +68,17 @@ def test_jobs_that_end_together_get_different_numbers(tmp_path: Path) -> None:
     assert len(list(Root(tmp_path).archives.glob("run_*"))) == 4
 
 
+def _refuse_in(root: Root, job: str, outage: str) -> None:
+    with archived(root, job=job, owner="r", config={}) as entry:
+        entry.outage = outage
+        _refuse(entry)
+
+
 def test_runs_that_one_outage_refuses_share_one_entry_with_a_count(tmp_path: Path) -> None:
     root = Root(tmp_path)
     for job, outage in (("j1", "d since 1"), ("j2", "d since 1"), ("j3", "d since 2"), ("j4", "d since 1")):
-        with pytest.raises(EndpointError), archived(root, job=job, owner="r", config={}) as entry:
-            entry.outage = outage
-            _refuse(entry)
+        with pytest.raises(EndpointError):
+            _refuse_in(root, job, outage)
     rows = {row["outage"]: (row["id"], row["job"], row["n_runs"]) for row in index_of(root)}
     assert rows == {"d since 2": ("run_002", "j3", 1), "d since 1": ("run_001", "j4", 3)}
     assert len(list(root.archives.glob("run_*"))) == 2

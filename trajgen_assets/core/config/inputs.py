@@ -267,10 +267,14 @@ class Inputs(Section):
 
     @field_validator("campaigns")
     @classmethod
+    def _roll_out_a_model_in_main(cls, campaigns: dict[str, CampaignChoice]) -> dict[str, CampaignChoice]:
+        main = campaigns.get(MAIN_CAMPAIGN, CampaignChoice()).agent
+        return _unless(_NO_MODEL if main and main.name == ORACLE else None, campaigns)
+
+    @field_validator("campaigns")
+    @classmethod
     def _leave_smoke(cls, campaigns: dict[str, CampaignChoice]) -> dict[str, CampaignChoice]:
         reserved = f"the name {SMOKE_CAMPAIGN} is reserved for smoke tests"
-        main = campaigns.get(MAIN_CAMPAIGN, CampaignChoice()).agent
-        _unless(_NO_MODEL if main and main.name == ORACLE else None, campaigns)
         return _unless(reserved if SMOKE_CAMPAIGN in campaigns else None, campaigns)
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from trajgen_assets.core.paths import JobPaths
-from trajgen_assets.core.rollout.trials import TrialEntry, load_trials
+from trajgen_assets.core.rollout.trials import TrialEntry, TrialsFile
 
 
 @dataclass(frozen=True)
@@ -41,16 +40,12 @@ class JobResult:
         return self.n_trials - self.n_graded
 
 
-def job_result_of(files: JobPaths) -> JobResult:
-    """Sum up a job.
-
-    Raises:
-        ConversionError: it has no readable `trials.json`.
-    """
-    trials = load_trials(files.trials).trials
+def job_result_of(folder: Path, file: TrialsFile) -> JobResult:
+    """Sum up the trials of the job that lies in `folder`."""
+    trials = file.trials
     rewards = [entry.reward for entry in trials if entry.accepted and entry.reward is not None]
     return JobResult(
-        folder=files.dir,
+        folder=folder,
         n_trials=len(trials),
         n_graded=len(rewards),
         n_resolved=sum(reward >= 1 for reward in rewards),
@@ -70,5 +65,6 @@ def _span_s(trials: tuple[TrialEntry, ...]) -> float:
 
 
 def _digest(trials: tuple[TrialEntry, ...]) -> str:
-    lines = sorted(f"{entry.trial_name} {entry.trajectory_sha256} {entry.reward} {entry.cause}" for entry in trials)
+    fields = ((e.trial_name, e.trajectory_sha256, e.reward, e.cause, e.accepted) for e in trials)
+    lines = sorted(" ".join(map(str, each)) for each in fields)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -26,6 +26,7 @@ from trajgen_assets.core.ledger.models import JobRow, Lease, RetryPolicy, TaskRo
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.process import ProcessId, record_processes
+from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import ArchiveEntry, archived
 from trajgen_assets.core.rollout.batch import stage_for
 from trajgen_assets.core.rollout.docker import compose_overlay, remove_leftovers
@@ -134,8 +135,9 @@ class _Rollout:
             try:
                 task = stage_for(self.platform, row)
             except TaskError as error:
-                self.platform.ledger.give_back(self.lease, row.key, str(error))
-                log.warning("%s: not staged: %s", row.key.partition, error)
+                reason = Redactor.of(self.platform.config).error(error)
+                self.platform.ledger.give_back(self.lease, row.key, reason)
+                log.warning("%s: not staged: %s", row.key.partition, reason)
                 continue
             staged[row.task_id] = task
             self.listener.staged(task)
@@ -154,7 +156,8 @@ class _Rollout:
         )
         write_trials(self.files.trials, header)
         policy = RetryPolicy(self.harbor_job.max_retries, self.harbor_job.max_infra_retries)
-        return JobRecord(header, self.files, self.platform.ledger, self.lease, policy, tasks, self.listener)
+        redactor = Redactor.of(self.platform.config)
+        return JobRecord(header, self.files, self.platform.ledger, self.lease, policy, tasks, self.listener, redactor)
 
     def _proxy(self) -> AbstractContextManager[RunningProxy]:
         return running_proxy(

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from trajgen_assets.core.ledger.models import (
     TaskStatus,
 )
 from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.results import TrialResult, read_trial_result, task_id_of
 from trajgen_assets.core.rollout.settle import settle_trial
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 # The logger's last line follows the reply by milliseconds; a busy machine gets this long before a gap is a gap.
 CAPTURE_PATIENCE_S = 5.0
+
+# A note is one line for people; the whole text lies with the trial.
+NOTE_LENGTH = 340
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class JobRecord:
     policy: RetryPolicy
     tasks: Mapping[str, StagedTask]
     listener: Listener
+    redactor: Redactor = field(default_factory=Redactor.of_environ)
     cancelled_as: Cause = Cause.CANCELLED
     is_interrupted: bool = False
     stopped_for: str | None = None
@@ -191,6 +196,7 @@ class JobRecord:
         self._record(task, outcome, accepted=False)
 
     def _record(self, task: StagedTask, outcome: AttemptOutcome, *, accepted: bool) -> None:
+        outcome = replace(outcome, note=self._presentable(outcome.note))
         row = self.ledger.record_attempt(self.lease, task.key, outcome, self.policy)
         reached("after_record")
         mine = (self.lease.job, outcome.trial_name)
@@ -201,6 +207,10 @@ class JobRecord:
         write_trials(self.files.trials, self.header.model_copy(update={"trials": tuple(self.entries.values())}))
         self.listener.trial_ended(entry)
         self._stop_in_an_outage()
+
+    def _presentable(self, note: str | None) -> str | None:
+        """A note as it may be stored: programs in a sandbox quote what they were given. Cut last, not within a key."""
+        return self.redactor.text(note)[:NOTE_LENGTH] if note else note
 
     def _stop_in_an_outage(self) -> None:
         """Start no more trials when the last ones all failed from one outside cause; that costs no task an attempt."""

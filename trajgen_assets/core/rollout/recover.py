@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from trajgen_assets.core.clock import now
 from trajgen_assets.core.config.config import redacted
-from trajgen_assets.core.errors import HarnessError
+from trajgen_assets.core.errors import HarnessError, TrajgenError
 from trajgen_assets.core.intake.task import inspect_task
 from trajgen_assets.core.ledger.models import JobRow, JobState, Lease, RetryPolicy, TaskRow
 from trajgen_assets.core.paths import Root
@@ -109,12 +108,12 @@ def _lost_jobs(platform: Platform) -> list[JobRow]:
     """Those that were taken up the least often come first, so that one that takes long does not hold up the others."""
     running = platform.ledger.jobs(JobState.RUNNING)
     alive = live_holders(platform.root.locks)  # asked after the jobs: one that was claimed in between is not lost
-    lost = [job for job in running if job.name not in alive or job.owner == RECOVERY or _is_overdue(job)]
+    lost = [job for job in running if job.name not in alive or job.owner == RECOVERY or _is_overdue(job, platform)]
     return sorted(lost, key=lambda job: job.fence)
 
 
-def _is_overdue(job: JobRow) -> bool:
-    return job.lease_expires_at is not None and job.lease_expires_at < now()
+def _is_overdue(job: JobRow, platform: Platform) -> bool:
+    return job.lease_expires_at is not None and job.lease_expires_at < platform.ledger.now()
 
 
 def _take_up(platform: Platform, job: JobRow, recovery: Recovery, deadline: float) -> bool:
@@ -135,17 +134,19 @@ def _take_up(platform: Platform, job: JobRow, recovery: Recovery, deadline: floa
 
 def _settle(platform: Platform, job: JobRow, deadline: float) -> str | None:
     """Settle what ended and free the rest; says so where time was up before."""
-    lease = platform.ledger.seize(platform.ledger.job(job.name), RECOVERY, ttl_s=RECOVERY_TTL_S)
+    lease = platform.ledger.seize(job, RECOVERY, ttl_s=RECOVERY_TTL_S)
     owner = job.owner or "unknown"
     with archived(platform.root, job=job.name, owner=owner, config=redacted(platform.config)) as entry:
-        entry.status, entry.notes = "failed", NOTE
+        entry.status, entry.notes, entry.is_kept = "failed", NOTE, False
         record = _record(platform, job, lease)
-        if record is not None:
-            entry.is_kept = record.settle_rest(until=deadline)
-            entry.facts["n_trials"] = len(record.entries)
-        if not entry.is_kept:
-            return "time was up; the next tick goes on"
+        try:
+            if record is not None and not record.settle_rest(until=deadline):
+                return "time was up; the next tick goes on"
+        except TrajgenError as error:  # about one trial, which no later look would mend; the others are settled
+            entry.notes = f"{NOTE}; {Redactor.of(platform.config).error(error)}"
+        entry.facts["n_trials"] = len(record.entries) if record else 0
         platform.ledger.release(lease, JobState.FAILED, note=entry.notes)
+        entry.is_kept = True
     return None
 
 

@@ -14,8 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from trajgen_assets.core.errors import HarnessError
 from trajgen_assets.core.rollout.causes import GRADED_CAUSES, Cause, cause_of
 
-NOTE_LENGTH = 300
-
 
 class _Lenient(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -117,7 +115,7 @@ class TrialResult(_Lenient):
         """One line that says what Harbor saw, for people."""
         if self.exception_info is None:
             return None if self.raw_reward is not None else "the verifier gave no reward"
-        told = _essence(self.exception_info.exception_message)[:NOTE_LENGTH]
+        told = _essence(self.exception_info.exception_message)
         return f"{self.exception_info.exception_type}: {told}".rstrip(": ")
 
 

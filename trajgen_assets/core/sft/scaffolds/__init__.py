@@ -5,9 +5,14 @@ from trajgen_assets.core.sft.scaffolds.base import Conversation, Scaffold
 from trajgen_assets.core.sft.scaffolds.terminus2 import Terminus2
 from trajgen_assets.core.sft.settings import AUTO_SCAFFOLD
 
-__all__ = ["SCAFFOLDS", "Conversation", "Scaffold", "scaffold_for"]
+__all__ = ["SCAFFOLDS", "Conversation", "Scaffold", "is_training_data", "scaffold_for"]
 
 SCAFFOLDS: dict[str, Scaffold] = {scaffold.name: scaffold for scaffold in (Terminus2(),)}
+
+
+def is_training_data(scaffold: str) -> bool:
+    """Whether trajectories of a job that was rolled out with `scaffold` can become training data."""
+    return scaffold in SCAFFOLDS
 
 
 def scaffold_for(asked: str, rolled_out_with: str) -> Scaffold:
@@ -21,6 +26,10 @@ def scaffold_for(asked: str, rolled_out_with: str) -> Scaffold:
         ConversionError: it is not known, or not the one that the job was rolled out with.
     """
     name = rolled_out_with if asked == AUTO_SCAFFOLD else asked
+    if asked == AUTO_SCAFFOLD and not is_training_data(rolled_out_with):
+        mend = "roll the tasks out with one of these in another campaign"
+        known = f"training data is made from {', '.join(sorted(SCAFFOLDS))}"
+        raise ConversionError(f"a job of {rolled_out_with[:80]!r} is no training data", why=known, mend=mend)
     if name not in SCAFFOLDS:
         raise ConversionError(
             f"no scaffold is called {name[:80]!r}",

@@ -1,0 +1,64 @@
+"""What is recorded of a trial may be stored anywhere: it holds no known secret, not even the half of one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trajgen_assets.core.intake.task import inspect_task
+from trajgen_assets.core.keys import TaskKey
+from trajgen_assets.core.ledger.models import AttemptKind, AttemptOutcome, Batch, ListedTask, ManifestSeen, RetryPolicy
+from trajgen_assets.core.ledger.store import create_ledger, open_ledger
+from trajgen_assets.core.paths import PROJECT, Root
+from trajgen_assets.core.redact import Redactor
+from trajgen_assets.core.rollout.record import NOTE_LENGTH, JobRecord, SilentListener, StagedTask
+from trajgen_assets.core.rollout.trials import AgentRecord, TrialEntry, TrialsFile
+
+SECRET = "sk-of-a-package-index-4711"
+TASK = PROJECT / "examples" / "swe_tasks" / "py-cc" / "fernhollow__stanzaconf-87"
+
+
+class Told(SilentListener):
+    """Remembers the entries that it is told of."""
+
+    def __init__(self) -> None:
+        self.entries: list[TrialEntry] = []
+
+    def trial_ended(self, entry: TrialEntry) -> None:
+        self.entries.append(entry)
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Iterator[JobRecord]:
+    root, key = Root(tmp_path), TaskKey("main", "d", "t")
+    create_ledger(root)
+    with open_ledger(root) as ledger:
+        ledger.register("main", "d", [ListedTask("t", "digest", eligible=True)], ManifestSeen("m", "sha", 1))
+        ledger.assign("j", Batch("main", "d", limit=1))
+        header = TrialsFile(
+            job="j", dataset="d", campaign="main", scaffold="terminus2", agent=AgentRecord(name="a"), model="openai/m"
+        )
+        yield JobRecord(
+            header,
+            root.job("j"),
+            ledger,
+            ledger.claim("j", "run", ttl_s=60),
+            RetryPolicy(),
+            {"t": StagedTask(key, inspect_task(TASK), "digest")},
+            Told(),
+            Redactor({"INDEX_TOKEN": SECRET}),
+        )
+
+
+@pytest.mark.parametrize("n_before", [0, NOTE_LENGTH - 5])
+def test_a_note_that_quotes_a_secret_is_stored_without_it(record: JobRecord, n_before: int) -> None:
+    note = f"{'x' * n_before}could not log in with {SECRET}"
+    outcome = AttemptOutcome("t__1", AttemptKind.OUTSIDE, "sandbox", note=note)
+    record._record(record.tasks["t"], outcome, accepted=False)
+
+    (attempt,) = record.ledger.attempts(record.tasks["t"].key)
+    assert isinstance(record.listener, Told)
+    stored = [attempt.note, record.listener.entries[0].note, record.files.trials.read_text()]
+    assert all(text and SECRET[:8] not in text for text in stored)
+    assert len(attempt.note or "") <= NOTE_LENGTH
+    assert n_before or "<redacted:INDEX_TOKEN>" in (attempt.note or "")
