@@ -3,7 +3,7 @@
 #   make setup TRAJGEN_HARBOR_PYTHON=/path/to/python3.13    the Python for Harbor
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui ui-demo test check engine browser screenshots benchmarks locks clean-env
+.PHONY: help setup demo ui ui-demo test test-faults check engine browser screenshots benchmarks locks clean-env
 export TRAJGEN_PYTHON TRAJGEN_HARBOR_PYTHON
 
 ENV_DIR := $(or $(TRAJGEN_ENV_DIR),artifacts/env)
@@ -27,6 +27,10 @@ ui-demo: setup ## serve the Dagster UI of the demo
 test: ## run the tests; ARGS="tests/unit -q" chooses
 	@scripts/bootstrap --tests
 	@exec .venv/bin/python -m pytest $(ARGS)
+
+test-faults: ## kill and stop every process at every named point, some 50 times; takes about an hour
+	@scripts/bootstrap --tests
+	@exec .venv/bin/python -m pytest -m faults $(ARGS)
 
 check: setup ## lint, format, types, direction of imports, definitions
 	@exec scripts/check

@@ -1,0 +1,181 @@
+"""`kill -9` at each write of the ledger, of its view, and at its making: all of it is there afterwards, or nothing."""
+
+import inspect
+import multiprocessing
+import os
+import shutil
+import signal
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults import Points
+from tests.unit.ledger.twins import DATASET, POLICY, SetClock, batch, graded, key, listed, lost, register, settle, start
+from trajgen_assets.core.faults import FAULTS_ENV
+from trajgen_assets.core.ledger import (
+    JobState,
+    Lease,
+    Ledger,
+    ManifestSeen,
+    PublishedView,
+    ViewState,
+    create_ledger,
+    open_ledger,
+)
+from trajgen_assets.core.ledger.view import is_edited
+from trajgen_assets.core.paths import Root
+
+fork = multiprocessing.get_context("forkserver")
+fork.set_forkserver_preload(["tests.unit.ledger.test_kills"])
+
+LATER_S = 86_400.0
+HELD = Lease("running", "run-1", 1, SetClock().at)
+SEEN = ManifestSeen("verifiable_tasks.txt", "later", 9)
+
+# Every method that writes, with one call of it that changes something in `filled`.
+WRITES: dict[str, Callable[[Ledger], object]] = {
+    "register": lambda ledger: register(ledger, *"abcdefgh", "new"),
+    "enlist": lambda ledger: ledger.enlist("main", DATASET, [*"abcdefgh", "new"], SEEN),
+    "note_looks": lambda ledger: ledger.note_looks("main", DATASET, [listed("h")]),
+    "mark_partitioned": lambda ledger: ledger.mark_partitioned(ledger.partitions_to_add()),
+    "assign": lambda ledger: ledger.assign("new", batch()),
+    "claim": lambda ledger: ledger.claim("assigned", "run-2", ttl_s=60),
+    "assign_and_claim": lambda ledger: ledger.assign_and_claim("new", batch(), "run-2", ttl_s=60),
+    "seize": lambda ledger: ledger.seize(ledger.job("running"), "recovery", ttl_s=60),
+    "renew": lambda ledger: ledger.renew(HELD, ttl_s=60),
+    "release": lambda ledger: ledger.release(HELD, JobState.FAILED),
+    "give_back": lambda ledger: ledger.give_back(HELD, key("e"), "it is gone"),
+    "withdraw": lambda ledger: ledger.withdraw("assigned", "no longer wanted"),
+    "return_job": lambda ledger: ledger.return_job("running", "run-1"),
+    "new_launch": lambda ledger: ledger.new_launch("assigned"),
+    "mark_requested": lambda ledger: ledger.mark_requested("assigned", 1, "run-2"),
+    "record_downstream": lambda ledger: ledger.record_downstream("over", "digest"),
+    "record_attempt": lambda ledger: settle(ledger, HELD, "e", graded("e__1")),
+    "skip": lambda ledger: ledger.skip([key("a")], "too slow"),
+    "retry": lambda ledger: ledger.retry([key("c")]),
+    "reset": lambda ledger: ledger.reset(key("b"), force=True),
+    "trip": lambda ledger: ledger.trip("other", "sandbox"),
+    "try_probe": lambda ledger: ledger.try_probe(DATASET, within_s=60),
+    "clear": lambda ledger: ledger.clear(DATASET),
+    "mark_alerted": lambda ledger: ledger.mark_alerted(DATASET),
+    "acquire_slots": lambda ledger: ledger.acquire_slots("host", "assigned", want=2, max_trials=8),
+    "release_slots": lambda ledger: ledger.release_slots("running"),
+}
+
+
+def write_in_child(path: Path, points: Path, name: str) -> None:
+    os.environ[FAULTS_ENV] = str(points)
+    clock = SetClock()
+    clock.pass_s(LATER_S)
+    with open_ledger(Root(path), now=clock) as ledger:
+        WRITES[name](ledger)
+
+
+def view_in_child(path: Path, points: Path) -> None:
+    os.environ[FAULTS_ENV] = str(points)
+    with open_ledger(Root(path)) as ledger:
+        PublishedView(ledger, Root(path)).refresh()
+
+
+def create_in_child(path: Path, points: Path) -> None:
+    os.environ[FAULTS_ENV] = str(points)
+    create_ledger(Root(path))
+
+
+def kill_at(point: str, points: Points, target: Callable[..., None], *arguments: object) -> None:
+    points.arm(point)
+    child = fork.Process(target=target, args=arguments)
+    child.start()
+    assert points.wait(point) == child.pid
+    child.kill()
+    child.join(10)
+    assert child.exitcode == -signal.SIGKILL
+    points.release(point)
+
+
+def content(root: Root) -> dict[str, list[Any]]:
+    """All rows of all tables."""
+    with sqlite3.connect(root.ledger) as conn:
+        names = [row[0] for row in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
+        found = {name: conn.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall() for name in names}
+    conn.close()
+    return found
+
+
+@pytest.fixture
+def points(tmp_path: Path) -> Points:
+    return Points(tmp_path / "points")
+
+
+@pytest.fixture
+def filled(root: Root) -> Root:
+    """A ledger with a job in each state, an open breaker, lent slots, and tasks in every status."""
+    create_ledger(root)
+    with open_ledger(root, now=SetClock()) as ledger:
+        register(ledger, *"abcdefg", listed("h", reason="lacks the folder"))
+        lease = start(ledger, "over", "run-0", "b", "c")
+        settle(ledger, lease, "b", graded("b__1"))
+        settle(ledger, lease, "c", lost("c__1"))
+        ledger.release(lease, JobState.FINISHED)
+        for n in range(POLICY.max_infra_retries):
+            settle(ledger, start(ledger, f"over-{n}", "run-0", "c"), "c", lost(f"c__{n}"))
+        assert ledger.assign("assigned", batch(task_ids=["d"]))
+        assert start(ledger, "running", "run-1", "e", "f").fence == HELD.fence
+        ledger.acquire_slots("host", "running", want=2, max_trials=8)
+        ledger.trip(DATASET, "sandbox")
+        counts = ledger.check_balance()
+        assert (counts.done, counts.failed, counts.running, counts.waiting) == (1, 1, 2, 1)
+    return root
+
+
+def test_every_write_of_the_ledger_is_tried_here() -> None:
+    methods = [each for each in inspect.getmembers(Ledger, inspect.isfunction) if not each[0].startswith("_")]
+    assert set(WRITES) == {name for name, method in methods if "store.write()" in inspect.getsource(method)}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_kill_at_a_write_leaves_all_of_it_or_nothing(filled: Root, points: Points, tmp_path: Path, name: str) -> None:
+    before = content(filled)
+    twin = Root(tmp_path / "twin")
+    shutil.copytree(filled.path, twin.path)
+    write_in_child(twin.path, points.folder, name)
+    os.environ.pop(FAULTS_ENV)
+    after = content(twin)
+    assert after != before
+
+    kill_at("before_commit", points, write_in_child, filled.path, points.folder, name)
+    with open_ledger(filled) as ledger:
+        ledger.check_balance()
+    assert content(filled) == before
+
+    kill_at("after_commit", points, write_in_child, filled.path, points.folder, name)
+    with open_ledger(filled) as ledger:
+        ledger.check_balance()
+    assert content(filled) == after
+
+
+@pytest.mark.parametrize("point", ["before_replace", "after_replace"])
+def test_a_kill_at_a_write_of_the_view_leaves_the_old_one_or_the_new_one(
+    filled: Root, points: Points, point: str
+) -> None:
+    with open_ledger(filled) as ledger:
+        PublishedView(ledger, filled).refresh()
+        old = filled.ledger_view.read_bytes()
+        ledger.skip([key("a")], "too slow")
+    kill_at(point, points, view_in_child, filled.path, points.folder)
+    assert not is_edited(filled.ledger_view)
+    assert (filled.ledger_view.read_bytes() == old) is (point == "before_replace")
+    with open_ledger(filled) as ledger:
+        expected = ViewState.WRITTEN if point == "before_replace" else ViewState.UNCHANGED
+        assert PublishedView(ledger, filled).refresh() is expected
+        ledger.check_balance()
+
+
+def test_a_kill_before_a_new_ledger_has_its_name_leaves_none(root: Root, points: Points) -> None:
+    kill_at("before_link", points, create_in_child, root.path, points.folder)
+    assert not root.ledger.exists()
+    assert create_ledger(root)
+    open_ledger(root).close()
