@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 from dagster._core.launcher import WorkerStatus
 
-from trajgen_assets.core.ledger.models import JobRow
+from trajgen_assets.core.ledger.models import AskedBy, JobRow
 from trajgen_assets.core.process import ProcessId
 from trajgen_assets.core.rollout.trial_slots import this_host
 from trajgen_assets.names import TASKS
@@ -65,7 +65,8 @@ def is_lost(instance: dg.DagsterInstance, job: JobRow, now: datetime) -> bool:
         return command.find() is None
     if job.requested_at is None:
         returned = job.launch > 1  # the run of its last launch could not start it
-        return returned or (now - job.assigned_at).total_seconds() > LOST_AFTER_S
+        of_a_dead_tick = job.asked_by is AskedBy.SENSOR  # ticks take turns, and one that lives asks for what it assigns
+        return returned or of_a_dead_tick or (now - job.assigned_at).total_seconds() > LOST_AFTER_S
     run = _run_of(instance, job)
     if run is None:
         return (now - job.requested_at).total_seconds() > LOST_AFTER_S
