@@ -3,7 +3,7 @@
 #   make setup TRAJGEN_HARBOR_PYTHON=/path/to/python3.13    the Python for Harbor
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui ui-demo test test-faults check engine browser screenshots benchmarks locks clean-env
+.PHONY: help setup demo ui ui-demo test test-faults check engine browser screenshots locks clean-env
 export TRAJGEN_PYTHON TRAJGEN_HARBOR_PYTHON
 
 ENV_DIR := $(or $(TRAJGEN_ENV_DIR),artifacts/env)
