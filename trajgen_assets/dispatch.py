@@ -20,7 +20,7 @@ from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.report.alerts import alert
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.trial_slots import least_to_begin, this_host
-from trajgen_assets.launches import is_cancelled, is_lost, launch_of, run_config, run_key
+from trajgen_assets.launches import PartitionOrder, is_cancelled, is_lost, launch_of, run_config, run_key
 from trajgen_assets.names import ROLLOUT_OP
 
 UNLIMITED = 1_000_000
@@ -38,19 +38,20 @@ def due_requests(instance: dg.DagsterInstance, platform: Platform, words: list[s
     """
     ledger, automation = platform.ledger, platform.config.runtime_info.input.automation
     let_go(instance, platform, words)
+    order = PartitionOrder(instance)
     assigned = ledger.jobs_to_launch()
     waiting = [job for job in assigned if is_lost(instance, job, ledger.now())]
     room = _Room.of(platform, in_flight=[job for job in assigned if job not in waiting])
     by_click = [job for job in waiting if job.asked_by is AskedBy.CLICK]
-    yield from _again(instance, platform, by_click, room, words)
+    yield from _again(order, platform, by_click, room, words)
     if not automation.enabled:
         words.append("automation.enabled is false, so nothing is requested; `trajgen start` rolls out by hand")
         return
-    yield from _again(instance, platform, [job for job in waiting if job not in by_click], room, words)
+    yield from _again(order, platform, [job for job in waiting if job not in by_click], room, words)
     datasets = [source.dataset for source in platform.config.sources()]
     while datasets:  # a batch from each in turn, so that a large data set does not hold up the others
         jobs = {dataset: _next_job(platform, dataset, room, words) for dataset in datasets}
-        yield from (_request(instance, platform, job) for job in jobs.values() if job is not None)
+        yield from (_request(order, platform, job) for job in jobs.values() if job is not None)
         datasets = [dataset for dataset, job in jobs.items() if job is not None]
 
 
@@ -119,7 +120,7 @@ def _why_given_up(instance: dg.DagsterInstance, platform: Platform, job: JobRow)
 
 
 def _again(
-    instance: dg.DagsterInstance, platform: Platform, waiting: list[JobRow], room: _Room, words: list[str]
+    order: PartitionOrder, platform: Platform, waiting: list[JobRow], room: _Room, words: list[str]
 ) -> Iterator[dg.RunRequest]:
     """Launch jobs whose run was lost, or found no slot, once more."""
     for job in waiting:
@@ -129,7 +130,7 @@ def _again(
             fresh = job if job.requested_at is None else platform.ledger.new_launch(job.name)
             words.append(f"job {job.name} is requested again, as launch {fresh.launch}")
             room.take(job.n_tasks)
-            yield _request(instance, platform, fresh)
+            yield _request(order, platform, fresh)
 
 
 def _next_job(platform: Platform, dataset: str, room: _Room, words: list[str]) -> JobRow | None:
@@ -200,10 +201,10 @@ def _waited_enough(platform: Platform, dataset: str) -> bool:
     return bool(free) and (platform.ledger.now() - min(free)).total_seconds() >= wait_s
 
 
-def _request(instance: dg.DagsterInstance, platform: Platform, job: JobRow) -> dg.RunRequest:
+def _request(order: PartitionOrder, platform: Platform, job: JobRow) -> dg.RunRequest:
     """Ask for the run of a job, and note in the ledger that it was asked for."""
     keys = [row.key.partition for row in platform.ledger.tasks_of_job(job.name)]
-    launch = launch_of(instance, keys)
+    launch = launch_of(order, keys)
     platform.ledger.mark_requested(job.name, job.launch)
     return dg.RunRequest(
         run_key=run_key(job),

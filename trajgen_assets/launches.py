@@ -32,16 +32,30 @@ class Launch:
     tags: dict[str, str]
 
 
-def launch_of(instance: dg.DagsterInstance, keys: Sequence[str]) -> Launch:
+class PartitionOrder:
+    """The task partitions in order of insertion, read once: a hundred thousand of them take a quarter of a second."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._instance = instance
+        self._position: dict[str, int] = {}
+
+    def of(self, keys: Sequence[str]) -> dict[str, int]:
+        """The position of each of `keys`; one that is no partition yet becomes one."""
+        if any(key not in self._position for key in keys):
+            add_partitions(self._instance, TASKS, keys)  # an instance that was lost and made anew does not know them
+            self._position = {key: n for n, key in enumerate(self._instance.get_dynamic_partitions(TASKS))}
+        return {key: self._position[key] for key in keys}
+
+
+def launch_of(order: PartitionOrder, keys: Sequence[str]) -> Launch:
     """Choose the form of launch for a batch of task partitions.
 
     A batch that is contiguous in order of insertion is a range: the UI then shows each of its tasks as
     planned, running, done or failed. Any other batch is launched under its first key, with all its keys in
     the ledger; a range over it would take in every task between.
     """
-    add_partitions(instance, TASKS, keys)  # an instance that was lost and made anew does not know them
-    position = {key: n for n, key in enumerate(instance.get_dynamic_partitions(TASKS))}
-    numbers = sorted(position[key] for key in keys)
+    position = order.of(keys)
+    numbers = sorted(position.values())
     contiguous = numbers == list(range(numbers[0], numbers[0] + len(keys)))
     if len(keys) > 1 and contiguous:
         ordered = sorted(keys, key=lambda key: position[key])

@@ -235,6 +235,9 @@ def strike_and_check(host: Host, *strikes: tuple[str, str]) -> None:
         check_nothing_from_the_dead(host.ledger, fences, struck_at)
     if who == "harbor_stopped":
         assert any("stalled" in (job.note or "") for job in host.ledger.jobs())
+    if who in ("harbor_stopped", "harbor_hung"):  # which the agents are not to blame for
+        causes = {attempt.cause for row in host.ledger.rows() for attempt in host.ledger.attempts(row.key)}
+        assert causes <= {None, "stalled", "harness"}
     check_nothing_left(host.installation)
 
 

@@ -179,6 +179,22 @@ def test_a_job_that_something_holds_beyond_its_lease_is_settled_and_one_within_i
     assert (status_of(platform, "a"), status_of(platform, "b")) == (TaskStatus.DONE, TaskStatus.RUNNING)
 
 
+def test_the_time_that_a_hung_job_stood_still_is_not_held_against_its_agent(platform: Platform) -> None:
+    for name, task_id, ttl_s in (("hung", "a", 0.0), ("dead", "b", 600.0)):
+        dead_job(platform, name, task_id, ttl_s=ttl_s)
+        path = platform.root.job(name).trial(f"{task_id}__x") / "result.json"
+        timed_out = {"exception_type": "AgentTimeoutError", "exception_message": "timed out"}
+        path.write_text(
+            json.dumps(json.loads(path.read_text()) | {"verifier_result": None, "exception_info": timed_out})
+        )
+    with job_slot(platform.root.locks, 1, holder="hung"):
+        assert sorted(recover_lost_jobs(platform, budget_s=LONG_S).settled) == ["dead", "hung"]
+    causes = {
+        key.task_id: attempt.cause for job in ("hung", "dead") for key, attempt in platform.ledger.job_attempts(job)
+    }
+    assert causes == {"a": "stalled", "b": "agent_budget"}
+
+
 def test_two_that_recover_at_once_do_not_get_in_each_other_s_way(platform: Platform) -> None:
     dead_job(platform, "dead", "a")
     code = (

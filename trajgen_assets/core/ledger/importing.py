@@ -16,10 +16,9 @@ from trajgen_assets.core.ledger.jobs import accepted_digest
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import AttemptOutcome, JobState, SkipKind, TaskRow, TaskStatus
 from trajgen_assets.core.ledger.people import fresh_values, may_be_retried
-from trajgen_assets.core.ledger.rows import REVOKED_NOTE, chunked, find_job, update_job, update_task
+from trajgen_assets.core.ledger.rows import REVOKED_NOTE, UNSEEN_REASON, chunked, find_job, update_job, update_task
 from trajgen_assets.core.ledger.schema import attempts, job_tasks, jobs, tasks
 
-UNSEEN = "not looked at yet"
 DUPLICATE_NOTE = "duplicate of "
 
 
@@ -253,7 +252,7 @@ class _Import:
 
     def _row(self, key: TaskKey, digest: str | None) -> dict[str, Any]:
         row: dict[str, Any] = {"campaign": key.campaign, "dataset": key.dataset, "task_id": key.task_id}
-        row |= {"digest": digest, "listed": False, "eligible": False, "ineligible_reason": UNSEEN}
+        row |= {"digest": digest, "listed": False, "eligible": False, "ineligible_reason": UNSEEN_REASON}
         return row | {"registered_at": self.now, "updated_at": self.now}
 
     def _update(self, row: TaskRow, **values: Any) -> None:

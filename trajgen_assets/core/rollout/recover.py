@@ -17,6 +17,7 @@ from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import archived
+from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.reap import is_reaped, start_reaper
 from trajgen_assets.core.rollout.record import JobRecord, SilentListener, StagedTask
 from trajgen_assets.core.rollout.slots import live_holders
@@ -36,10 +37,11 @@ NOTE = "the process that drove this job died, or stood still beyond its lease"
 
 @dataclass
 class Recovery:
-    """Which jobs were settled, and why others were not yet."""
+    """Which jobs were settled, why others were not yet, and in which of them something still held the slot."""
 
     settled: list[str] = field(default_factory=list)
     unsettled: dict[str, str] = field(default_factory=dict)
+    hung: set[str] = field(default_factory=set)
     _reapers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -80,7 +82,7 @@ def recover_lost_jobs(platform: Platform, *, budget_s: float = TICK_BUDGET_S) ->
     """
     recovery, deadline = Recovery(), time.monotonic() + budget_s
     with _alone(platform) as is_alone:
-        waiting = _lost_jobs(platform) if is_alone else []
+        waiting = _lost_jobs(platform, recovery) if is_alone else []
         while waiting:
             waiting = [job for job in waiting if not _take_up(platform, job, recovery, deadline)]
             if time.monotonic() > deadline:
@@ -104,11 +106,12 @@ def _alone(platform: Platform) -> Iterator[bool]:
         os.close(fd)
 
 
-def _lost_jobs(platform: Platform) -> list[JobRow]:
+def _lost_jobs(platform: Platform, recovery: Recovery) -> list[JobRow]:
     """Those that were taken up the least often come first, so that one that takes long does not hold up the others."""
     running = platform.ledger.jobs(JobState.RUNNING)
     alive = live_holders(platform.root.locks)  # asked after the jobs: one that was claimed in between is not lost
     lost = [job for job in running if job.name not in alive or job.owner == RECOVERY or _is_overdue(job, platform)]
+    recovery.hung |= {job.name for job in lost if job.name in alive}
     return sorted(lost, key=lambda job: job.fence)
 
 
@@ -119,7 +122,7 @@ def _is_overdue(job: JobRow, platform: Platform) -> bool:
 def _take_up(platform: Platform, job: JobRow, recovery: Recovery, deadline: float) -> bool:
     """Bring one job forward. Returns whether there is nothing more to do about it in this call."""
     try:
-        why = recovery.reap(platform.root, job.name) or _settle(platform, job, deadline)
+        why = recovery.reap(platform.root, job.name) or _settle(platform, job, recovery, deadline)
     except Exception as error:  # noqa: BLE001  whatever is wrong with one job, the others must not wait for it
         recovery.unsettled[job.name] = Redactor.of(platform.config).error(error)
         log.error("job %s could not be settled: %s", job.name, recovery.unsettled[job.name])
@@ -132,13 +135,14 @@ def _take_up(platform: Platform, job: JobRow, recovery: Recovery, deadline: floa
     return True
 
 
-def _settle(platform: Platform, job: JobRow, deadline: float) -> str | None:
+def _settle(platform: Platform, job: JobRow, recovery: Recovery, deadline: float) -> str | None:
     """Settle what ended and free the rest; says so where time was up before."""
     lease = platform.ledger.seize(job, RECOVERY, ttl_s=RECOVERY_TTL_S)
     owner = job.owner or "unknown"
     with archived(platform.root, job=job.name, owner=owner, config=redacted(platform.config)) as entry:
         entry.status, entry.notes, entry.is_kept = "failed", NOTE, False
-        record = _record(platform, job, lease)
+        cancelled_as = Cause.STALLED if job.name in recovery.hung else Cause.CANCELLED
+        record = _record(platform, job, lease, cancelled_as)
         try:
             if record is not None and not record.settle_rest(until=deadline):
                 return "time was up; the next tick goes on"
@@ -150,7 +154,7 @@ def _settle(platform: Platform, job: JobRow, deadline: float) -> str | None:
     return None
 
 
-def _record(platform: Platform, job: JobRow, lease: Lease) -> JobRecord | None:
+def _record(platform: Platform, job: JobRow, lease: Lease, cancelled_as: Cause) -> JobRecord | None:
     """What is settled so far of a job that somebody else drove; None where it never came to a trial."""
     files = platform.root.job(job.name)
     if not files.trials.exists():
@@ -166,6 +170,7 @@ def _record(platform: Platform, job: JobRow, lease: Lease) -> JobRecord | None:
         tasks={row.task_id: _as_staged(platform, row) for row in platform.ledger.tasks_of_job(job.name)},
         listener=SilentListener(),
         redactor=Redactor.of(platform.config),
+        cancelled_as=cancelled_as,
         is_interrupted=True,
         entries={entry.trial_name: entry for entry in found.trials if entry.trial_name is not None},
     )

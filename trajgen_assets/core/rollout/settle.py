@@ -31,13 +31,18 @@ class EndedTrial:
 
         Harbor calls a trial cancelled whoever ended it; `cancelled_as` says what made us end it.
         """
-        if self.result.cause is Cause.CANCELLED:
+        if self.result.cause is Cause.CANCELLED or self.stood_still:
             return self.cancelled_as
         if self.result.cause is not None:
             return self.result.cause
         if self.was_never_answered:
             return Cause.MODEL_PROVIDER
         return None if self.capture.verdict in ACCEPTED_VERDICTS else Cause.CAPTURE
+
+    @property
+    def stood_still(self) -> bool:
+        """Whether Harbor, woken to be ended, took the time that it had stood still for the agent's own."""
+        return self.cancelled_as is Cause.STALLED and self.result.cause is Cause.AGENT_BUDGET
 
     @property
     def was_never_answered(self) -> bool:
