@@ -1,10 +1,12 @@
 """Which runs to ask Dagster for now: of jobs that lost theirs, and of new batches of free tasks."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import dagster as dg
 
+from trajgen_assets.core.errors import LedgerError, TrajgenError
 from trajgen_assets.core.faults import reached
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.models import (
@@ -50,7 +52,7 @@ def due_requests(instance: dg.DagsterInstance, platform: Platform, words: list[s
     yield from _again(order, platform, [job for job in waiting if job not in by_click], room, words)
     datasets = [source.dataset for source in platform.config.sources()]
     while datasets:  # a batch from each in turn, so that a large data set does not hold up the others
-        jobs = {dataset: _next_job(platform, dataset, room, words) for dataset in datasets}
+        jobs = {dataset: _next_job_or_word(platform, dataset, room, words) for dataset in datasets}
         yield from (_request(order, platform, job) for job in jobs.values() if job is not None)
         datasets = [dataset for dataset, job in jobs.items() if job is not None]
 
@@ -71,7 +73,7 @@ class _Room:
         n_running = len(ledger.jobs(JobState.RUNNING))
         room = cls(
             automation.max_jobs - n_running,
-            automation.max_trials - ledger.slots_in_use(this_host()),
+            automation.max_trials - ledger.slots_in_use(this_host(), claimed=True),
             n_concurrent,
             automation.max_trials,
         )
@@ -104,9 +106,16 @@ def let_go(instance: dg.DagsterInstance, platform: Platform, words: list[str]) -
     """
     ledger = platform.ledger
     for job in ledger.jobs_to_launch():
+        if is_lost(instance, job, ledger.now()):
+            ledger.release_unclaimed_slots(job.name)  # its run may have been killed while it held some
         if note := _why_given_up(instance, platform, job):
-            ledger.withdraw(job.name, note=note)
-            words.append(f"job {job.name} is given up ({note}), and its {job.n_tasks} tasks are free again")
+            _withdraw(platform, job, note, words)
+
+
+def _withdraw(platform: Platform, job: JobRow, note: str, words: list[str]) -> None:
+    with suppress(LedgerError):  # another tick or command was faster
+        platform.ledger.withdraw(job.name, note=note)
+        words.append(f"job {job.name} is given up ({note}), and its {job.n_tasks} tasks are free again")
 
 
 def _why_given_up(instance: dg.DagsterInstance, platform: Platform, job: JobRow) -> str | None:
@@ -122,15 +131,28 @@ def _why_given_up(instance: dg.DagsterInstance, platform: Platform, job: JobRow)
 def _again(
     order: PartitionOrder, platform: Platform, waiting: list[JobRow], room: _Room, words: list[str]
 ) -> Iterator[dg.RunRequest]:
-    """Launch jobs whose run was lost, or found no slot, once more."""
+    """Launch jobs whose run was lost, or found no slot, once more. In a pause a batch of the sensor is given up."""
     for job in waiting:
-        if not room.has(job.n_tasks):
+        in_a_pause = platform.ledger.breaker_state(job.dataset).state is not BreakerState.CLOSED
+        if in_a_pause and job.asked_by is not AskedBy.CLICK:
+            _withdraw(platform, job, "launches are paused", words)
+        elif not room.has(job.n_tasks):
             words.append(f"job {job.name} waits: {room.why_full}")
         elif _may_launch(platform, job.dataset, words) > 0:
-            fresh = job if job.requested_at is None else platform.ledger.new_launch(job.name)
-            words.append(f"job {job.name} is requested again, as launch {fresh.launch}")
-            room.take(job.n_tasks)
-            yield _request(order, platform, fresh)
+            with suppress(LedgerError):  # another tick or command was faster
+                fresh = job if job.requested_at is None else platform.ledger.new_launch(job.name)
+                words.append(f"job {job.name} is requested again, as launch {fresh.launch}")
+                room.take(job.n_tasks)
+                yield _request(order, platform, fresh)
+
+
+def _next_job_or_word(platform: Platform, dataset: str, room: _Room, words: list[str]) -> JobRow | None:
+    """As `_next_job`; what is wrong with one data set does not keep back the others, nor what was asked for already."""
+    try:
+        return _next_job(platform, dataset, room, words)
+    except TrajgenError as error:
+        words.append(f"{dataset}: {error}")
+        return None
 
 
 def _next_job(platform: Platform, dataset: str, room: _Room, words: list[str]) -> JobRow | None:

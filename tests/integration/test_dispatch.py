@@ -138,3 +138,34 @@ def test_after_a_pause_one_task_goes_to_see_whether_it_is_over(host: Host) -> No
     ledger.clear(DATA_SET)
     assert ledger.breaker_state(DATA_SET).state is BreakerState.CLOSED
     assert len(asked(host)[0]) == 2
+
+
+def test_slots_of_a_run_that_was_killed_before_it_claimed_hold_up_nothing(host: Host) -> None:
+    (name, *_), _ = asked(host)
+    ledger = host.platform.ledger
+    job = ledger.job(name)
+    run_of(host, job, dg.DagsterRunStatus.FAILURE)
+    ledger.acquire_slots(this_host(), name, want=4, max_trials=8)
+    assert asked(host)[0] == [name]
+    assert ledger.slots_in_use(this_host()) == 0
+
+
+def test_a_batch_of_the_sensor_that_lost_its_run_in_a_pause_is_given_up_for_a_probe(host: Host) -> None:
+    (name, *_), _ = asked(host)
+    ledger = host.platform.ledger
+    run_of(host, ledger.job(name), dg.DagsterRunStatus.FAILURE)
+    ledger.trip(DATA_SET, "sandbox")
+    host.clock.set(61)
+    jobs, words = asked(host)
+    assert f"job {name} is given up (launches are paused)" in words
+    assert [ledger.job(each).n_tasks for each in jobs] == [1]
+
+
+def test_a_list_of_exclusions_that_cannot_be_read_stops_no_tick(host: Host) -> None:
+    inputs = host.platform.config.runtime_info.input
+    broken = inputs.model_copy(update={"env_extra": {"HARBOR_EXCLUDE_TASKS": "lists/gone.txt"}})
+    runtime = host.platform.config.runtime_info.model_copy(update={"input": broken})
+    config = host.platform.config.model_copy(update={"runtime_info": runtime})
+    jobs, words = asked(Host(Platform(host.platform.root, config, host.platform.ledger), host.instance, host.clock))
+    assert jobs == []
+    assert "a list of excluded tasks cannot be read" in words

@@ -9,7 +9,18 @@ import yaml
 
 from tests.integration.host_in_time import DATA_SET, Host, host_with
 from trajgen_assets.core.errors import EndpointError
-from trajgen_assets.core.ledger.models import BreakerState, TaskFilter, TaskStatus
+from trajgen_assets.core.ledger.breaker import LONGEST_DELAY_S, tripping_cause
+from trajgen_assets.core.ledger.models import (
+    AttemptKind,
+    AttemptOutcome,
+    BreakerState,
+    RetryPolicy,
+    TaskFilter,
+    TaskStatus,
+)
+from trajgen_assets.core.report.archive import ArchiveEntry
+from trajgen_assets.core.rollout.causes import Cause
+from trajgen_assets.core.rollout.holding import released
 from trajgen_assets.core.rollout.job import run_job
 from trajgen_assets.core.rollout.record import SilentListener
 
@@ -59,3 +70,31 @@ def test_six_hours_without_the_endpoint_cost_no_task_and_few_runs_and_alert_once
         host.run_until(lambda: ledger.counts().done == N_TASKS)
         assert ledger.check_balance().done == N_TASKS
         assert not ledger.rows(TaskFilter(status=TaskStatus.FAILED))
+
+
+def failing_sandboxes(host: Host, job: str) -> None:
+    """A run whose every trial the sandbox ends, up to where the job is stopped; its end is the real one."""
+    ledger, entry = host.platform.ledger, ArchiveEntry(job=job, owner="run", started_at="now")
+    lease = ledger.claim(job, "run", ttl_s=60)
+    with released(host.platform, lease, entry):
+        stopped_for, n_trials = None, 0
+        for row in ledger.tasks_of_job(job):
+            outcome = AttemptOutcome(f"{row.task_id}__{job}", AttemptKind.OUTSIDE, Cause.SANDBOX)
+            ledger.record_attempt(lease, row.key, outcome, RetryPolicy())
+            n_trials += 1
+            if stopped_for := tripping_cause(ledger.recent_outcomes(job)):
+                ledger.trip(DATA_SET, stopped_for, job=job)
+                break
+        entry.facts |= {"n_trials": n_trials, "causes": {Cause.SANDBOX: n_trials}, "stopped_for": stopped_for}
+
+
+def test_six_hours_of_failing_sandboxes_cost_no_task_either(tmp_path: Path) -> None:
+    task_ids = [f"t-{n:03}" for n in range(N_TASKS)]
+    with host_with(tmp_path, task_ids, max_trials=MAX_TRIALS) as host:
+        ledger = host.platform.ledger
+        host.at(0.0, lambda: host.tick(lambda job: failing_sandboxes(host, job)))
+        host.run_until(lambda: host.clock.seconds > 6 * HOUR_S)
+        assert ledger.check_balance().pending == N_TASKS
+        assert host.n_requests <= 20
+        assert {row.n_infra for row in ledger.rows()} == {0}
+        assert ledger.breaker_state(DATA_SET).delay_s == LONGEST_DELAY_S

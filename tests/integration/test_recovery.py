@@ -18,12 +18,12 @@ from trajgen_assets.core.ledger.store import create_ledger, open_ledger
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.process import ProcessId, record_processes
-from trajgen_assets.core.report.archive import ArchiveEntry
-from trajgen_assets.core.rollout.holding import refuse_unless_ready
+from trajgen_assets.core.rollout.job import run_job
 from trajgen_assets.core.rollout.reap import is_reaped, start_reaper
 from trajgen_assets.core.rollout.record import SilentListener
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
 from trajgen_assets.core.rollout.slots import job_slot, live_holders
+from trajgen_assets.core.rollout.trial_slots import this_host
 from trajgen_assets.core.rollout.trials import AgentRecord, TrialsFile, load_trials, write_trials
 
 DATASET = "py-cc"
@@ -217,8 +217,8 @@ def test_two_that_recover_at_once_do_not_get_in_each_other_s_way(platform: Platf
 
 def test_a_run_that_is_retried_after_its_worker_died_leaves_the_job_to_recovery(platform: Platform) -> None:
     dead_job(platform, "dead", "a", ttl_s=0.0)
-    entry = ArchiveEntry(job="dead", owner="retry", started_at="now")
-    with pytest.raises(BusyError, match="another run has begun this job"):
-        refuse_unless_ready(platform, "dead", entry, SilentListener())
-    assert not entry.is_kept
-    assert platform.ledger.job("dead").owner == "gone"
+    platform.ledger.acquire_slots(this_host(), "dead", want=1, max_trials=8)
+    with pytest.raises(BusyError, match="does not wait to be begun"):
+        run_job(platform, "dead", owner="retry", listener=SilentListener())
+    assert not platform.root.index.exists()
+    assert (platform.ledger.job("dead").owner, platform.ledger.slots_in_use(this_host())) == ("gone", 1)

@@ -17,7 +17,7 @@ from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger.models import AskedBy
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
-from trajgen_assets.core.rollout.batch import assign_batch, stage_for
+from trajgen_assets.core.rollout.batch import assign_batch, stage_for, take_back
 from trajgen_assets.core.rollout.job import JobOutcome, run_job
 from trajgen_assets.core.rollout.record import StagedTask
 from trajgen_assets.core.rollout.trials import TrialEntry
@@ -119,7 +119,7 @@ def _stage(context: dg.AssetExecutionContext, platform: Platform) -> dict[str, s
 
 def _roll_out(context: dg.AssetExecutionContext, platform: Platform, config: RolloutConfig) -> dict[str, str]:
     """Run the jobs of the selected tasks. Returns those without a valid result, and why."""
-    jobs = [config.job] if config.job else _assign(context, platform, force=config.force)
+    jobs = [config.job] if config.job else _assign(context, platform, force=config.force and not _is_retry(context))
     missing: dict[str, str] = {}
     try:
         for job in jobs:
@@ -142,7 +142,7 @@ def _assign(context: dg.AssetExecutionContext, platform: Platform, *, force: boo
     jobs = []
     keys = sorted(TaskKey.parse(partition) for partition in context.partition_keys)
     if force:
-        _take_back(context, platform, keys)
+        take_back(platform, keys)
     for (campaign, dataset), group in groupby(keys, key=lambda key: (key.campaign, key.dataset)):
         ids = [key.task_id for key in group]
         assigned = assign_batch(platform, campaign, dataset, asked_by=AskedBy.CLICK, task_ids=ids)
@@ -154,13 +154,9 @@ def _assign(context: dg.AssetExecutionContext, platform: Platform, *, force: boo
     return jobs
 
 
-def _take_back(context: dg.AssetExecutionContext, platform: Platform, keys: list[TaskKey]) -> None:
-    """Make tasks that are over pending again; what they had stays on record, superseded."""
-    for key in keys:
-        try:
-            platform.ledger.reset(key, force=True)
-        except LedgerError as error:
-            context.log.warning("%s is not taken back: %s", key.partition, error)
+def _is_retry(context: dg.AssetExecutionContext) -> bool:
+    """Whether Dagster runs again by itself what had died: what a person forced then is done already in part."""
+    return "dagster/retry_number" in context.run.tags
 
 
 def _run(context: dg.AssetExecutionContext, platform: Platform, job: str, *, wait: bool) -> JobOutcome:

@@ -1,6 +1,7 @@
 """`trajgen start`: one job in the foreground, on the same instance and ledger as the daemon's."""
 
 import os
+from collections import Counter
 from typing import Annotated, Any
 
 import dagster as dg
@@ -12,12 +13,13 @@ from resources.instance import dagster_environ, open_instance
 from trajgen_assets.cli.prepare import register_all
 from trajgen_assets.cli.progress import JobView, shown
 from trajgen_assets.cli.state import State, console, state_of
+from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_REFUSED
-from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN
+from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger.ledger import Ledger
-from trajgen_assets.core.ledger.models import AskedBy, JobRow, JobState, TaskFilter, TaskRow, TaskStatus
+from trajgen_assets.core.ledger.models import AskedBy, JobRow, JobState, TaskFilter, TaskRow
 from trajgen_assets.core.platform import Platform
-from trajgen_assets.core.rollout.batch import assign_batch
+from trajgen_assets.core.rollout.batch import assign_batch, take_back
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
 from trajgen_assets.dispatch import let_go
 from trajgen_assets.launches import PartitionOrder, launch_of, run_config, this_process
@@ -54,19 +56,10 @@ def start(
     if force and not tasks:
         raise typer.BadParameter("it needs --tasks: name what is to be rolled out again", param_hint="--force")
     with state.platform() as platform, open_instance(state.root) as instance:
-        if force:
-            take_back(platform, campaign, dataset, tasks or [])
-        job = next_job(platform, instance, campaign=campaign, dataset=dataset, limit=limit, tasks=tasks)
+        job = next_job(platform, instance, campaign=campaign, dataset=dataset, limit=limit, tasks=tasks, force=force)
         if job is None:
             raise typer.Exit(EXIT_FAILED if tasks else EXIT_OK)
         raise typer.Exit(run_in_foreground(state, platform, instance, job))
-
-
-def take_back(platform: Platform, campaign: str, dataset: str | None, tasks: list[str]) -> None:
-    """Make tasks that are over pending again. Their earlier attempts stay on record, superseded."""
-    for row in platform.ledger.rows(TaskFilter(campaign=campaign, dataset=dataset)):
-        if row.task_id in tasks and row.status in (TaskStatus.DONE, TaskStatus.FAILED, TaskStatus.SKIPPED):
-            platform.ledger.reset(row.key, force=True)
 
 
 def next_job(
@@ -77,6 +70,7 @@ def next_job(
     dataset: str | None = None,
     limit: int | None = None,
     tasks: list[str] | None = None,
+    force: bool = False,
 ) -> JobRow | None:
     """Register the manifests and bind free tasks to a new job; None, and a word why, when there are none.
 
@@ -89,6 +83,8 @@ def next_job(
     inputs = platform.config.runtime_info.input
     wanted = limit or inputs.harbor_job.n_tasks or inputs.automation.batch_max
     register_all(platform, campaign, instance, first=_how_many_to_register(platform, campaign, wanted))
+    if force:
+        take_back(platform, _keys_of(platform, campaign, dataset, tasks or []))
     for source in platform.config.sources():
         if dataset not in (None, source.dataset):
             continue
@@ -109,6 +105,18 @@ def _how_many_to_register(platform: Platform, campaign: str, wanted: int) -> int
     """A check needs no more than it rolls out: each registered task is digested, and is a partition for ever."""
     checks = campaign == SMOKE_CAMPAIGN or platform.config.campaign(campaign).agent.scaffold.sft is None
     return platform.ledger.counts(campaign).registered + wanted if checks else None
+
+
+def _keys_of(platform: Platform, campaign: str, dataset: str | None, tasks: list[str]) -> list[TaskKey]:
+    """The registered tasks with these ids.
+
+    Raises:
+        ConfigError: two data sets have one of them.
+    """
+    rows = [row for row in platform.ledger.rows(TaskFilter(campaign, dataset)) if row.task_id in tasks]
+    if twice := [task_id for task_id, n in Counter(row.task_id for row in rows).items() if n > 1]:
+        raise ConfigError("several data sets have this task", where=twice[0], mend="choose one with --dataset")
+    return [row.key for row in rows]
 
 
 def _settle_first(platform: Platform, instance: dg.DagsterInstance) -> None:

@@ -148,32 +148,22 @@ def test_a_job_is_not_released_into_a_living_state(ledger: Ledger) -> None:
         ledger.release(start(ledger), JobState.ASSIGNED)
 
 
-def test_a_returned_job_keeps_its_tasks_and_gets_the_next_launch(ledger: Ledger) -> None:
-    register(ledger, "a", "b")
-    ledger.assign("job-1", batch())
-    ledger.mark_requested("job-1", 1, "dagster-run")
-    lease = ledger.claim("job-1", "run-1", ttl_s=60)
-    job = ledger.return_job("job-1", "run-1", "no job slot is free")
-    assert (job.state, job.launch, job.requested_at, job.owner) == (JobState.ASSIGNED, 2, None, None)
-    assert [row.job for row in ledger.rows()] == ["job-1", "job-1"]
-    assert statuses(ledger) == "pending pending"
-    with pytest.raises(StaleLeaseError):
-        ledger.renew(lease, ttl_s=60)
-    assert ledger.claim("job-1", "run-2", ttl_s=60).fence == 2
-
-
 def test_a_job_that_never_started_is_returned_too(ledger: Ledger) -> None:
     register(ledger, "a")
     ledger.assign("job-1", batch())
-    assert ledger.return_job("job-1", "run-1").launch == 2
+    ledger.acquire_slots("host", "job-1", want=4, max_trials=4)  # as the run had that could not begin it
+    job = ledger.return_job("job-1", "run-1", "no job slot is free")
+    assert (job.state, job.launch, job.requested_at, job.owner) == (JobState.ASSIGNED, 2, None, None)
+    assert (job.note, ledger.slots_in_use("host")) == ("no job slot is free", 0)
     assert ledger.new_launch("job-1").launch == 3
 
 
 def test_a_second_comer_cannot_return_a_running_job(ledger: Ledger) -> None:
     register(ledger, "a")
     start(ledger)
-    with pytest.raises(StaleLeaseError, match="not this owner's"):
-        ledger.return_job("job-1", "run-2")
+    for owner in ("run-2", "run-1"):  # what began is recovery's, whoever asks
+        with pytest.raises(StaleLeaseError, match="has no job to return"):
+            ledger.return_job("job-1", owner)
     with pytest.raises(LedgerError, match="only an assigned job"):
         ledger.new_launch("job-1")
 
@@ -230,5 +220,17 @@ def test_trial_slots_never_exceed_the_host(ledger: Ledger) -> None:
     assert ledger.acquire_slots("elsewhere", "job-3", want=1, max_trials=8) == 1
     assert ledger.acquire_slots("host", "job-1", want=2, max_trials=8) == 2
     assert ledger.acquire_slots("host", "job-2", want=6, max_trials=8) == 6
-    ledger.release_slots("job-1")
+    ledger.release_unclaimed_slots("job-1")
     assert ledger.slots_in_use("host") == 6
+
+
+def test_slots_of_a_claimed_job_are_given_back_by_its_end_alone(ledger: Ledger) -> None:
+    register(ledger, "a")
+    ledger.assign("job-1", batch())
+    ledger.acquire_slots("host", "job-1", want=2, max_trials=8)
+    assert (ledger.slots_in_use("host"), ledger.slots_in_use("host", claimed=True)) == (2, 0)
+    lease = ledger.claim("job-1", "run-1", ttl_s=60)
+    ledger.release_unclaimed_slots("job-1")  # by a second run of the job, which found it begun
+    assert (ledger.slots_in_use("host"), ledger.slots_in_use("host", claimed=True)) == (2, 2)
+    ledger.release(lease, JobState.FINISHED)
+    assert ledger.slots_in_use("host") == 0

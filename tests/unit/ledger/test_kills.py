@@ -49,7 +49,7 @@ WRITES: dict[str, Callable[[Ledger], object]] = {
     "release": lambda ledger: ledger.release(HELD, JobState.FAILED),
     "give_back": lambda ledger: ledger.give_back(HELD, key("e"), "it is gone"),
     "withdraw": lambda ledger: ledger.withdraw("assigned", "no longer wanted"),
-    "return_job": lambda ledger: ledger.return_job("running", "run-1"),
+    "return_job": lambda ledger: ledger.return_job("assigned", "run-1"),
     "new_launch": lambda ledger: ledger.new_launch("assigned"),
     "mark_requested": lambda ledger: ledger.mark_requested("assigned", 1, "run-2"),
     "record_downstream": lambda ledger: ledger.record_downstream("over", "digest"),
@@ -58,11 +58,12 @@ WRITES: dict[str, Callable[[Ledger], object]] = {
     "retry": lambda ledger: ledger.retry([key("c")]),
     "reset": lambda ledger: ledger.reset(key("b"), force=True),
     "trip": lambda ledger: ledger.trip("other", "sandbox"),
+    "forgive": lambda ledger: ledger.forgive("over", "sandbox"),
     "try_probe": lambda ledger: ledger.try_probe(DATASET, within_s=60),
     "clear": lambda ledger: ledger.clear(DATASET),
     "mark_alerted": lambda ledger: ledger.mark_alerted(DATASET),
     "acquire_slots": lambda ledger: ledger.acquire_slots("host", "assigned", want=2, max_trials=8),
-    "release_slots": lambda ledger: ledger.release_slots("running"),
+    "release_unclaimed_slots": lambda ledger: ledger.release_unclaimed_slots("assigned"),
 }
 
 
@@ -125,6 +126,7 @@ def filled(root: Root) -> Root:
         assert ledger.assign("assigned", batch(task_ids=["d"]))
         assert start(ledger, "running", "run-1", "e", "f").fence == HELD.fence
         ledger.acquire_slots("host", "running", want=2, max_trials=8)
+        ledger.acquire_slots("host", "assigned", want=1, max_trials=8)
         ledger.trip(DATASET, "sandbox")
         counts = ledger.check_balance()
         assert (counts.done, counts.failed, counts.running, counts.waiting) == (1, 1, 2, 1)

@@ -59,7 +59,7 @@ def trip(conn: sa.Connection, now: datetime, dataset: str, cause: str, *, job: s
     before = breaker_state(conn, dataset)
     if before.state is BreakerState.OPEN and before.holds(now):
         if job is not None:
-            _forgive(conn, now, job, cause)
+            forgive(conn, now, job, cause)
         return before
     delay_s = next_delay_s(before.delay_s)
     after = Breaker(
@@ -74,7 +74,7 @@ def trip(conn: sa.Connection, now: datetime, dataset: str, cause: str, *, job: s
     )
     _put(conn, after)
     if job is not None:
-        _forgive(conn, now, job, cause)
+        forgive(conn, now, job, cause)
     return after
 
 
@@ -108,13 +108,14 @@ def _put(conn: sa.Connection, breaker: Breaker) -> None:
     conn.execute(breakers.insert(), values)
 
 
-def _forgive(conn: sa.Connection, now: datetime, job: str, cause: str) -> None:
+def forgive(conn: sa.Connection, now: datetime, job: str, cause: str) -> None:
     """Make the outage's attempts of `job` count towards no cap; tasks that they had failed are pending again."""
     theirs = (attempts.c.job == job) & (attempts.c.cause == cause) & (attempts.c.kind == AttemptKind.OUTSIDE)
     hurt = conn.execute(sa.select(attempts.c.task, sa.func.count()).where(theirs).group_by(attempts.c.task)).all()
     for position, n in hurt:
         here = tasks.c.position == position
-        conn.execute(sa.update(tasks).where(here).values(n_infra=tasks.c.n_infra - n))
+        left = sa.case((tasks.c.n_infra > n, tasks.c.n_infra - n), else_=0)  # a person may have set it back meanwhile
+        conn.execute(sa.update(tasks).where(here).values(n_infra=left))
         by_outage = (tasks.c.status == TaskStatus.FAILED) & (tasks.c.last_job == job) & (tasks.c.last_cause == cause)
         free_tasks(conn, here & by_outage, now)
     conn.execute(sa.update(attempts).where(theirs).values(kind=AttemptKind.FREE))

@@ -145,22 +145,16 @@ def withdraw(conn: sa.Connection, now: datetime, job_name: str, note: str) -> Jo
     return _end(conn, now, job_name, JobState.REFUSED, note)
 
 
-def return_job(conn: sa.Connection, now: datetime, job_name: str, owner: str, note: str | None = None) -> JobRow:
-    """Put a job back to assigned, with its tasks, under its next launch number: this run could not start it.
+def return_job(conn: sa.Connection, job_name: str, owner: str, note: str | None = None) -> JobRow:
+    """Give an assigned job its next launch number: this run could not begin it. One that began is recovery's.
 
     Raises:
-        StaleLeaseError: it is running under another owner, or over.
+        StaleLeaseError: it is running, or over.
     """
     job = get_job(conn, job_name)
-    mine = job.state is JobState.RUNNING and job.owner == owner
-    if not mine and job.state is not JobState.ASSIGNED:
-        raise StaleLeaseError(
-            "the job is not this owner's to return", where=job_name, why=f"{job.state} by {job.owner}"
-        )
-    back = {"status": TaskStatus.PENDING, "updated_at": now}
-    conn.execute(sa.update(tasks).where(tasks.c.job == job_name, tasks.c.status == TaskStatus.RUNNING).values(back))
-    release_slots(conn, job_name)
-    update_job(conn, job_name, state=JobState.ASSIGNED, owner=None, lease_expires_at=None, note=note)
+    if job.state is not JobState.ASSIGNED:
+        raise StaleLeaseError(f"{owner} has no job to return", where=job_name, why=f"{job.state} by {job.owner}")
+    update_job(conn, job_name, note=note)
     return new_launch(conn, job_name)
 
 
@@ -173,6 +167,7 @@ def new_launch(conn: sa.Connection, job_name: str) -> JobRow:
     job = get_job(conn, job_name)
     if job.state is not JobState.ASSIGNED:
         raise LedgerError("only an assigned job can be launched again", where=job_name, why=f"it is {job.state}")
+    release_slots(conn, job_name)  # a run that was killed before it claimed the job has left them
     update_job(conn, job_name, launch=job.launch + 1, requested_at=None, run_id=None, owner=None)
     return get_job(conn, job_name)
 

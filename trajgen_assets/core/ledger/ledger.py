@@ -170,7 +170,7 @@ class Ledger:
     def return_job(self, job_name: str, owner: str, note: str | None = None) -> JobRow:
         """Put a job that could not start back to assigned, under its next launch number."""
         with self.store.write() as conn:
-            return jobs.return_job(conn, self.now(), job_name, owner, note)
+            return jobs.return_job(conn, job_name, owner, note)
 
     def new_launch(self, job_name: str) -> JobRow:
         """The next launch number for an assigned job whose run is lost."""
@@ -275,6 +275,11 @@ class Ledger:
         with self.store.write() as conn:
             return breaker.trip(conn, self.now(), dataset, cause, job=job)
 
+    def forgive(self, job: str, cause: str) -> None:
+        """Let what an outage did in `job` count towards no cap."""
+        with self.store.write() as conn:
+            breaker.forgive(conn, self.now(), job, cause)
+
     def try_probe(self, dataset: str, *, within_s: float) -> bool:
         """Whether the caller may launch the one probe that ends a pause."""
         with self.store.write() as conn:
@@ -295,15 +300,15 @@ class Ledger:
         with self.store.write() as conn:
             return slots.acquire_slots(conn, self.now(), host, job, want=want, max_trials=max_trials)
 
-    def release_slots(self, job: str) -> None:
-        """Give back all trial slots of a job."""
+    def release_unclaimed_slots(self, job: str) -> None:
+        """Give back the trial slots of a job that nobody has claimed; those of any other go with the job's end."""
         with self.store.write() as conn:
-            slots.release_slots(conn, job)
+            slots.release_unclaimed(conn, job)
 
-    def slots_in_use(self, host: str) -> int:
-        """How many trial slots of a host are lent out."""
+    def slots_in_use(self, host: str, *, claimed: bool = False) -> int:
+        """How many trial slots of a host are lent out: all, or those of jobs that run."""
         with self.store.read() as conn:
-            return slots.slots_in_use(conn, host)
+            return slots.slots_in_use(conn, host, claimed=claimed)
 
     # Questions
 

@@ -112,8 +112,9 @@ def check_reset(row: TaskRow, *, force: bool) -> None:
         LedgerError
     """
     where = row.key.partition
-    if row.status is TaskStatus.RUNNING:
-        raise LedgerError("the task is running", where=where, why=row.job, mend="wait for its job, or stop it")
+    if row.job is not None:
+        mend = "wait for its job, or stop it"
+        raise LedgerError("a job holds the task", where=where, why=f"{row.job}, {row.status}", mend=mend)
     if not row.listed:
         raise LedgerError("the task is not in its manifest any more", where=where, mend="list it again first")
     if row.status is TaskStatus.DONE and not force:

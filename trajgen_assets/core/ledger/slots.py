@@ -4,7 +4,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from trajgen_assets.core.ledger.schema import trial_slots
+from trajgen_assets.core.ledger.models import JobState
+from trajgen_assets.core.ledger.schema import jobs, trial_slots
 
 
 def acquire_slots(conn: sa.Connection, now: datetime, host: str, job: str, *, want: int, max_trials: int) -> int:
@@ -26,9 +27,17 @@ def release_slots(conn: sa.Connection, job: str) -> None:
     conn.execute(sa.delete(trial_slots).where(trial_slots.c.job == job))
 
 
-def slots_in_use(conn: sa.Connection, host: str) -> int:
-    """How many trial slots of `host` are lent out."""
-    return _total(conn, trial_slots.c.host == host)
+def release_unclaimed(conn: sa.Connection, job: str) -> None:
+    """Give back what a job holds that nobody has claimed; of one that runs or ended its claim decides."""
+    if conn.scalar(sa.select(jobs.c.state).where(jobs.c.name == job)) == JobState.ASSIGNED:
+        release_slots(conn, job)
+
+
+def slots_in_use(conn: sa.Connection, host: str, *, claimed: bool = False) -> int:
+    """How many trial slots of `host` are lent out: all, or those of jobs that run."""
+    on_host = trial_slots.c.host == host
+    running = sa.select(jobs.c.name).where(jobs.c.state == JobState.RUNNING)
+    return _total(conn, on_host & trial_slots.c.job.in_(running) if claimed else on_host)
 
 
 def _total(conn: sa.Connection, condition: sa.ColumnElement[bool]) -> int:

@@ -1,6 +1,7 @@
 """From free tasks to a job: chosen, bound to it in the ledger, and staged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from trajgen_assets.core.errors import LedgerError, TaskError
@@ -13,6 +14,8 @@ from trajgen_assets.core.ledger.models import AskedBy, Batch, JobRow, TaskRow, T
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.plan import job_name
 from trajgen_assets.core.rollout.record import StagedTask
+
+OVER = (TaskStatus.DONE, TaskStatus.FAILED, TaskStatus.SKIPPED)
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,19 @@ def assign_batch(
     taken = {row.task_id for row in platform.ledger.tasks_of_job(name)} if job else set()
     left = [task_id for task_id in task_ids or () if task_id not in taken]
     return Assigned(job, {task_id: why_not_free(platform, TaskKey(campaign, dataset, task_id)) for task_id in left})
+
+
+def take_back(platform: Platform, keys: Iterable[TaskKey]) -> None:
+    """Make tasks that are over pending again. Their earlier attempts stay on record, superseded.
+
+    A task that could not be rolled out now keeps what it has: it is excluded, unusable, not listed, or in a job.
+    """
+    excluded = excluded_ids(platform.config)
+    for key in keys:
+        with suppress(LedgerError):  # whoever assigns it says why it cannot be had
+            row = platform.ledger.task(key)
+            if row.status in OVER and row.eligible and key.task_id not in excluded:
+                platform.ledger.reset(key, force=True)
 
 
 def why_not_free(platform: Platform, key: TaskKey) -> str:

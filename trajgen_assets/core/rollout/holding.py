@@ -5,10 +5,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from trajgen_assets.core.clock import stamp
-from trajgen_assets.core.errors import BusyError, EndpointError, RequirementError, TrajgenError
+from trajgen_assets.core.errors import (
+    BusyError,
+    EndpointError,
+    LedgerError,
+    ProxyError,
+    RequirementError,
+    TrajgenError,
+)
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED
 from trajgen_assets.core.faults import reached
-from trajgen_assets.core.ledger.models import JobState, Lease
+from trajgen_assets.core.ledger.models import BreakerState, JobRow, JobState, Lease
 from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
@@ -23,13 +30,24 @@ from trajgen_assets.core.rollout.record import Listener
 CLAIM_TTL_S = 1800.0
 
 
+def refuse_unless_assigned(platform: Platform, job_name: str) -> JobRow:
+    """The job, if it waits to be begun.
+
+    Dagster retries runs that died; what the first one left is recovery's.
+
+    Raises:
+        BusyError: another run has begun it, or it is over.
+    """
+    job = platform.ledger.job(job_name)
+    if job.state is not JobState.ASSIGNED:
+        mend = "nothing: its unfinished tasks come with a later job"
+        raise BusyError("this job does not wait to be begun", where=job_name, why=f"it is {job.state}", mend=mend)
+    return job
+
+
 def refuse_unless_ready(platform: Platform, job_name: str, entry: ArchiveEntry, listener: Listener) -> None:
     """Withdraw the job, so that its tasks are free again, when what it needs from outside does not answer."""
     job = platform.ledger.job(job_name)
-    if job.state is not JobState.ASSIGNED:  # Dagster retries runs that died; what the first one left is recovery's
-        entry.is_kept = False
-        mend = "nothing: its unfinished tasks come with a later job"
-        raise BusyError("another run has begun this job", where=job_name, why=f"it is {job.state}", mend=mend)
     try:
         listener.phase("checking what the job needs from outside")
         check_outside(platform, job.campaign)
@@ -57,17 +75,21 @@ def claim(platform: Platform, job_name: str, owner: str, entry: ArchiveEntry) ->
 def released(platform: Platform, lease: Lease, entry: ArchiveEntry) -> Iterator[None]:
     """Release the lease on the way out, in the state that tells how the job ended, and then say so in the archive."""
     ledger, dataset = platform.ledger, platform.ledger.job(lease.job).dataset
-    ending = _Ending(JobState.FAILED, "failed", EXIT_FAILED)
+    ending: _Ending | None = _Ending(JobState.FAILED, "failed", EXIT_FAILED)
     try:
         yield
         ending = _Ending(JobState.FINISHED, "completed", EXIT_OK)
-        if _shows_that_it_works(entry):
-            ledger.clear(dataset)
+        _judge_outage(platform, lease.job, dataset, entry)
+    except (LedgerError, BusyError) as error:
+        # What ended may not be on record: the job stays as it is, and recovery settles it from disk.
+        ending, entry.notes = None, Redactor.of(platform.config).error(error)
+        raise
     except TrajgenError as error:
         entry.notes = Redactor.of(platform.config).error(error)
         if "n_trials" not in entry.facts:
             ending = _Ending(JobState.REFUSED, "refused", EXIT_REFUSED)
-        entry.outage = _trip(platform, dataset, error)
+        if not entry.facts.get("n_trials") or isinstance(error, EndpointError | ProxyError | RequirementError):
+            entry.outage = _trip(platform, dataset, error)
         raise
     except Exception as error:
         entry.notes = Redactor.of(platform.config).error(error)
@@ -78,8 +100,9 @@ def released(platform: Platform, lease: Lease, entry: ArchiveEntry) -> Iterator[
         raise
     finally:
         reached("before_release")
-        ledger.release(lease, ending.state, note=entry.notes or None)
-        entry.status, entry.exit_code = ending.status, ending.exit_code
+        if ending is not None:
+            ledger.release(lease, ending.state, note=entry.notes or None)
+            entry.status, entry.exit_code = ending.status, ending.exit_code
         PublishedView(ledger, platform.root).refresh(force=True)
 
 
@@ -96,11 +119,16 @@ def _trip(platform: Platform, dataset: str, error: TrajgenError) -> str:
     return f"{dataset} since {stamp(breaker.opened_at) if breaker.opened_at else 'unknown'}"
 
 
-def _shows_that_it_works(entry: ArchiveEntry) -> bool:
-    """Whether a job is proof that an outage is over: a trial ended by itself, and none of many in a row did not."""
-    causes: Mapping[str, int] = entry.facts.get("causes", {})
-    n_outside = sum(n for cause, n in causes.items() if cause in OUTSIDE_CAUSES)
-    return not entry.facts.get("stopped_for") and entry.facts.get("n_trials", 0) > n_outside
+def _judge_outage(platform: Platform, job: str, dataset: str, entry: ArchiveEntry) -> None:
+    """What a job that ran to its end says about an outage: over if a trial ended by itself, else it goes on.
+
+    What the outage did to a probe counts towards no cap, as what it did before.
+    """
+    causes: Mapping[str, int] = {c: n for c, n in entry.facts.get("causes", {}).items() if c in OUTSIDE_CAUSES}
+    if not entry.facts.get("stopped_for") and entry.facts.get("n_trials", 0) > sum(causes.values()):
+        platform.ledger.clear(dataset)
+    elif causes and platform.ledger.breaker_state(dataset).state is not BreakerState.CLOSED:
+        platform.ledger.trip(dataset, max(causes, key=lambda cause: causes[cause]), job=job)
 
 
 def check_outside(platform: Platform, campaign: str) -> None:

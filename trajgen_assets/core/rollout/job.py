@@ -33,7 +33,7 @@ from trajgen_assets.core.rollout.docker import compose_overlay, remove_leftovers
 from trajgen_assets.core.rollout.endpoint import check_answers
 from trajgen_assets.core.rollout.follow import follow
 from trajgen_assets.core.rollout.harbor import HarborRun, running_harbor
-from trajgen_assets.core.rollout.holding import claim, refuse_unless_ready, released
+from trajgen_assets.core.rollout.holding import claim, refuse_unless_assigned, refuse_unless_ready, released
 from trajgen_assets.core.rollout.plan import RolloutPlan, harbor_job_config, uses_docker
 from trajgen_assets.core.rollout.record import JobRecord, Listener, StagedTask
 from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
@@ -79,7 +79,7 @@ def run_job(
         TrajgenError: the job broke while it ran; what ended is settled, the rest is pending.
     """
     inputs = platform.config.runtime_info.input
-    want = min(inputs.harbor_job.n_concurrent, platform.ledger.job(job_name).n_tasks)
+    want = min(inputs.harbor_job.n_concurrent, refuse_unless_assigned(platform, job_name).n_tasks)
     max_trials = inputs.automation.max_trials
     with (
         job_slot(platform.root.locks, inputs.automation.max_jobs, holder=job_name, wait=wait_for_slot) as lock_fd,

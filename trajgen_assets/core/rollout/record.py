@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from trajgen_assets.core.errors import HarnessError, TrajgenError
+from trajgen_assets.core.errors import BusyError, HarnessError, LedgerError, TrajgenError
 from trajgen_assets.core.faults import reached
 from trajgen_assets.core.intake.task import TaskFolder
 from trajgen_assets.core.keys import TaskKey
@@ -159,6 +159,8 @@ class JobRecord:
         """Settle one trial; an error about it must not keep the others from being settled."""
         try:
             return self._settle(result, final=final)
+        except (LedgerError, BusyError):  # that is no fault of this trial, and a later look mends it
+            raise
         except TrajgenError as error:
             log.error("%s: %s: %s", self.lease.job, result.trial_name, error)
             errors.append(error)
@@ -206,14 +208,20 @@ class JobRecord:
         self.entries[outcome.trial_name] = entry
         write_trials(self.files.trials, self.header.model_copy(update={"trials": tuple(self.entries.values())}))
         self.listener.trial_ended(entry)
-        self._stop_in_an_outage()
+        self._stop_in_an_outage(outcome)
 
     def _presentable(self, note: str | None) -> str | None:
         """A note as it may be stored: programs in a sandbox quote what they were given. Cut last, not within a key."""
         return self.redactor.text(note)[:NOTE_LENGTH] if note else note
 
-    def _stop_in_an_outage(self) -> None:
-        """Start no more trials when the last ones all failed from one outside cause; that costs no task an attempt."""
+    def _stop_in_an_outage(self, outcome: AttemptOutcome) -> None:
+        """Start no more trials when the last ones all failed from one outside cause; that costs no task an attempt.
+
+        Nor do those that were running then, and end later from the same cause.
+        """
+        if self.stopped_for is not None and outcome.cause == self.stopped_for:
+            self.ledger.forgive(self.lease.job, self.stopped_for)
+            return
         cause = tripping_cause(self.ledger.recent_outcomes(self.lease.job))
         stop = self.files.proxy / "stop"
         if cause is not None and not stop.exists():

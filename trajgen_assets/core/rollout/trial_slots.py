@@ -45,9 +45,10 @@ class TrialSlots:
 def trial_slots(
     ledger: Ledger, job: str, *, want: int, max_trials: int, wait: Callable[[str], None] | None = None
 ) -> Iterator[TrialSlots]:
-    """Hold trial slots for `job`: up to `want`, and at least `least_to_begin`. They are given back at the end.
+    """Hold trial slots for `job`: up to `want`, and at least `least_to_begin`.
 
-    Those of a job whose driver was killed are given back by whoever settles it.
+    Once the job is claimed they are its own, and go with its end, also if somebody else ends it. Until then they are
+    given back here, unless another run has claimed the job meanwhile.
 
     Args:
         wait: called with a word on what is held, and expected to sleep, while too few are free; None fails at once.
@@ -57,7 +58,7 @@ def trial_slots(
     """
     least = least_to_begin(want, max_trials)
     while (n := ledger.acquire_slots(this_host(), job, want=want, max_trials=max_trials)) < least:
-        ledger.release_slots(job)
+        ledger.release_unclaimed_slots(job)
         held = f"{ledger.slots_in_use(this_host())} of {max_trials} trial slots are in use"
         if wait is None:
             mend = "wait for a job to end, or raise runtime_info.input.automation.max_trials"
@@ -66,4 +67,4 @@ def trial_slots(
     try:
         yield TrialSlots(ledger, job, max_trials, n)
     finally:
-        ledger.release_slots(job)
+        ledger.release_unclaimed_slots(job)
