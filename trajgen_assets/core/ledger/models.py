@@ -143,6 +143,10 @@ class JobRow:
     downstream_digest: str | None
     asked_by: AskedBy | None
 
+    def is_overdue(self, now: datetime) -> bool:
+        """Whether its lease ran out: a driver in good health would have renewed it, or ended the job, before `now`."""
+        return self.lease_expires_at is not None and self.lease_expires_at < now
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:

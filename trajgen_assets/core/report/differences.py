@@ -10,7 +10,7 @@ from trajgen_assets.core.errors import LedgerError, RequirementError
 from trajgen_assets.core.ledger.comparing import RecordedResult, recorded_results, recorded_trials
 from trajgen_assets.core.ledger.importing import import_found
 from trajgen_assets.core.ledger.ledger import Ledger
-from trajgen_assets.core.ledger.models import JobRow, JobState
+from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.ledger.view import is_edited
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.process import recorded_processes
@@ -98,14 +98,10 @@ def _lost_jobs(root: Root, ledger: Ledger, now: datetime) -> Iterator[Difference
     running = ledger.jobs(JobState.RUNNING)
     alive = live_holders(root.locks)  # asked after the jobs: one that was claimed in between is not lost
     for job in running:
-        if job.name not in alive or _is_overdue(job, now):
+        if job.name not in alive or job.is_overdue(now):
             means = f"the ledger has it running, and nothing drives it; tasks that it was given: {job.n_tasks}"
             mend = f"{FIX}, the next tick of the sensor, or `trajgen start`"
             yield Difference(Kind.LOST_JOB, job.name, means, mend, is_fixable=True)
-
-
-def _is_overdue(job: JobRow, now: datetime) -> bool:
-    return job.lease_expires_at is not None and job.lease_expires_at < now
 
 
 def _leftovers(root: Root, ledger: Ledger) -> Iterator[Difference]:

@@ -110,13 +110,10 @@ def _lost_jobs(platform: Platform, recovery: Recovery) -> list[JobRow]:
     """Those that were taken up the least often come first, so that one that takes long does not hold up the others."""
     running = platform.ledger.jobs(JobState.RUNNING)
     alive = live_holders(platform.root.locks)  # asked after the jobs: one that was claimed in between is not lost
-    lost = [job for job in running if job.name not in alive or job.owner == RECOVERY or _is_overdue(job, platform)]
+    now = platform.ledger.now()
+    lost = [job for job in running if job.name not in alive or job.owner == RECOVERY or job.is_overdue(now)]
     recovery.hung |= {job.name for job in lost if job.name in alive}
     return sorted(lost, key=lambda job: job.fence)
-
-
-def _is_overdue(job: JobRow, platform: Platform) -> bool:
-    return job.lease_expires_at is not None and job.lease_expires_at < platform.ledger.now()
 
 
 def _take_up(platform: Platform, job: JobRow, recovery: Recovery, deadline: float) -> bool:
