@@ -9,6 +9,7 @@ from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import JobRow, JobState, TaskFilter, TaskStatus
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
+from trajgen_assets.core.rollout.lost import lost_jobs
 from trajgen_assets.core.rollout.slots import live_holders
 
 N_RECENT_JOBS = 5
@@ -36,8 +37,8 @@ def status(context: typer.Context) -> None:
             typer.echo(f"  {n_excluded} pending tasks are excluded by excluded_tasks.txt or HARBOR_EXCLUDE_TASKS")
         _show_jobs(root, ledger)
         _show_pauses(ledger)
-        lost = {job.name for job in ledger.jobs(JobState.RUNNING)} - live_holders(root.locks)
-        typer.echo(f"next: {_next_step(counts.assignable - n_excluded, counts.running, n_lost_jobs=len(lost))}")
+        n_lost_jobs = sum(1 for _ in lost_jobs(root, ledger))
+        typer.echo(f"next: {_next_step(counts.assignable - n_excluded, counts.running, n_lost_jobs=n_lost_jobs)}")
 
 
 def _n_excluded(state: State, ledger: Ledger) -> int:

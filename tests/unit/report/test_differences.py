@@ -1,14 +1,12 @@
 import os
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import psutil
-import pytest
 
 from tests.unit.ledger.twins import SetClock, graded, key, register, settle, start
 from tests.unit.report.test_found_jobs import RESOLVE, earlier, ours, trajectory
-from trajgen_assets.core.ledger import Ledger, PublishedView, create_ledger, open_ledger
+from trajgen_assets.core.ledger import Ledger, PublishedView
 from trajgen_assets.core.ledger.importing import import_found
 from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.paths import Root
@@ -18,25 +16,8 @@ from trajgen_assets.core.report.found_jobs import sha256_of
 from trajgen_assets.core.rollout.slots import job_slot
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return Root(tmp_path / "artifacts")
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    return SetClock()
-
-
-@pytest.fixture
-def ledger(root: Root, clock: SetClock) -> Iterator[Ledger]:
-    create_ledger(root)
-    with open_ledger(root, now=clock) as opened:
-        yield opened
-
-
 def compare(root: Root, ledger: Ledger, *, digests: bool = True) -> list[Difference]:
-    return list(differences_on_disk(root, ledger, RESOLVE, digests=digests, now=ledger.now))
+    return list(differences_on_disk(root, ledger, RESOLVE, digests=digests))
 
 
 def kinds(root: Root, ledger: Ledger) -> list[Kind]:

@@ -20,7 +20,6 @@ from trajgen_assets.cli.ledger.in_dagster import (
     report_missing_events,
 )
 from trajgen_assets.cli.state import State, state_of
-from trajgen_assets.core.clock import now
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.errors import ConfigError, LedgerError, RequirementError, TrajgenError
 from trajgen_assets.core.exit_codes import EXIT_FAILED
@@ -109,7 +108,7 @@ def _sides(state: State, dataset: str | None, *, digests: bool) -> Iterator[Side
 
 def _compare(sides: Sides) -> Iterator[Difference]:
     root, ledger = sides.state.root, sides.ledger
-    yield from differences_on_disk(root, ledger, sides.resolve, digests=sides.digests, now=now)
+    yield from differences_on_disk(root, ledger, sides.resolve, digests=sides.digests)
     if sides.instance is None:
         means = "there is no Dagster instance, so partitions and events were not compared"
         yield Difference(Kind.NO_INSTANCE, str(root.dagster_home), means, "`trajgen setup`, then check again")

@@ -1,13 +1,10 @@
 """The published view of the ledger: a YAML file that people and the original's own preflight can read."""
 
-import fcntl
 import hashlib
 import logging
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from json.encoder import encode_basestring
@@ -20,6 +17,7 @@ from trajgen_assets.core.atomic import write_bytes
 from trajgen_assets.core.errors import LedgerError
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.schema import tasks
+from trajgen_assets.core.locks import locked
 from trajgen_assets.core.paths import Root
 
 log = logging.getLogger(__name__)
@@ -73,7 +71,7 @@ class PublishedView:
         started_s = self.monotonic()
         if started_s < self._next_s and not force:
             return ViewState.HELD
-        with _alone(self.root):
+        with locked(self.root.locks / "ledger-view"):  # of two writers the one with the newer snapshot comes last
             state = _published(self.ledger, self.root.ledger_view)
         ended_s = self.monotonic()
         self._next_s = ended_s + max(5.0, 20 * (ended_s - started_s))
@@ -124,18 +122,6 @@ def _publish(ledger: Ledger, path: Path) -> ViewState:
         return ViewState.UNCHANGED
     write_bytes(path, data)
     return ViewState.WRITTEN
-
-
-@contextmanager
-def _alone(root: Root) -> Iterator[None]:
-    """Hold the view's lock, so that of two writers the one with the newer snapshot comes last."""
-    root.locks.mkdir(parents=True, exist_ok=True)
-    fd = os.open(root.locks / "ledger-view", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
 
 
 def _column(column: sa.ColumnElement[Any]) -> sa.ColumnElement[str | None]:

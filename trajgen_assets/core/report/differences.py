@@ -1,8 +1,7 @@
 """Where ledger and disk differ, what each difference means, and what mends it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from trajgen_assets.core.paths import Root
 from trajgen_assets.core.process import recorded_processes
 from trajgen_assets.core.report.found_jobs import FoundJobs, Resolve, find_jobs, sha256_of
 from trajgen_assets.core.rollout.docker import jobs_with_leftovers
+from trajgen_assets.core.rollout.lost import lost_jobs
 from trajgen_assets.core.rollout.plan import uses_docker
 from trajgen_assets.core.rollout.reap import environment_of
 from trajgen_assets.core.rollout.slots import live_holders
@@ -52,9 +52,7 @@ class Difference:
     is_fixable: bool = False
 
 
-def differences_on_disk(
-    root: Root, ledger: Ledger, resolve: Resolve, *, digests: bool = True, now: Callable[[], datetime]
-) -> Iterator[Difference]:
+def differences_on_disk(root: Root, ledger: Ledger, resolve: Resolve, *, digests: bool = True) -> Iterator[Difference]:
     """Hold the ledger against itself and against what lies under `root`. Changes nothing.
 
     Args:
@@ -65,7 +63,7 @@ def differences_on_disk(
         ledger.check_balance()
     except LedgerError as error:
         yield Difference(Kind.BALANCE, error.where or "", error.why or error.what, error.mend or "")
-    yield from _lost_jobs(root, ledger, now())
+    yield from _lost_jobs(root, ledger)
     yield from _leftovers(root, ledger)
     yield from _trials(root, ledger, resolve)
     for result in recorded_results(ledger):
@@ -94,14 +92,11 @@ def _trials(root: Root, ledger: Ledger, resolve: Resolve) -> Iterator[Difference
         yield Difference(Kind.UNREADABLE, name, reason, "put it back from a backup, or move it out of jobs/")
 
 
-def _lost_jobs(root: Root, ledger: Ledger, now: datetime) -> Iterator[Difference]:
-    running = ledger.jobs(JobState.RUNNING)
-    alive = live_holders(root.locks)  # asked after the jobs: one that was claimed in between is not lost
-    for job in running:
-        if job.name not in alive or job.is_overdue(now):
-            means = f"the ledger has it running, and nothing drives it; tasks that it was given: {job.n_tasks}"
-            mend = f"{FIX}, the next tick of the sensor, or `trajgen start`"
-            yield Difference(Kind.LOST_JOB, job.name, means, mend, is_fixable=True)
+def _lost_jobs(root: Root, ledger: Ledger) -> Iterator[Difference]:
+    for job in lost_jobs(root, ledger):
+        means = f"the ledger has it running, and nothing drives it; tasks that it was given: {job.row.n_tasks}"
+        mend = f"{FIX}, the next tick of the sensor, or `trajgen start`"
+        yield Difference(Kind.LOST_JOB, job.row.name, means, mend, is_fixable=True)
 
 
 def _leftovers(root: Root, ledger: Ledger) -> Iterator[Difference]:

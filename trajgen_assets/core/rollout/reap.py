@@ -1,7 +1,5 @@
 """End all that a dead job left: processes by recorded id, containers and networks by label, sandboxes by folder."""
 
-import fcntl
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from trajgen_assets.core.errors import BusyError
+from trajgen_assets.core.locks import locked_if_free
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.process import child_env, recorded_processes, stop_recorded
 from trajgen_assets.core.rollout.docker import Leftovers, remove_leftovers
@@ -105,14 +104,7 @@ def _mark(root: Root, job: str) -> Path:
 @contextmanager
 def _lock(path: Path, job: str) -> Iterator[int]:
     """Be the only one that reaps a job; yields the descriptor of the lock."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        raise BusyError("what the job left is just being ended", where=job, mend="wait until that is done") from None
-    try:
+    with locked_if_free(path) as fd:
+        if fd is None:
+            raise BusyError("what the job left is just being ended", where=job, mend="wait until that is done")
         yield fd
-    finally:
-        os.close(fd)

@@ -1,31 +1,27 @@
 """Jobs whose driver is gone: what they left running is ended, what they finished is settled, the rest is freed."""
 
-import fcntl
 import logging
-import os
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from trajgen_assets.core.config.config import redacted
 from trajgen_assets.core.errors import HarnessError, TrajgenError
 from trajgen_assets.core.intake.task import inspect_task
 from trajgen_assets.core.ledger.models import JobRow, JobState, Lease, RetryPolicy, TaskRow
+from trajgen_assets.core.locks import locked_if_free
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import archived
 from trajgen_assets.core.rollout.causes import Cause
+from trajgen_assets.core.rollout.lost import RECOVERY, lost_jobs
 from trajgen_assets.core.rollout.reap import is_reaped, start_reaper
 from trajgen_assets.core.rollout.record import JobRecord, SilentListener, StagedTask
-from trajgen_assets.core.rollout.slots import live_holders
 from trajgen_assets.core.rollout.trials import load_trials
 
 log = logging.getLogger(__name__)
 
-RECOVERY = "recovery"
 RECOVERY_TTL_S = 600.0
 
 # A tick of the sensor must answer within Dagster's 60 s; what is not settled by then is settled in the next.
@@ -73,16 +69,12 @@ class Recovery:
 def recover_lost_jobs(platform: Platform, *, budget_s: float = TICK_BUDGET_S) -> Recovery:
     """Settle the jobs that the ledger holds for running while nothing drives them.
 
-    A job that runs holds a job slot, and so do its Harbor and its proxy; when none of them holds it any more,
-    they are all gone, whatever killed them. A job whose lease ran out is lost, too, though something holds its slot:
-    a driver in good health would have ended it before.
-
     Args:
         budget_s: about how long this may take. What is left over is taken up by the next call, where this one stopped.
     """
     recovery, deadline = Recovery(), time.monotonic() + budget_s
-    with _alone(platform) as is_alone:
-        waiting = _lost_jobs(platform, recovery) if is_alone else []
+    with locked_if_free(platform.root.locks / "recovery") as lock_fd:  # whoever has it settles them all
+        waiting = _lost_jobs(platform, recovery) if lock_fd is not None else []
         while waiting:
             waiting = [job for job in waiting if not _take_up(platform, job, recovery, deadline)]
             if time.monotonic() > deadline:
@@ -91,29 +83,11 @@ def recover_lost_jobs(platform: Platform, *, budget_s: float = TICK_BUDGET_S) ->
     return recovery
 
 
-@contextmanager
-def _alone(platform: Platform) -> Iterator[bool]:
-    """Whether nobody else settles jobs at this moment; if somebody does, there is nothing left to do here."""
-    platform.root.locks.mkdir(parents=True, exist_ok=True)
-    fd = os.open(platform.root.locks / "recovery", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        yield False
-    else:
-        yield True
-    finally:
-        os.close(fd)
-
-
 def _lost_jobs(platform: Platform, recovery: Recovery) -> list[JobRow]:
     """Those that were taken up the least often come first, so that one that takes long does not hold up the others."""
-    running = platform.ledger.jobs(JobState.RUNNING)
-    alive = live_holders(platform.root.locks)  # asked after the jobs: one that was claimed in between is not lost
-    now = platform.ledger.now()
-    lost = [job for job in running if job.name not in alive or job.owner == RECOVERY or job.is_overdue(now)]
-    recovery.hung |= {job.name for job in lost if job.name in alive}
-    return sorted(lost, key=lambda job: job.fence)
+    lost = list(lost_jobs(platform.root, platform.ledger))
+    recovery.hung |= {job.row.name for job in lost if job.is_held}
+    return sorted((job.row for job in lost), key=lambda row: row.fence)
 
 
 def _take_up(platform: Platform, job: JobRow, recovery: Recovery, deadline: float) -> bool:

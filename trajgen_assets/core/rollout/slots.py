@@ -1,7 +1,5 @@
 """Job slots: how many jobs one host runs at once, held by file locks that no crash can leave behind."""
 
-import errno
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trajgen_assets.core.errors import BusyError
+from trajgen_assets.core.locks import is_locked, take_lock
 
 N_TRIES = 5
 TRY_STEP_S = 0.05
@@ -31,7 +30,6 @@ def job_slot(locks: Path, n_slots: int, *, holder: str, wait: Callable[[str], No
     Raises:
         BusyError: every slot is taken and `wait` is None.
     """
-    locks.mkdir(parents=True, exist_ok=True)
     while (fd := _try_for_a_while(locks, n_slots)) is None:
         holders = ", ".join(_holders(locks, n_slots)) or "unknown"
         if wait is None:
@@ -60,30 +58,15 @@ def _try_for_a_while(locks: Path, n_slots: int) -> int | None:
 
 def _try_any(locks: Path, n_slots: int) -> int | None:
     for number in range(n_slots):
-        fd = os.open(locks / f"job-slot-{number}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(fd)
-            if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
-                raise
-        else:
+        if (fd := take_lock(locks / f"job-slot-{number}")) is not None:
             return fd
     return None
 
 
 def live_holders(locks: Path) -> set[str]:
     """Names written into the slot files that somebody, or a child of theirs, holds at this moment."""
-    alive = set()
-    for path in sorted(locks.glob("job-slot-*")):
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            alive.add(path.read_text(errors="replace").strip())
-        finally:
-            os.close(fd)
-    return alive
+    held = (path for path in sorted(locks.glob("job-slot-*")) if is_locked(path))
+    return {path.read_text(errors="replace").strip() for path in held}
 
 
 def _holders(locks: Path, n_slots: int) -> list[str]:
