@@ -65,10 +65,8 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
 def dead_job(platform: Platform, name: str, *task_ids: str, ttl_s: float = 600.0) -> None:
     """A job that was claimed, and whose driver died when the trials of `task_ids` had ended and were not recorded."""
     files = platform.root.job(name)
-    lease = platform.ledger.assign_and_claim(
-        name, Batch(MAIN_CAMPAIGN, DATASET, task_ids=task_ids), "gone", ttl_s=ttl_s
-    )
-    assert lease is not None
+    platform.ledger.assign(name, Batch(MAIN_CAMPAIGN, DATASET, task_ids=task_ids))
+    platform.ledger.claim(name, "gone", ttl_s=ttl_s)
     for folder in ("admitted", "journal", "trajectories", "ended"):
         (files.proxy / folder).mkdir(parents=True)
     agent = AgentRecord(name="terminus-2", version="1")

@@ -11,18 +11,8 @@ from tests.unit.ledger.twins import register
 from trajgen_assets.assets.links import partition_page, task_table
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import TaskRow
-from trajgen_assets.core.ledger.store import create_ledger, open_ledger
-from trajgen_assets.core.paths import Root
 from trajgen_assets.core.rollout.trials import TaskRecord, TrialEntry
 from trajgen_assets.names import TRAINING_RUN
-
-
-@pytest.fixture
-def ledger(tmp_path: Any) -> Any:
-    root = Root(tmp_path)
-    create_ledger(root)
-    with open_ledger(root) as opened:
-        yield opened
 
 
 def rows_of(ledger: Ledger, *task_ids: str, campaign: str = "main") -> list[TaskRow]:

@@ -1,6 +1,8 @@
 """Following manifests: appended parts, lost and foreign cursors, and looks that do not end within one tick."""
 
 import multiprocessing
+import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from tests.unit.intake.conftest import write_task
 from trajgen_assets.core.errors import ManifestError, ManifestMissingError
 from trajgen_assets.core.intake.growth import Cursor, Growth, Seen, follow_manifest, look_at_waiting, look_in_turn
+from trajgen_assets.core.intake.manifest import AT_REST_AFTER_S
 from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.intake.source import TaskSource
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, TaskKey
@@ -46,6 +49,11 @@ class Follower:
     def append(self, data: bytes) -> None:
         with self.source.manifest.open("ab") as file:
             file.write(data)
+
+    def rest(self) -> None:
+        """As if nobody had written to the manifest for long enough."""
+        written_s = time.time() - AT_REST_AFTER_S
+        os.utime(self.source.manifest, (written_s, written_s))
 
     def follow(self) -> Growth:
         growth = follow_manifest(self.ledger, self.source, MAIN_CAMPAIGN, self.seen)
@@ -113,13 +121,48 @@ def test_a_manifest_that_was_rewritten_is_read_in_full(follower: Follower, now: 
     follower.ledger.check_balance()
 
 
-def test_a_torn_last_line_waits(follower: Follower) -> None:
+def test_a_torn_last_line_waits_and_is_said_at_each_tick(follower: Follower) -> None:
     follower.write(b"a-1\na-")
-    follower.follow()
+    for _ in range(2):
+        assert "line 2 has no newline yet" in (follower.follow().pending or "")
     assert follower.listed() == ["a-1"]
     follower.append(b"2\n")
     follower.follow()
     assert follower.listed() == ["a-1", "a-2"]
+
+
+def test_a_last_line_without_newline_is_registered_once_the_file_is_at_rest(follower: Follower) -> None:
+    follower.write(b"a-1\na-2")
+    follower.follow()
+    follower.rest()
+    growth = follower.follow()
+    assert (growth.n_new, growth.has_changed, growth.pending, growth.seen.end.n_entries) == (1, True, None, 2)
+    assert follower.listed() == ["a-1", "a-2"]
+    growth = follower.follow()
+    assert (growth.n_new, growth.has_changed) == (0, False)
+    follower.append(b"\na-3\n")
+    assert follower.follow().n_new == 1
+    assert follower.listed() == ["a-1", "a-2", "a-3"]
+    assert follower.ledger.check_balance().pending == 3
+
+
+def test_a_line_that_goes_on_after_it_was_taken_is_the_longer_id_and_not_both(follower: Follower) -> None:
+    follower.write(b"a-1\na-2")
+    follower.rest()
+    follower.follow()
+    follower.append(b"3")
+    assert follower.follow().pending is not None
+    assert follower.row("a-2").skip_kind is SkipKind.REVOKED
+    follower.append(b"\n")
+    follower.follow()
+    assert follower.listed() == ["a-1", "a-23"]
+    assert follower.ledger.check_balance().pending == 2
+
+
+def test_a_cursor_from_before_open_lines_is_still_read(follower: Follower) -> None:
+    follower.write(b"a-1\n")
+    text = Cursor(manifests={"py-cc": follower.follow().seen}).model_dump_json()
+    assert Cursor.parse(text.replace(',"is_open":false', "")) == Cursor.parse(text) != Cursor()
 
 
 def test_a_lost_cursor_loses_and_doubles_nothing(follower: Follower) -> None:
@@ -176,7 +219,12 @@ def test_a_bad_manifest_concludes_nothing(follower: Follower) -> None:
 
 IDS = st.sampled_from(["a-1", "A-1", "b-2", "c-3", "C-3", "d-4", "bad id", "# no", ""])
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["append", "append", "append", "rewrite", "forget", "crash"]), st.lists(IDS, max_size=5)),
+    st.tuples(
+        st.sampled_from(["append", "append", "append", "rewrite", "forget", "crash"]),
+        st.lists(IDS, max_size=5),
+        st.sampled_from(["\n", "\n", "", "\r"]),
+        st.booleans(),
+    ),
     max_size=8,
 )
 
@@ -184,7 +232,7 @@ STEPS = st.lists(
 @settings(deadline=None, max_examples=20)
 @given(STEPS)
 def test_whatever_happens_to_manifest_and_cursor_the_ledger_is_as_if_read_in_full(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, list[str]]]
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, list[str], str, bool]]
 ) -> None:
     folder = tmp_path_factory.mktemp("follow")
     for name in ("pieces", "full"):
@@ -193,9 +241,11 @@ def test_whatever_happens_to_manifest_and_cursor_the_ledger_is_as_if_read_in_ful
     source.manifest.touch()
     with open_ledger(Root(folder / "pieces")) as pieces, open_ledger(Root(folder / "full")) as full:
         follower, reader = Follower(pieces, source), Follower(full, source)
-        for what, ids in steps:
-            data = "".join(f"{each}\n" for each in ids).encode()
+        for what, ids, end, is_at_rest in steps:
+            data = ("\n".join(ids) + end).encode()
             follower.write(data) if what == "rewrite" else follower.append(data)
+            if is_at_rest:
+                follower.rest()
             earlier = None if what == "forget" else follower.seen
             reader.seen = None
             growth, whole = follower.follow(), reader.follow()

@@ -1,5 +1,6 @@
 import os
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trajgen_assets.core.errors import ManifestError, ManifestMissingError
-from trajgen_assets.core.intake.manifest import Manifest, read_appended, read_manifest
+from trajgen_assets.core.intake.manifest import AT_REST_AFTER_S, Manifest, read_appended, read_manifest
 from trajgen_assets.core.keys import is_safe_name
 
 
@@ -16,6 +17,17 @@ def read(folder: Path, data: bytes) -> Manifest:
     path = folder / "verifiable_tasks.txt"
     path.write_bytes(data)
     return read_manifest(path)
+
+
+def rest(path: Path) -> None:
+    """As if nobody had written to the file for long enough."""
+    written_s = time.time() - AT_REST_AFTER_S
+    os.utime(path, (written_s, written_s))
+
+
+def read_at_rest(folder: Path, data: bytes) -> Manifest:
+    rest(read(folder, data).path)
+    return read_manifest(folder / "verifiable_tasks.txt")
 
 
 def test_a_missing_manifest_is_an_error_and_not_an_empty_one(tmp_path: Path) -> None:
@@ -91,8 +103,66 @@ def test_a_last_line_without_newline_waits_even_when_it_is_torn_within_a_charact
     assert manifest.pending_line
 
 
-def test_trailing_blanks_are_no_pending_line(tmp_path: Path) -> None:
-    assert not read(tmp_path, b"a-1\n  ").pending_line
+def test_a_line_that_waits_is_said_with_its_number(tmp_path: Path) -> None:
+    words = read(tmp_path, b"a-1\n\na-2").pending_words
+    assert words == "line 3 has no newline yet: it is taken when nobody has written to the file for 60 s"
+    assert read(tmp_path, b"a-1\n\na-2\n").pending_words is None
+
+
+def test_a_last_line_without_newline_is_taken_once_the_file_is_at_rest(tmp_path: Path) -> None:
+    manifest = read_at_rest(tmp_path, b"a-1\na-2")
+    assert (manifest.entries, manifest.pending_line) == (("a-1", "a-2"), False)
+    assert (manifest.end.position, manifest.end.n_lines, manifest.end.n_entries) == (7, 2, 2)
+
+
+def test_a_file_at_rest_is_judged_as_if_it_ended_in_a_newline(tmp_path: Path) -> None:
+    assert [each.line for each in read_at_rest(tmp_path, b"a-1\nbad id").problems] == [2]
+    with pytest.raises(ManifestError, match="line 2"):
+        read_at_rest(tmp_path, b"a-1\na-\xc3")
+
+
+def test_a_line_that_waited_is_read_on_once_the_file_is_at_rest(tmp_path: Path) -> None:
+    first = read(tmp_path, b"a-1\na-2")
+    rest(first.path)
+    taken = read_appended(first.path, first.end)
+    assert taken is not None
+    assert (taken.entries, taken.sha256, taken.end.n_entries) == (("a-2",), first.sha256, 2)
+
+
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
+def test_behind_a_line_that_was_taken_without_newline_the_file_is_read_on_after_its_newline(
+    tmp_path: Path, newline: bytes
+) -> None:
+    first = read_at_rest(tmp_path, b"a-1\na-2")
+    with first.path.open("ab") as file:
+        file.write(newline + b"a-2\na-3\n")
+    appended = read_appended(first.path, first.end)
+    assert appended is not None
+    assert appended.entries == ("a-3",)
+    assert [(each.line, each.reason) for each in appended.problems] == [(3, "listed twice")]
+    assert appended.end == read_manifest(first.path).end
+
+
+@pytest.mark.parametrize("more", [b"3", b"3\n", b" ", b"\r", b"-4\na-5\n"], ids=repr)
+def test_a_line_that_goes_on_after_it_was_taken_is_not_read_on(tmp_path: Path, more: bytes) -> None:
+    first = read_at_rest(tmp_path, b"a-1\na-2")
+    with first.path.open("ab") as file:
+        file.write(more)
+    assert read_appended(first.path, first.end) is None
+
+
+def test_a_touch_takes_back_no_line(tmp_path: Path) -> None:
+    first = read_at_rest(tmp_path, b"a-1\na-2")
+    first.path.touch()
+    again = read_appended(first.path, first.end)
+    assert again is not None
+    assert (again.entries, again.end, again.pending_line) == ((), first.end, False)
+
+
+@pytest.mark.parametrize("is_at_rest", [False, True])
+def test_trailing_blanks_are_no_pending_line(tmp_path: Path, is_at_rest: bool) -> None:
+    manifest = (read_at_rest if is_at_rest else read)(tmp_path, b"a-1\n  ")
+    assert (manifest.pending_line, manifest.end.n_lines, manifest.end.is_open) == (False, 1, False)
 
 
 def test_a_duplicate_is_taken_once_and_reported_once(tmp_path: Path) -> None:
@@ -191,20 +261,25 @@ LINES = st.sampled_from(
 
 
 @settings(deadline=None)
-@given(st.lists(LINES, max_size=30), st.booleans(), st.lists(st.integers(0, 200), max_size=5))
+@given(
+    st.lists(LINES, max_size=30), st.booleans(), st.lists(st.tuples(st.integers(0, 200), st.booleans()), max_size=5)
+)
 def test_reading_in_pieces_is_reading_in_full(
-    tmp_path_factory: pytest.TempPathFactory, lines: list[str], has_bom: bool, cuts: list[int]
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], has_bom: bool, cuts: list[tuple[int, bool]]
 ) -> None:
     data = b"\xef\xbb\xbf" * has_bom + "".join(f"{each}\n" for each in lines).encode()
     path = tmp_path_factory.getbasetemp() / "grows.txt"
     path.write_bytes(b"")
     pieces = [read_manifest(path)]
-    for cut in [*sorted(cuts), len(data)]:  # also within a line, and within a character
+    for cut, is_at_rest in [*sorted(cuts), (len(data), True)]:  # also within a line, and within a character
         with path.open("ab") as file:
             file.write(data[path.stat().st_size : cut])
-        appended = read_appended(path, pieces[-1].end)
-        assert appended is not None
-        pieces.append(appended)
+        if is_at_rest:
+            rest(path)
+        with suppress(ManifestError):  # at rest within a character
+            appended = read_appended(path, pieces[-1].end)
+            assert appended is not None or pieces[-1].end.is_open
+            pieces = [read_manifest(path)] if appended is None else [*pieces, appended]
     whole = read_manifest(path)
     assert tuple(each for piece in pieces for each in piece.entries) == whole.entries
     assert tuple(each for piece in pieces for each in piece.problems) == whole.problems

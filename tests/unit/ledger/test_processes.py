@@ -8,7 +8,7 @@ import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from tests.unit.ledger.twins import POLICY, batch, graded, key, register
+from tests.unit.ledger.twins import POLICY, batch, graded, key, register, take
 from trajgen_assets.core.errors import BusyError
 from trajgen_assets.core.ledger import JobState, Ledger, PublishedView, TaskStatus, ViewState, open_ledger
 from trajgen_assets.core.ledger.view import is_edited
@@ -48,7 +48,7 @@ def drive_in_child(path: Path, name: str) -> None:
     """Take small batches and settle every task until none is left."""
     with open_ledger(Root(path)) as ledger:
         n = 0
-        while lease := ledger.assign_and_claim(f"{name}-{n}", batch(limit=7), name, ttl_s=600):
+        while lease := take(ledger, f"{name}-{n}", batch(limit=7), name):
             for row in ledger.tasks_of_job(lease.job):
                 ledger.record_attempt(lease, row.key, graded(f"{row.task_id}__{name}"), POLICY)
             ledger.release(lease, JobState.FINISHED)
@@ -92,7 +92,7 @@ def write_without_end(path: Path, begun: "multiprocessing.Queue[bool]") -> None:
         view = PublishedView(ledger, Root(path))
         begun.put(True)
         for n in range(1_000_000):
-            lease = ledger.assign_and_claim(f"job-{os.getpid()}-{n}", batch(limit=3), "child", ttl_s=600)
+            lease = take(ledger, f"job-{os.getpid()}-{n}", batch(limit=3), "child")
             assert lease is not None
             ledger.record_attempt(lease, ledger.tasks_of_job(lease.job)[0].key, graded(f"trial-{n}"), POLICY)
             view.refresh(force=True)

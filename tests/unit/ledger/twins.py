@@ -58,8 +58,14 @@ def batch(limit: int | None = 100, task_ids: Sequence[str] | None = None, **more
     return Batch(more.pop("campaign", "main"), more.pop("dataset", DATASET), limit, task_ids, **more)
 
 
+def take(ledger: Ledger, job: str, wanted: Batch, owner: str, *, ttl_s: float = 600) -> Lease | None:
+    """Assign free tasks to a new job and claim it; None when there are none."""
+    assigned = ledger.assign(job, wanted)
+    return None if assigned is None else ledger.claim(job, owner, ttl_s=ttl_s)
+
+
 def start(ledger: Ledger, job: str = "job-1", owner: str = "run-1", *task_ids: str, ttl_s: float = 60) -> Lease:
-    lease = ledger.assign_and_claim(job, batch(task_ids=task_ids or None), owner, ttl_s=ttl_s)
+    lease = take(ledger, job, batch(task_ids=task_ids or None), owner, ttl_s=ttl_s)
     assert lease is not None
     return lease
 

@@ -16,11 +16,6 @@ LINE = '{"success": true}\n'
 RESOLVE = Resolver("main", datasets=["py-cc"])
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return Root(tmp_path)
-
-
 def trajectory(root: Root, job: str, trial: str, text: str = LINE) -> Path:
     path = root.job(job).trajectory(trial)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.ledger.twins import DATASET, register, start
 from trajgen_assets.core.capture.proxy import RunningProxy
 from trajgen_assets.core.errors import HarnessError, ProxyError
 from trajgen_assets.core.ledger.ledger import Ledger
-from trajgen_assets.core.ledger.models import Batch, Lease, ListedTask, ManifestSeen, RetryPolicy
-from trajgen_assets.core.ledger.store import create_ledger, open_ledger
+from trajgen_assets.core.ledger.models import RetryPolicy
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.process import ProcessId
 from trajgen_assets.core.rollout.causes import Cause
@@ -33,21 +33,12 @@ def child() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Iterator[JobRecord]:
-    root = Root(tmp_path)
-    create_ledger(root)
-    with open_ledger(root) as ledger:
-        header = TrialsFile(
-            job="j", dataset="d", campaign="main", scaffold="terminus2", agent=AgentRecord(name="a"), model="openai/m"
-        )
-        policy = RetryPolicy()
-        yield JobRecord(header, root.job("j"), ledger, leased(ledger), policy, {}, SilentListener())
-
-
-def leased(ledger: Ledger) -> Lease:
-    ledger.register("main", "d", [ListedTask("t", "digest", eligible=True)], ManifestSeen("m", "sha", 1))
-    ledger.assign("j", Batch("main", "d", limit=1))
-    return ledger.claim("j", "run", ttl_s=60)
+def record(root: Root, ledger: Ledger) -> JobRecord:
+    register(ledger, "t")
+    header = TrialsFile(
+        job="j", dataset=DATASET, campaign="main", scaffold="terminus2", agent=AgentRecord(name="a"), model="openai/m"
+    )
+    return JobRecord(header, root.job("j"), ledger, start(ledger, "j"), RetryPolicy(), {}, SilentListener())
 
 
 def run_of(child: subprocess.Popen[bytes], folder: Path) -> HarborRun:

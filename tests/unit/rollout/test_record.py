@@ -1,14 +1,11 @@
 """What is recorded of a trial may be stored anywhere: it holds no known secret, not even the half of one."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
+from tests.unit.ledger.twins import DATASET, key, register, start
 from trajgen_assets.core.intake.task import inspect_task
-from trajgen_assets.core.keys import TaskKey
-from trajgen_assets.core.ledger.models import AttemptKind, AttemptOutcome, Batch, ListedTask, ManifestSeen, RetryPolicy
-from trajgen_assets.core.ledger.store import create_ledger, open_ledger
+from trajgen_assets.core.ledger import Ledger
+from trajgen_assets.core.ledger.models import AttemptKind, AttemptOutcome, RetryPolicy
 from trajgen_assets.core.paths import PROJECT, Root
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.rollout.record import NOTE_LENGTH, JobRecord, SilentListener, StagedTask
@@ -29,25 +26,21 @@ class Told(SilentListener):
 
 
 @pytest.fixture
-def record(tmp_path: Path) -> Iterator[JobRecord]:
-    root, key = Root(tmp_path), TaskKey("main", "d", "t")
-    create_ledger(root)
-    with open_ledger(root) as ledger:
-        ledger.register("main", "d", [ListedTask("t", "digest", eligible=True)], ManifestSeen("m", "sha", 1))
-        ledger.assign("j", Batch("main", "d", limit=1))
-        header = TrialsFile(
-            job="j", dataset="d", campaign="main", scaffold="terminus2", agent=AgentRecord(name="a"), model="openai/m"
-        )
-        yield JobRecord(
-            header,
-            root.job("j"),
-            ledger,
-            ledger.claim("j", "run", ttl_s=60),
-            RetryPolicy(),
-            {"t": StagedTask(key, inspect_task(TASK), "digest")},
-            Told(),
-            Redactor({"INDEX_TOKEN": SECRET}),
-        )
+def record(root: Root, ledger: Ledger) -> JobRecord:
+    register(ledger, "t")
+    header = TrialsFile(
+        job="j", dataset=DATASET, campaign="main", scaffold="terminus2", agent=AgentRecord(name="a"), model="openai/m"
+    )
+    return JobRecord(
+        header,
+        root.job("j"),
+        ledger,
+        start(ledger, "j"),
+        RetryPolicy(),
+        {"t": StagedTask(key("t"), inspect_task(TASK), "digest")},
+        Told(),
+        Redactor({"INDEX_TOKEN": SECRET}),
+    )
 
 
 @pytest.mark.parametrize("n_before", [0, NOTE_LENGTH - 5])

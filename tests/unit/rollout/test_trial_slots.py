@@ -1,28 +1,18 @@
 """A host's trials are counted over all of its jobs, and a job begins only with enough of them."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
+from tests.unit.ledger.twins import batch, register
 from trajgen_assets.core.errors import BusyError
 from trajgen_assets.core.ledger.ledger import Ledger
-from trajgen_assets.core.ledger.models import Batch, ListedTask, ManifestSeen
-from trajgen_assets.core.ledger.store import create_ledger, open_ledger
-from trajgen_assets.core.paths import Root
 from trajgen_assets.core.rollout.trial_slots import least_to_begin, this_host, trial_slots
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    root = Root(tmp_path)
-    create_ledger(root)
-    with open_ledger(root) as opened:
-        tasks = [ListedTask(f"t{n}", f"digest {n}", eligible=True) for n in range(3)]
-        opened.register("main", "d", tasks, ManifestSeen("m", "sha", 3))
-        for n in range(3):
-            opened.assign(f"job-{n}", Batch("main", "d", limit=1))
-        yield opened
+@pytest.fixture(autouse=True)
+def three_jobs(ledger: Ledger) -> None:
+    register(ledger, "a", "b", "c")
+    for n in range(3):
+        ledger.assign(f"job-{n}", batch(limit=1))
 
 
 @pytest.mark.parametrize(("want", "max_trials", "least"), [(8, 16, 4), (2, 16, 2), (8, 3, 1), (8, 1, 1)])

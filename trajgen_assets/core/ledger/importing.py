@@ -16,10 +16,16 @@ from trajgen_assets.core.ledger.jobs import accepted_digest
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import AttemptOutcome, JobState, SkipKind, TaskRow, TaskStatus
 from trajgen_assets.core.ledger.people import fresh_values, may_be_retried
-from trajgen_assets.core.ledger.rows import REVOKED_NOTE, UNSEEN_REASON, chunked, find_job, update_job, update_task
+from trajgen_assets.core.ledger.rows import (
+    DUPLICATE_NOTE,
+    REVOKED_NOTE,
+    UNSEEN_REASON,
+    chunked,
+    find_job,
+    update_job,
+    update_task,
+)
 from trajgen_assets.core.ledger.schema import attempts, job_tasks, jobs, tasks
-
-DUPLICATE_NOTE = "duplicate of "
 
 
 @dataclass(frozen=True, slots=True)

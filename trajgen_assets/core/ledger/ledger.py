@@ -185,7 +185,7 @@ class Ledger:
             jobs.mark_requested(conn, self.now(), job_name, launch, run_id, owner)
 
     def record_downstream(self, job_name: str, digest: str) -> None:
-        """Note for which accepted trials the results and data of a job are made, or about to be."""
+        """Note for which accepted trials the results and data of a job are made."""
         with self.store.write() as conn:
             rows.get_job(conn, job_name)
             rows.update_job(conn, job_name, downstream_digest=digest)
@@ -208,11 +208,6 @@ class Ledger:
         """Jobs that are over and whose accepted trials were not yet turned into results and data."""
         with self.store.read() as conn:
             return queries.jobs_needing_downstream(conn)
-
-    def expired_leases(self) -> list[JobRow]:
-        """Running jobs whose lease ran out by now."""
-        with self.store.read() as conn:
-            return queries.expired_leases(conn, self.now())
 
     # Attempts
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -79,12 +78,6 @@ def jobs_in(conn: sa.Connection, *states: JobState) -> list[JobRow]:
     """Jobs in any of `states`, or all jobs, oldest first."""
     query = sa.select(jobs).order_by(jobs.c.assigned_at, jobs.c.name)
     return [JobRow(*row) for row in conn.execute(query.where(jobs.c.state.in_(states)) if states else query)]
-
-
-def expired_leases(conn: sa.Connection, now: datetime) -> list[JobRow]:
-    """Running jobs whose lease ran out."""
-    lapsed = (jobs.c.state == JobState.RUNNING) & (jobs.c.lease_expires_at <= now)
-    return [JobRow(*row) for row in conn.execute(sa.select(jobs).where(lapsed).order_by(jobs.c.lease_expires_at))]
 
 
 def jobs_needing_downstream(conn: sa.Connection) -> list[JobRow]:

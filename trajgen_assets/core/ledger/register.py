@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger.models import ListedTask, ManifestSeen, RegisterResult, SkipKind, TaskStatus
-from trajgen_assets.core.ledger.rows import REVOKED_NOTE, UNSEEN_REASON, chunked
+from trajgen_assets.core.ledger.rows import DUPLICATE_NOTE, REVOKED_NOTE, UNSEEN_REASON, chunked
 from trajgen_assets.core.ledger.schema import manifests, tasks
 
 
@@ -188,7 +188,7 @@ def _as_duplicate(row: _Standing, of: TaskKey, now: datetime) -> _Standing:
 
 
 def _duplicate_note(of: TaskKey) -> str:
-    return f"duplicate of {of.partition}"
+    return f"{DUPLICATE_NOTE}{of.partition}"
 
 
 def _skipped(row: _Standing, kind: SkipKind, note: str, now: datetime) -> _Standing:

@@ -12,6 +12,7 @@ from trajgen_assets.core.ledger.models import JobRow, SkipKind, TaskRow, TaskSta
 from trajgen_assets.core.ledger.schema import jobs, tasks
 
 REVOKED_NOTE = "not in the manifest any more"
+DUPLICATE_NOTE = "duplicate of "  # and the partition that it is a copy of
 UNSEEN_REASON = "not looked at yet"
 
 T = TypeVar("T")

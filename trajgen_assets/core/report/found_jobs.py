@@ -12,7 +12,7 @@ from trajgen_assets.core.keys import SMOKE_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger.importing import FoundJob, FoundTrial
 from trajgen_assets.core.ledger.models import AttemptKind, AttemptOutcome, CaptureVerdict, TaskStatus
 from trajgen_assets.core.paths import JobPaths, Root
-from trajgen_assets.core.rollout.causes import OUTSIDE_CAUSES, Cause
+from trajgen_assets.core.rollout.causes import kind_of
 from trajgen_assets.core.rollout.results import TrialResult, read_trial_result
 from trajgen_assets.core.rollout.trials import TrialEntry, TrialsFile, load_trials
 
@@ -90,9 +90,10 @@ def _our_trial(root: Root, files: JobPaths, listed: TrialsFile, entry: TrialEntr
     status = TaskStatus(entry.status) if damage is None else TaskStatus.PENDING
     if status not in (TaskStatus.DONE, TaskStatus.FAILED) or (status is TaskStatus.DONE and not accepted):
         status = TaskStatus.PENDING
+    kind = AttemptKind.FREE if damage or entry.cause is None else kind_of(entry.cause)
     outcome = AttemptOutcome(
         trial_name=entry.trial_name or "",
-        kind=AttemptKind.GRADED if accepted else AttemptKind.FREE if damage else _kind(entry.cause),
+        kind=AttemptKind.GRADED if accepted else kind,
         cause=entry.cause,
         reward=entry.reward if accepted else None,
         capture=CaptureVerdict(entry.capture) if entry.capture else None,
@@ -120,14 +121,6 @@ def _damage(entry: TrialEntry, trajectory: Path | None) -> str | None:
     if entry.trajectory_sha256 not in (None, digest):
         return "it was accepted, and its trajectory is not the one that was recorded"
     return None if entry.capture in ("complete", "cut") else "it was accepted without a verdict on its capture"
-
-
-def _kind(cause: str | None) -> AttemptKind:
-    if cause == Cause.CANCELLED or cause is None:
-        return AttemptKind.FREE
-    if cause == Cause.CAPTURE:
-        return AttemptKind.CAPTURE
-    return AttemptKind.OUTSIDE if cause in OUTSIDE_CAUSES else AttemptKind.COUNTED
 
 
 def _earlier_job(

@@ -6,6 +6,8 @@ with the causes that Harbor cannot see: a stalled job and a capture with a gap.
 
 from enum import StrEnum
 
+from trajgen_assets.core.ledger.models import AttemptKind
+
 
 class Cause(StrEnum):
     """Why an attempt gave no valid result. An attempt that was graded has none."""
@@ -116,3 +118,12 @@ _CAUSE_OF = {name: cause for cause, names in _EXCEPTIONS.items() for name in nam
 def cause_of(exception_type: str) -> Cause:
     """The cause behind the name of an exception that Harbor recorded; `unclassified` for one it does not know."""
     return _CAUSE_OF.get(exception_type, Cause.UNCLASSIFIED)
+
+
+def kind_of(cause: str) -> AttemptKind:
+    """What an attempt that ended from `cause` counts as."""
+    if cause == Cause.CANCELLED:
+        return AttemptKind.FREE
+    if cause == Cause.CAPTURE:
+        return AttemptKind.CAPTURE
+    return AttemptKind.OUTSIDE if cause in OUTSIDE_CAUSES else AttemptKind.COUNTED

@@ -9,7 +9,7 @@ from pathlib import Path
 from trajgen_assets.core.capture.verdict import Capture, publish
 from trajgen_assets.core.ledger.models import AttemptKind, AttemptOutcome, CaptureVerdict
 from trajgen_assets.core.paths import JobPaths
-from trajgen_assets.core.rollout.causes import OUTSIDE_CAUSES, Cause
+from trajgen_assets.core.rollout.causes import Cause, kind_of
 from trajgen_assets.core.rollout.results import TrialResult
 
 ACCEPTED_VERDICTS = frozenset({CaptureVerdict.COMPLETE, CaptureVerdict.CUT})
@@ -59,13 +59,7 @@ class EndedTrial:
     @property
     def kind(self) -> AttemptKind:
         """What the attempt counts as."""
-        if self.cause is None:
-            return AttemptKind.GRADED
-        if self.cause is Cause.CANCELLED:
-            return AttemptKind.FREE
-        if self.cause is Cause.CAPTURE:
-            return AttemptKind.CAPTURE
-        return AttemptKind.OUTSIDE if self.cause in OUTSIDE_CAUSES else AttemptKind.COUNTED
+        return AttemptKind.GRADED if self.cause is None else kind_of(self.cause)
 
     def outcome(self) -> AttemptOutcome:
         """The attempt as the ledger records it."""

@@ -7,6 +7,7 @@ so Harbor writes it into no file, and Harbor itself needs no key of any provider
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from harbor.agents.agent_auth_resolution import MissingModelCredentialError
 from trial_keys import mint
@@ -14,15 +15,26 @@ from trial_keys import mint
 REQUIRED_ENV = ("TRAJGEN_JOB", "TRAJGEN_TRIAL_SUBKEY", "TRAJGEN_PROXY_URL")
 
 
-def require_environment(agent: str, env: Mapping[str, str]) -> None:
-    """Ask for what trial keys are made from, before any trial is queued.
+class TrialKeyCredentials:
+    """What Harbor asks an agent class before any trial is queued. It goes before Harbor's own class among the bases."""
 
-    Raises:
-        MissingModelCredentialError: some of it is not there.
-    """
-    missing = [name for name in REQUIRED_ENV if not env.get(name)]
-    if missing:
-        raise MissingModelCredentialError(f"{agent} needs {', '.join(missing)} in Harbor's environment")
+    @classmethod
+    def check_model_credentials(
+        cls,
+        connection: Any,  # noqa: ARG003
+        *,
+        kwargs: dict[str, Any],  # noqa: ARG003
+        env: Mapping[str, str],
+        explicit_env: Mapping[str, str] | None = None,  # noqa: ARG003
+    ) -> None:
+        """Ask for what trial keys are made from instead of for a provider's key.
+
+        Raises:
+            MissingModelCredentialError: some of it is not there.
+        """
+        missing = [name for name in REQUIRED_ENV if not env.get(name)]
+        if missing:
+            raise MissingModelCredentialError(f"{cls.__name__} needs {', '.join(missing)} in Harbor's environment")
 
 
 def trial_of(logs_dir: Path) -> str:

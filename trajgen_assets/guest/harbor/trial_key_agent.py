@@ -1,28 +1,15 @@
 """Terminus 2 with a model key of its own for each trial, so that the proxy knows which trial a call belongs to."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from harbor.agents.terminus_2.terminus_2 import Terminus2
 from harbor.environments.base import BaseEnvironment
 from harbor.llms.base import BaseLLM
-from trial_key import api_base, refuse_other_name, require_environment, trial_key, trial_of
+from trial_key import TrialKeyCredentials, api_base, refuse_other_name, trial_key, trial_of
 
 
-class TrialKeyTerminus2(Terminus2):
+class TrialKeyTerminus2(TrialKeyCredentials, Terminus2):
     """Configured as `agents: [{import_path: "trial_key_agent:TrialKeyTerminus2", model_name: "openai/<model>"}]`."""
-
-    @classmethod
-    def check_model_credentials(
-        cls,
-        connection: Any,  # noqa: ARG003
-        *,
-        kwargs: dict[str, Any],  # noqa: ARG003
-        env: Mapping[str, str],
-        explicit_env: Mapping[str, str] | None = None,  # noqa: ARG003
-    ) -> None:
-        """Ask for what trial keys are made from instead of for a provider's key."""
-        require_environment(cls.__name__, env)
 
     def _init_llm(self, **options: Any) -> BaseLLM:
         """Make the model client with this trial's key, whatever key and address the configuration names.

@@ -5,9 +5,7 @@ part, whatever the model is able to do.
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import httpx
 from harbor.agents.base import BaseAgent
@@ -15,13 +13,13 @@ from harbor.agents.oracle import OracleAgent
 from harbor.environments.base import BaseEnvironment
 from harbor.models.agent.context import AgentContext
 from harbor.models.trial.paths import TrialPaths
-from trial_key import api_base, refuse_other_name, require_environment, trial_key, trial_of
+from trial_key import TrialKeyCredentials, api_base, refuse_other_name, trial_key, trial_of
 
 QUESTION = "Reply with the word pong."
 REPLY_TIMEOUT_S = 60.0
 
 
-class TrialKeyOracle(BaseAgent):
+class TrialKeyOracle(TrialKeyCredentials, BaseAgent):
     """Configured as `agents: [{import_path: "trial_key_oracle:TrialKeyOracle", model_name: "openai/<model>"}]`."""
 
     @staticmethod
@@ -31,18 +29,6 @@ class TrialKeyOracle(BaseAgent):
 
     def version(self) -> str:
         return "1"
-
-    @classmethod
-    def check_model_credentials(
-        cls,
-        connection: Any,  # noqa: ARG003
-        *,
-        kwargs: dict[str, Any],  # noqa: ARG003
-        env: Mapping[str, str],
-        explicit_env: Mapping[str, str] | None = None,  # noqa: ARG003
-    ) -> None:
-        """Ask for what trial keys are made from instead of for a provider's key."""
-        require_environment(cls.__name__, env)
 
     async def setup(self, environment: BaseEnvironment) -> None:  # noqa: ARG002  Harbor's interface
         """Make sure that the key is this trial's."""
