@@ -111,4 +111,5 @@ def _manifest_event(growth: Growth, n_waiting: int) -> dg.AssetMaterialization:
 
 def _summary(growth: Growth, n_waiting: int, reasons: list[str]) -> str:
     text = f"{growth.source.dataset}: {growth.seen.end.n_entries} listed, {growth.n_new} new"
-    return text + (f", {n_waiting} not usable yet ({', '.join(reasons)})" if n_waiting else "")
+    text += f", {n_waiting} not usable yet ({', '.join(reasons)})" if n_waiting else ""
+    return text + (f", {growth.pending}" if growth.pending else "")

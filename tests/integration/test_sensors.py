@@ -1,6 +1,8 @@
 """The sensors against a real instance and ledger: what a tick registers, shows, requests, and never requests twice."""
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from resources.instance import open_instance, prepare_instance
 from resources.platform import PlatformResource
 from sensors.finished_jobs import finished_jobs
 from sensors.verified_tasks import verified_tasks
+from trajgen_assets.core.intake.manifest import AT_REST_AFTER_S
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.ledger.store import create_ledger, open_ledger
@@ -80,6 +83,12 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         made = Installation(root, source, instance)
         made.configure(enabled=True)
         yield made
+
+
+def rest(manifest: Path) -> None:
+    """As if nobody had written to the manifest for long enough."""
+    written_s = time.time() - AT_REST_AFTER_S
+    os.utime(manifest, (written_s, written_s))
 
 
 def skip_text(result: dg.SensorResult) -> str:
@@ -190,6 +199,37 @@ def test_what_is_appended_is_registered_and_shown(installation: Installation) ->
     assert "line 4: 'a-2': listed twice" in skip_text(result)
     assert installation.instance.get_dynamic_partitions(TASKS) == ["py-cc/a-1", "py-cc/a-2"]
     assert skip_text(installation.tick()) == skip_text(result).replace("1 new", "0 new")
+
+
+def test_a_line_without_newline_is_said_and_taken_once_its_writer_is_done(installation: Installation) -> None:
+    for task_id in ("a-1", "a-2", "a-23"):
+        installation.add_task(task_id)
+    manifest = installation.source / "verifiable_tasks.txt"
+    installation.configure(enabled=False)
+    manifest.write_text("a-1\na-2")
+    for _ in range(2):
+        assert "line 2 has no newline yet" in skip_text(installation.tick())
+    assert installation.instance.get_dynamic_partitions(TASKS) == ["py-cc/a-1"]
+
+    rest(manifest)
+    result = installation.tick()
+    assert ("py-cc: 2 listed, 1 new" in skip_text(result), len(result.asset_events)) == (True, 1)
+    assert "no newline" not in skip_text(result)
+    assert installation.instance.get_dynamic_partitions(TASKS) == ["py-cc/a-1", "py-cc/a-2"]
+    assert "py-cc: 2 listed, 0 new" in skip_text(installation.tick())
+
+    with manifest.open("a") as file:
+        file.write("3")
+    assert "py-cc: 1 listed, 0 new, line 2 has no newline yet" in skip_text(installation.tick())
+    rest(manifest)
+    assert "py-cc: 2 listed, 1 new" in skip_text(installation.tick())
+    with open_ledger(installation.root) as ledger:
+        assert {row.task_id: str(row.status) for row in ledger.rows()} == {
+            "a-1": "pending",
+            "a-2": "skipped",
+            "a-23": "pending",
+        }
+        ledger.check_balance()
 
 
 def test_a_manifest_that_was_replaced_is_read_in_full(installation: Installation) -> None:

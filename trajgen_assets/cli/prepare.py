@@ -74,6 +74,8 @@ def register_all(
         typer.echo(f"{source.dataset}: {len(registration.manifest.entries)} listed, {new} new")
         for name, reason in registration.waiting.items():
             typer.echo(f"  {name} waits: {reason}")
+        if pending := registration.manifest.pending_words:
+            typer.echo(f"  {pending}")
     show_new_partitions(instance, platform.ledger)
     if errors and len(errors) == len(platform.config.sources()):
         raise errors[0]

@@ -261,9 +261,7 @@ LINES = st.sampled_from(
 
 
 @settings(deadline=None)
-@given(
-    st.lists(LINES, max_size=30), st.booleans(), st.lists(st.tuples(st.integers(0, 200), st.booleans()), max_size=5)
-)
+@given(st.lists(LINES, max_size=30), st.booleans(), st.lists(st.tuples(st.integers(0, 200), st.booleans()), max_size=5))
 def test_reading_in_pieces_is_reading_in_full(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], has_bom: bool, cuts: list[tuple[int, bool]]
 ) -> None:

@@ -64,12 +64,13 @@ class Cursor(BaseModel):
 
 @dataclass(frozen=True)
 class Growth:
-    """What a manifest came to at one tick."""
+    """What a manifest came to at one tick. `pending` says which line waits for its writer, if one does."""
 
     source: TaskSource
     seen: Seen
     n_new: int
     has_changed: bool
+    pending: str | None = None
 
     def waiting(self, ledger: Ledger, campaign: str) -> tuple[int, list[str]]:
         """How many lines and listed tasks cannot be rolled out yet, and the first of them in words."""
@@ -92,14 +93,15 @@ def follow_manifest(ledger: Ledger, source: TaskSource, campaign: str, seen: See
     """
     appended = _appended(ledger, source, campaign, seen)
     manifest = appended or read_manifest(source.manifest)
-    is_same = appended is not None and seen is not None and seen.sha256 == manifest.sha256
+    # also the position: a last line that is taken after its rest leaves the bytes as they were
+    has_changed = seen is None or (seen.sha256, seen.end.position) != (manifest.sha256, manifest.end.position)
     n_new = 0
-    if not is_same:
+    if has_changed or appended is None:
         on_record = ManifestSeen(str(source.manifest), manifest.sha256, manifest.end.n_entries)
         result = ledger.enlist(campaign, source.dataset, manifest.entries, on_record, whole=appended is None)
         n_new = len(result.new)
-    has_changed = seen is None or seen.sha256 != manifest.sha256
-    return Growth(source, _remembered(source, manifest, seen, is_whole=appended is None), n_new, has_changed)
+    remembered = _remembered(source, manifest, seen, is_whole=appended is None)
+    return Growth(source, remembered, n_new, has_changed, manifest.pending_words)
 
 
 def _appended(ledger: Ledger, source: TaskSource, campaign: str, seen: Seen | None) -> Manifest | None:

@@ -17,6 +17,9 @@ _N_READS = 3
 _PAUSE_S = 0.05
 _CHUNK_SIZE_BYTES = 1 << 20
 
+# A writer that appends line by line has long written the rest of its line by then.
+AT_REST_AFTER_S = 60.0
+
 T = TypeVar("T")
 
 
@@ -35,10 +38,11 @@ class Mark:
 
     Attributes:
         device, inode: of the file.
-        position: bytes up to the end of its last whole line.
+        position: bytes up to the end of the last line that was taken.
         sha256: digest of these bytes, hex.
-        n_lines: whole lines up to there.
+        n_lines: lines up to there.
         n_entries: distinct task ids up to there.
+        is_open: the last of these lines had no newline. If it goes on, other ids are listed than were read.
     """
 
     device: int
@@ -47,6 +51,7 @@ class Mark:
     sha256: str
     n_lines: int
     n_entries: int
+    is_open: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Manifest:
             that no line before it has.
         end: where this reading ended, for `read_appended`.
         problems: lines that are not taken; they never keep the others back.
-        pending_line: the last line has no newline yet, so its writer may not be done with it: it waits.
+        pending_line: the last line has no newline, and its writer may not be done with it: it waits.
     """
 
     path: Path
@@ -70,11 +75,20 @@ class Manifest:
     problems: tuple[ManifestProblem, ...] = ()
     pending_line: bool = False
 
+    @property
+    def pending_words(self) -> str | None:
+        """Which line waits, and for what; None if none does."""
+        if not self.pending_line:
+            return None
+        wait = f"it is taken when nobody has written to the file for {AT_REST_AFTER_S:.0f} s"
+        return f"line {self.end.n_lines + 1} has no newline yet: {wait}"
+
 
 def read_manifest(path: Path) -> Manifest:
     """Read one id a line; blank lines and lines that begin with `#` are skipped.
 
-    An empty manifest has no entries yet. Duplicates are taken once, and reported once for each id.
+    An empty manifest has no entries yet. Duplicates are taken once, and reported once for each id. A last line without
+    a newline is taken when nobody has written to the file for `AT_REST_AFTER_S`: by then it is all that there will be.
 
     Raises:
         ManifestMissingError: there is no such file.
@@ -90,7 +104,8 @@ def read_appended(path: Path, mark: Mark) -> Manifest | None:
     is kept in memory.
 
     Returns:
-        None if the file is another one, shorter, or begins with other bytes than were read then.
+        None if the file is another one, shorter, or begins with other bytes than were read then, or if the last line
+        was taken without a newline and now goes on.
 
     Raises:
         ManifestMissingError, ManifestError: as `read_manifest`.
@@ -149,7 +164,7 @@ def _read_whole(path: Path, fd: int, status: os.stat_result) -> Manifest:
 def _read_since(path: Path, fd: int, status: os.stat_result, mark: Mark) -> Manifest | None:
     if (status.st_dev, status.st_ino) != (mark.device, mark.inode):
         return None
-    if not 0 <= mark.position <= status.st_size:
+    if not 0 <= mark.position <= status.st_size or (mark.is_open and _goes_on(fd, mark.position)):
         return None
     appended = _pieces(fd, mark.position, status.st_size)
     wanted = {line.strip().lower() for data in appended for line in _split(data, errors="replace")} - {""}
@@ -160,24 +175,34 @@ def _read_since(path: Path, fd: int, status: os.stat_result, mark: Mark) -> Mani
             sorting.recall(wanted, data)
     if digest.hexdigest() != mark.sha256:
         return None
-    sorting.problems, sorting.n_lines = [], mark.n_lines
+    is_now_whole = mark.is_open and status.st_size > mark.position  # what is read first is its newline
+    sorting.problems, sorting.n_lines = [], mark.n_lines - is_now_whole
     return _read_behind(path, fd, status, mark, sorting, digest)
+
+
+def _goes_on(fd: int, position: int) -> bool:
+    """Whether the line that ended at `position` has got more than its newline."""
+    following = os.pread(fd, 2, position)
+    return bool(following) and following != b"\r\n" and not following.startswith(b"\n")
 
 
 def _read_behind(
     path: Path, fd: int, status: os.stat_result, mark: Mark, sorting: "_Sorting", digest: "hashlib._Hash"
 ) -> Manifest:
     """Sort out the lines behind `mark`; `sorting` and `digest` have met what lies before it."""
-    n_earlier, position, torn = len(sorting.first), mark.position, b""
+    n_earlier, position, torn, is_open = len(sorting.first), mark.position, b"", mark.is_open
+    is_at_rest = time.time() - status.st_mtime >= AT_REST_AFTER_S
     for data in _pieces(fd, mark.position, status.st_size):
-        if not data.endswith(b"\n"):
+        is_open = not data.endswith(b"\n") and is_at_rest and bool(data.strip())
+        if not data.endswith(b"\n") and not is_open:
             torn = data
             continue
         digest.update(data)
         sorting.take(path, data, encoding="utf-8" if position else "utf-8-sig")
         position += len(data)
     entries = tuple(islice(sorting.first.values(), n_earlier, None))
-    end = Mark(mark.device, mark.inode, position, digest.hexdigest(), sorting.n_lines, mark.n_entries + len(entries))
+    n_entries = mark.n_entries + len(entries)
+    end = Mark(mark.device, mark.inode, position, digest.hexdigest(), sorting.n_lines, n_entries, is_open)
     digest.update(torn)
     problems = tuple(sorting.problems)
     return Manifest(path, digest.hexdigest(), entries, end, problems, pending_line=bool(torn.strip()))
