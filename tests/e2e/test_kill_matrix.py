@@ -1,6 +1,9 @@
 """Whatever dies or hangs, wherever: every task ends with exactly one accepted trajectory, and nothing is left behind.
 
 A row is who is killed, a column where. A short form is part of every run of the tests; `make test-faults` runs it all.
+
+The host lends as many trial slots as one job takes, so one that is never given back holds up everything. Caps and
+pauses are those of a real host: no task may pay for more than was done to it.
 """
 
 import hashlib
@@ -33,6 +36,7 @@ from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.process import ProcessId, recorded_processes
 from trajgen_assets.core.rollout.slots import live_holders
+from trajgen_assets.core.rollout.trial_slots import this_host
 from trajgen_assets.core.rollout.trials import load_trials
 from trajgen_assets.core.scripted import Fault, ScriptedModel
 from trajgen_assets.names import TRAJECTORIES
@@ -52,8 +56,8 @@ runtime_info:
     llm_api: {{model: openai/scripted, api_base_url: "{base_url}", api_key: "${{{key_env}}}"}}
     task_source: {{dataset_name: "{tasks}"}}
     harbor_job:
-      {{environment: local, n_concurrent: 2, timeout_multiplier: 1, stall_margin_s: 5, max_infra_retries: 9}}
-    automation: {{enabled: true}}
+      {{environment: local, n_concurrent: 2, timeout_multiplier: 1, stall_margin_s: 5}}
+    automation: {{enabled: true, max_trials: 2}}
 """
 
 # Where a process is stopped, and who is there to be killed at that time. In `mid_trial` none waits: a trial runs.
@@ -76,7 +80,24 @@ MATRIX = [
     ),
     ("harbor_hung", "mid_trial"),
 ]
-SHORT = [(("all", "after_assign"), ("all", "during_publish")), (("harbor_stopped", "mid_trial"),)]
+SHORT = [
+    (("all", "after_assign"), ("run_worker", "before_claim"), ("all", "during_publish")),
+    (("harbor_stopped", "mid_trial"),),
+]
+
+# Of these deaths a job in good health is the witness: they may pause launches, and count as an outside cause. When the
+# driver dies, its trials were cancelled, and nothing outside has failed.
+SEEN_BY_A_DRIVER = {"harbor", "proxy", "harbor_stopped"}
+COUNTED_AS_OUTSIDE = {*SEEN_BY_A_DRIVER, "harbor_hung"}
+
+
+@dataclass(frozen=True)
+class Blow:
+    """Who was struck when, and the fences of the jobs that ran then."""
+
+    who: str
+    at: datetime
+    fences: dict[str, int]
 
 
 @dataclass
@@ -87,6 +108,7 @@ class Host:
     points: Points
     model: ScriptedModel
     ledger: Ledger
+    pauses: set[tuple[datetime | None, int]] = field(default_factory=set)
     _stack: ExitStack = field(default_factory=ExitStack)
     _daemon: int = 0
 
@@ -131,6 +153,17 @@ class Host:
         recorded = [recorded_processes(self.installation.root.job(job.name).processes) for job in jobs]
         return [ids[name] for ids in recorded if name in ids and ids[name].find()]
 
+    def strike_at(self, who: str, where: str) -> Blow:
+        """Strike when it has come to `where`, and let go on what is left alive."""
+        waiting = self.wait_for(where)
+        fences = {job.name: job.fence for job in self.ledger.jobs(JobState.RUNNING)}
+        self.strike(who, waiting)
+        blow = Blow(who, now(), fences)
+        self.points.release(where)
+        if who in ("daemon", "all"):
+            self.start_daemon()
+        return blow
+
     def strike(self, who: str, waiting: int | None) -> None:
         victims = self.victims(who, waiting)
         assert victims, f"{who} does not run at this moment"
@@ -144,7 +177,9 @@ class Host:
 
     def is_quiet(self) -> bool:
         """Whether all is done and nothing moves any more."""
-        self.ledger.clear(DATASET)  # how long launches pause after a failure is not what is tried here
+        breaker = self.ledger.breaker_state(DATASET)
+        if breaker.n_trips:  # a pause lasts a minute, so none is missed
+            self.pauses.add((breaker.opened_at, breaker.n_trips))
         counts = self.ledger.counts()
         if counts.done < counts.registered or counts.done < 2 or self.ledger.jobs(JobState.ASSIGNED, JobState.RUNNING):
             return False
@@ -209,7 +244,7 @@ def test_cancelling_a_run_keeps_what_is_done_and_gives_the_rest_back_at_once(hos
     counts = host.ledger.check_balance()
     assert (counts.done, counts.assignable) == (1, 1)
     host.close()
-    check_nothing_left(host.installation)
+    check_nothing_left(host)
 
 
 def strike_and_check(host: Host, *strikes: tuple[str, str]) -> None:
@@ -218,27 +253,19 @@ def strike_and_check(host: Host, *strikes: tuple[str, str]) -> None:
         if where != "mid_trial":
             host.points.arm(where)
     host.start_daemon()
-    for who, where in strikes:
-        waiting = host.wait_for(where)
-        fences = {job.name: job.fence for job in host.ledger.jobs(JobState.RUNNING)}
-        host.strike(who, waiting)
-        struck_at = now()
-        host.points.release(where)
-        if who in ("daemon", "all"):
-            host.start_daemon()
+    blows = [host.strike_at(who, where) for who, where in strikes]
     host.model.set_fault(Fault.NONE)
     wait_until(host.is_quiet, limit_s=QUIET_S)
     host.close()
 
     check_once_each(host)
-    if who in ("run_worker", "all", "harbor_hung"):
-        check_nothing_from_the_dead(host.ledger, fences, struck_at)
-    if who == "harbor_stopped":
+    check_costs(host, blows)
+    for blow in blows:
+        if blow.who in ("run_worker", "all", "harbor_hung"):
+            check_nothing_from_the_dead(host.ledger, blow)
+    if any(blow.who == "harbor_stopped" for blow in blows):
         assert any("stalled" in (job.note or "") for job in host.ledger.jobs())
-    if who in ("harbor_stopped", "harbor_hung"):  # which the agents are not to blame for
-        causes = {attempt.cause for row in host.ledger.rows() for attempt in host.ledger.attempts(row.key)}
-        assert causes <= {None, "stalled", "harness"}
-    check_nothing_left(host.installation)
+    check_nothing_left(host)
 
 
 def check_once_each(host: Host) -> None:
@@ -259,15 +286,31 @@ def check_once_each(host: Host) -> None:
             assert Counter(found) == Counter(recorded)
 
 
-def check_nothing_from_the_dead(ledger: Ledger, fences: dict[str, int], struck_at: datetime) -> None:
+def check_costs(host: Host, blows: list[Blow]) -> None:
+    """No attempt more than blows could spoil, none of them held against the agent, no pause without an outage."""
+    n_outside = sum(blow.who in COUNTED_AS_OUTSIDE for blow in blows)
+    for row in host.ledger.rows():
+        attempts = host.ledger.attempts(row.key)
+        assert len(attempts) <= 1 + len(blows)
+        assert row.n_counted == 0
+        assert row.n_infra + row.n_capture <= n_outside
+    assert len(host.pauses) <= sum(blow.who in SEEN_BY_A_DRIVER for blow in blows)
+    if any(blow.who.startswith("harbor_") for blow in blows):  # which the agents are not to blame for
+        causes = {attempt.cause for row in host.ledger.rows() for attempt in host.ledger.attempts(row.key)}
+        assert causes <= {None, "stalled", "harness"}
+
+
+def check_nothing_from_the_dead(ledger: Ledger, blow: Blow) -> None:
     """What was recorded after its driver's death has a younger fence than that driver's."""
-    for name, fence in fences.items():
+    for name, fence in blow.fences.items():
         attempts = [attempt for _, attempt in ledger.job_attempts(name)]
-        assert all(attempt.fence > fence for attempt in attempts if attempt.recorded_at > struck_at)
+        assert all(attempt.fence > fence for attempt in attempts if attempt.recorded_at > blow.at)
         assert [attempt.fence for attempt in attempts] == sorted(attempt.fence for attempt in attempts)
 
 
-def check_nothing_left(installation: Installation) -> None:
-    wait_until(lambda: installation.processes() == [], limit_s=60)
-    assert live_holders(installation.root.locks) == set()
-    assert list(installation.root.sandboxes.glob("*/*")) == []
+def check_nothing_left(host: Host) -> None:
+    wait_until(lambda: host.installation.processes() == [], limit_s=60)
+    root = host.installation.root
+    assert live_holders(root.locks) == set()
+    assert host.ledger.slots_in_use(this_host()) == 0
+    assert list(root.sandboxes.glob("*/*")) == []
