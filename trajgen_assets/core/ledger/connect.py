@@ -65,12 +65,15 @@ class Store:
             raise explain(error, self.where) from error
 
 
-def sqlite_store(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Store:
-    """Open the SQLite file `path`, which must exist: nothing is created, and nothing read yet."""
+def sqlite_store(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S, how: str = "mode=rw") -> Store:
+    """Open the SQLite file `path`, which must exist: nothing is created, and nothing read yet.
+
+    `how` is the query of its address, by SQLite's names.
+    """
 
     def connect() -> sqlite3.Connection:
         conn = sqlite3.connect(
-            f"file:{quote(str(path))}?mode=rw",
+            f"file:{quote(str(path))}?{how}",
             uri=True,
             timeout=busy_timeout_s,
             isolation_level=None,  # the driver would otherwise begin transactions of its own, and none for DDL

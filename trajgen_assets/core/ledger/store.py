@@ -40,7 +40,7 @@ def open_ledger(
         BusyError: another process kept it locked.
         LedgerError: its disk cannot be read or written.
     """
-    _check_file(root)
+    check_file(root)
     store = sqlite_store(root.ledger, busy_timeout_s=busy_timeout_s)
     try:
         check_sqlite(store)
@@ -88,7 +88,7 @@ def create_ledger(
     return True
 
 
-def _check_file(root: Root) -> None:
+def check_file(root: Root) -> None:
     """Look at the file from outside: opening and closing it here would drop every lock that SQLite holds on it.
 
     POSIX gives up all of a process's locks on a file when any descriptor of it is closed. Another process would then

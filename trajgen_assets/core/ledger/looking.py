@@ -1,0 +1,99 @@
+"""A ledger that is only looked at: nothing on disk changes, not even the files that SQLite keeps beside it."""
+
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trajgen_assets.core.errors import LedgerError
+from trajgen_assets.core.ledger import migrations
+from trajgen_assets.core.ledger.connect import Store, check_sqlite, sqlite_store
+from trajgen_assets.core.ledger.ledger import Ledger
+from trajgen_assets.core.ledger.store import check_file, open_ledger
+from trajgen_assets.core.paths import Root
+
+_LOG, _INDEX = "-wal", "-shm"
+
+# A writer that begins or ends between our look at its files and our first read: another look tells.
+_N_TRIES = 3
+
+
+@contextmanager
+def looking_at_ledger(root: Root) -> Iterator[Ledger]:
+    """Open the ledger of `root` for reading alone. A ledger of an older schema is looked at in a copy.
+
+    SQLite makes its log and index when a database is merely opened, and clears them away behind the last reader. So
+    one that nobody has open is read as a file that cannot change, and one that somebody has open through their index.
+
+    Raises:
+        LedgerMissingError, LedgerCorruptError, BusyError, LedgerError: as `open_ledger`.
+    """
+    check_file(root)
+    store = _open_current(root)
+    if store is not None:
+        try:
+            yield Ledger(store)
+        finally:
+            store.close()
+        return
+    with tempfile.TemporaryDirectory(prefix="trajgen-ledger-") as folder:
+        copy = Root(Path(folder), root.env)
+        for suffix in ("", _LOG):
+            if _beside(root, suffix).exists():
+                shutil.copyfile(_beside(root, suffix), _beside(copy, suffix))
+        try:
+            ledger = open_ledger(copy)
+        except LedgerError as error:
+            raise error.at(root.ledger) from error
+        with ledger:
+            yield ledger
+
+
+def _open_current(root: Root) -> Store | None:
+    """The ledger, read where it lies; None if it can only be read in a copy."""
+    for _ in range(_N_TRIES):
+        if (how := _how(root)) is None:
+            return None
+        store = sqlite_store(root.ledger, how=how)
+        try:
+            is_current = _is_current(store)
+        except LedgerError as error:
+            store.close()
+            if _is_refused_index(error):
+                return None
+            if how == _how(root):
+                raise
+            continue
+        if is_current and how == _how(root):
+            return store
+        store.close()
+        if not is_current:
+            return None
+    return None
+
+
+def _how(root: Root) -> str | None:
+    if not _beside(root, _LOG).exists():
+        return "mode=ro&immutable=1"
+    return "mode=ro&readonly_shm=1" if _beside(root, _INDEX).exists() else None
+
+
+def _is_current(store: Store) -> bool:
+    check_sqlite(store)
+    with store.read() as conn:
+        if migrations.check_numbers(conn, store.where):
+            return False
+        migrations.check_tables(conn, store.where)
+    return True
+
+
+def _is_refused_index(error: LedgerError) -> bool:
+    cause = error.__cause__
+    code = getattr(getattr(cause, "orig", None), "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+
+
+def _beside(root: Root, suffix: str) -> Path:
+    return root.ledger.with_name(root.ledger.name + suffix)
