@@ -90,6 +90,11 @@ def check_tools(survey: Survey) -> list[Check]:
     return [_git(survey), _tmux(survey), _bubblewrap(survey)]
 
 
+def check_sandbox(survey: Survey) -> Check:
+    """Whether the `local` sandbox can be made here."""
+    return _bubblewrap(survey)
+
+
 def _system(_survey: Survey) -> Check:
     name = f"{platform.system()} {platform.machine()}"
     is_linux = platform.system() == "Linux"

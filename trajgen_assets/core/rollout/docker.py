@@ -52,14 +52,15 @@ def compose_overlay(job: str) -> dict[str, Any]:
     return {"services": {"main": service}, "networks": {"default": {"labels": labels}}}
 
 
-def check_engine() -> str:
+def check_engine(timeout_s: float = CALL_TIMEOUT_S) -> str:
     """Make sure that the engine and compose v2 answer. Returns the engine's version.
 
     Raises:
         RequirementError: one of them does not.
     """
-    version = _docker("version", "--format", "{{.Server.Version}}")
-    _docker("compose", "version", "--short", what="docker compose v2 is missing", mend="install docker-compose-plugin")
+    version = ask_docker("version", "--format", "{{.Server.Version}}", timeout_s=timeout_s)
+    what, mend = "docker compose v2 is missing", "install docker-compose-plugin"
+    ask_docker("compose", "version", "--short", what=what, mend=mend, timeout_s=timeout_s)
     return version.strip()
 
 
@@ -71,7 +72,7 @@ def gateway_address() -> str:
     Raises:
         RequirementError: the engine does not answer, or its default bridge is not on this host.
     """
-    bridge = json.loads(_docker("network", "inspect", "bridge"))[0]
+    bridge = json.loads(ask_docker("network", "inspect", "bridge"))[0]
     name = bridge["Options"].get("com.docker.network.bridge.name", "docker0")
     addresses = [each.address for each in psutil.net_if_addrs().get(name, []) if each.family == socket.AF_INET]
     if not addresses:
@@ -104,7 +105,7 @@ def jobs_with_leftovers() -> set[str]:
         RequirementError: the engine does not answer.
     """
     mine = ("--filter", f"label={JOB_LABEL}", "--format", f'{{{{.Label "{JOB_LABEL}"}}}}')
-    return {*_docker("ps", "--all", *mine).split(), *_docker("network", "ls", *mine).split()}
+    return {*ask_docker("ps", "--all", *mine).split(), *ask_docker("network", "ls", *mine).split()}
 
 
 def remove_leftovers(job: str) -> Leftovers:
@@ -121,7 +122,7 @@ def remove_leftovers(job: str) -> Leftovers:
         (("image", "rm", "--force"), found.images),
     ):
         if ids:
-            _docker(*kind, *ids)
+            ask_docker(*kind, *ids)
     return found
 
 
@@ -131,22 +132,27 @@ def _of_projects(kind: str, projects: Iterable[str]) -> tuple[str, ...]:
 
 
 def _project(container: str) -> str:
-    return _docker("inspect", "--format", f'{{{{index .Config.Labels "{PROJECT_LABEL}"}}}}', container).strip()
+    return ask_docker("inspect", "--format", f'{{{{index .Config.Labels "{PROJECT_LABEL}"}}}}', container).strip()
 
 
 def _ids(*arguments: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_docker(*arguments, "--quiet").split()))
+    return tuple(dict.fromkeys(ask_docker(*arguments, "--quiet").split()))
 
 
-def _docker(*arguments: str, what: str = "Docker does not answer", mend: str = ENGINE_MEND) -> str:
-    """Run the docker client. Raises RequirementError when it is missing, fails, or takes too long."""
+def ask_docker(
+    *arguments: str,
+    what: str = "Docker does not answer",
+    mend: str = ENGINE_MEND,
+    timeout_s: float = CALL_TIMEOUT_S,
+) -> str:
+    """What the docker client prints. Raises RequirementError when it is missing, fails, or takes too long."""
     try:
         done = subprocess.run(
             [DOCKER, *arguments],
             capture_output=True,
             text=True,
             env=child_env(),
-            timeout=CALL_TIMEOUT_S,
+            timeout=timeout_s,
             check=False,
             stdin=subprocess.DEVNULL,
         )
