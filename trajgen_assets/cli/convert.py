@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from trajgen_assets.cli.state import state_of
+from trajgen_assets.core.placing import place_data
 from trajgen_assets.core.sft.convert import convert_job
 from trajgen_assets.core.sft.settings import ConversionSettings
 
@@ -22,6 +23,7 @@ def convert(
     with state_of(context).platform() as platform:
         settings = ConversionSettings.of(platform.config)
         for name in job:
+            place_data(platform.root, platform.config, platform.root.job(name))
             receipt = convert_job(platform.root.job(name), settings)
             state = "written" if receipt.changed else "unchanged"
             typer.echo(f"{name}: {receipt.n_rows} rows, {state}: {receipt.folder}")

@@ -7,7 +7,8 @@ import yaml
 from pydantic import ValidationError
 
 from tests.unit.config.test_load import MINIMAL, config_of
-from trajgen_assets.core.config import Secret, parse_config, redacted
+from trajgen_assets.core.config import Config, Secret, parse_config, redacted
+from trajgen_assets.core.config.pins import HARBOR_VERSION
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.redact import Redactor
 
@@ -128,22 +129,23 @@ runtime_info:
 def test_every_key_that_nothing_reads_says_what_happens_instead() -> None:
     config = config_of(
         input={
-            "litellm_proxy": {"port": 4001, "master_key": "${MASTER}", "config_template": "scripts/x.yaml"},
-            "harbor_job": {"jobs_dir": "artifacts/jobs", "job_name_prefix": "x"},
+            "litellm_proxy": {"master_key": "${MASTER}", "config_template": "scripts/x.yaml"},
+            "harbor_job": {"job_name_prefix": "x"},
             "agent": {"version": "2.1.118", "runtime_image": "some/image:1"},
             "campaigns": {"b": {"agent": {"runtime_host_path": "x"}}},
+            "env_extra": {"LITELLM_NUM_WORKERS": 1, "ANOTHER": 1},
         },
         meta_info={"resources": {"ip": "10.0.0.1"}, "environment": {"litellm": {"litellm_version": "1.83.14"}}},
         evolving={"tunable_params": {"temperature": 0.5}},
     )
     assert [line.split()[0].removeprefix("runtime_info.input.") for line in config.notices()] == [
         "litellm_proxy.config_template",
-        "litellm_proxy.port",
         "litellm_proxy.master_key",
         "harbor_job.job_name_prefix",
         "agent.version",
         "agent.runtime_image",
         "campaigns.b.agent.runtime_host_path",
+        "env_extra.LITELLM_NUM_WORKERS",
         "meta_info.resources.ip",
         "meta_info.environment.litellm.litellm_version",
         "evolving.tunable_params.temperature",
@@ -235,11 +237,83 @@ def test_the_environment_of_children_joins_both_places_and_reads_references(key:
         input={"env_extra": {"A": 4, "B": "${TEST_LLM_KEY}"}},
     )
     assert config.child_env() == {"A": "4", "B": key, "HARBOR_EXCLUDE_TASKS": "excluded_tasks.txt  a-1\na-2"}
-    assert config.excluded_tokens() == ("excluded_tasks.txt", "a-1", "a-2")
+
+
+def test_exclusions_of_every_place_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARBOR_EXCLUDE_TASKS", "c-3")
+    monkeypatch.setenv("MY_LIST", "b-2")
+    config = config_of(
+        environment={"extra": {"HARBOR_EXCLUDE_TASKS": "a-1"}},
+        input={"env_extra": {"HARBOR_EXCLUDE_TASKS": "${MY_LIST}"}},
+    )
+    assert config.exclusion_texts() == [
+        ("environment.extra.HARBOR_EXCLUDE_TASKS", "a-1"),
+        ("runtime_info.input.env_extra.HARBOR_EXCLUDE_TASKS", "b-2"),
+        ("the environment's HARBOR_EXCLUDE_TASKS", "c-3"),
+    ]
+    assert config.named_environ()["HARBOR_EXCLUDE_TASKS"] == "c-3"
+
+
+def test_an_untested_commit_of_harbor_is_refused_with_the_tested_ones_and_an_earlier_pin_says_what_runs() -> None:
+    def with_pin(commit: str) -> Config:
+        return config_of(meta_info={"repositories": {"harbor": {"url": "git@host:org/harbor.git", "commit": commit}}})
+
+    with pytest.raises(ConfigError, match=f"{'1' * 40} was never tested.*ff04349, 3062421, 4d76f38, 348d10f"):
+        with_pin("1" * 40)
+    (notice,) = with_pin("ff04349" + "0" * 33).notices()
+    assert "repositories.harbor.commit is not checked out: Harbor 0.25.0" in notice
+
+
+def test_the_harbor_that_is_said_to_run_is_the_one_of_the_lock() -> None:
+    lock = Path(__file__).resolve().parents[3] / "locks" / "harbor.txt"
+    assert f"\nharbor=={HARBOR_VERSION} " in "\n" + lock.read_text()
+
+
+def test_another_repository_may_have_any_pin() -> None:
+    config = config_of(meta_info={"repositories": {"swe_data_process": {"url": "x", "commit": "1" * 40}}})
+    assert config.notices() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [("terminus-2", "terminus-2"), ("terminus2", "terminus-2"), ("custom-terminus-2", "terminus-2")],
+)
+def test_an_agent_is_found_under_the_name_that_it_had_before_and_a_word_says_so(name: str, canonical: str) -> None:
+    config = config_of(input={"agent": {"name": name}})
+    assert config.campaign().agent.scaffold.agent == canonical
+    said = [] if name == canonical else [f"runtime_info.input.agent.name {name} is the scaffold {canonical} here"]
+    assert config.notices() == said
+
+
+@pytest.mark.parametrize("agent", ["custom-claude-code", "custom-opencode", "custom-openhands-sdk"])
+def test_an_agent_that_is_to_come_is_refused_with_its_name_here_and_what_is_supported(agent: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_of(input={"agent": {"name": agent}})
+    name = agent.removeprefix("custom-")
+    said = f"agent.name: {agent} is the scaffold {name} here, which is not supported yet; supported now: terminus-2"
+    assert said in str(caught.value)
+
+
+def test_jobs_and_data_lie_where_the_file_says_from_its_own_folder_and_else_under_the_root() -> None:
+    config = config_of()
+    assert (config.jobs_folder, config.data_folder) == (None, None)
+    declared = {"raw_trajectories_dir": {"path": "artifacts/jobs"}, "sft_data_dir": {"path": "artifacts/sft_data"}}
+    config = config_of(runtime_info={"output": declared})
+    assert (config.jobs_folder, config.data_folder) == (
+        Path("/srv/block/artifacts/jobs"),
+        Path("/srv/block/artifacts/sft_data"),
+    )
+    chosen = {"harbor_job": {"jobs_dir": "artifacts/jobs/smoke"}, "sft_conversion": {"out_dir": "artifacts/sft_data/a"}}
+    config = config_of(input=chosen, runtime_info={"output": declared})
+    assert (config.jobs_folder, config.data_folder) == (
+        Path("/srv/block/artifacts/jobs/smoke"),
+        Path("/srv/block/artifacts/sft_data/a"),
+    )
+    assert config.notices() == []
 
 
 def test_a_repository_is_pinned_by_commit_then_ref_then_branch() -> None:
-    commit = "0" * 39 + "a"
+    commit = "4d76f38" + "0" * 33
     repositories = {
         "harbor": {"url": "x", "commit": commit, "branch": "main"},
         "b": {"url": "x", "ref": "v1", "branch": "main", "path": "elsewhere"},

@@ -148,6 +148,16 @@ def test_the_template_with_these_filled_in_is_valid(tmp_path: Path) -> None:
         ({"input": {"harbor_job": {"n_concurrent": 0}}}, "should be greater than or equal to 1"),
         ({"input": {"harbor_job": {"timeout_multiplier": float("nan")}}}, "timeout_multiplier: should be"),
         ({"input": {"harbor_job": {"jobs_dir": "artifacts/jobs/../../x"}}}, "should lie under artifacts/jobs"),
+        ({"runtime_info": {"output": {"raw_trajectories_dir": {"path": "/x"}}}}, "should lie under artifacts/jobs"),
+        ({"input": {"sft_conversion": {"out_dir": "artifacts/jobs"}}}, "should not lie under artifacts/jobs"),
+        ({"input": {"litellm_proxy": {"port": 65536}}}, "litellm_proxy.port: should be less than"),
+        (
+            {
+                "input": {"sft_conversion": {"out_dir": "a"}},
+                "runtime_info": {"output": {"sft_data_dir": {"path": "artifacts/sft_data"}}},
+            },
+            "runtime_info.output: artifacts/sft_data is declared, and sft_conversion.out_dir is a: name one folder",
+        ),
         ({"input": {"automation": {"batch_min": 9, "batch_max": 3}}}, "should not be less than batch_min"),
         ({"input": {"env_extra": {"1A": "x"}}}, "is no name for an environment variable"),
         ({"input": {"env_extra": {"A": True}}}, "A should be text"),

@@ -68,7 +68,7 @@ def parts_line(counts: Counts) -> str:
 def excluded_by(state: State) -> frozenset[str]:
     """Ids that the lists of excluded tasks name; none where the configuration cannot be read, as before `init`."""
     try:
-        return excluded_ids(load_config(state.config))
+        return excluded_ids(load_config(state.config), state.root)
     except ConfigError:
         return frozenset()
 

@@ -37,7 +37,7 @@ def choose_port(host: str, wanted: int | None) -> int:
             raise _refusal(host, port, "only root may listen below 1024") from None
         except OSError as error:
             if port == wanted:
-                raise _refusal(host, port, _who_listens(port) or error.strerror) from None
+                raise _refusal(host, port, _who_listens(port) or str(error.strerror)) from None
     raise _refusal(host, wanted, f"neither it nor any of the {N_FOLLOWING} ports after it is free")
 
 

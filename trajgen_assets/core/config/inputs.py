@@ -12,8 +12,9 @@ from trajgen_assets.core.config.scaffolds import (
     AUTO,
     DEFAULT_AGENT,
     ORACLE,
-    SUPPORTED_SCAFFOLDS,
     Scaffold,
+    earlier_name,
+    scaffold_of,
     scaffold_problem,
     sft_scaffold_problem,
 )
@@ -24,6 +25,7 @@ from trajgen_assets.core.config.section import (
     EnvMap,
     ModelName,
     Notice,
+    NoticeOn,
     Number,
     Positive,
     SafeName,
@@ -63,13 +65,26 @@ def _unless(problem: str | None, value: _Checked) -> _Checked:
     return value
 
 
-def _lies_under(folder: str) -> AfterValidator:
+def lies_under(folder: str) -> AfterValidator:
     """A validator for the places that the original let one choose below a fixed folder."""
 
     def holds(text: str | None) -> bool:
-        return text is None or PurePosixPath(os.path.normpath(text)).is_relative_to(folder)
+        return text is None or is_under(text, folder)
 
     return refuse_unless(holds, f"should lie under {folder}")
+
+
+def is_under(text: str, folder: str) -> bool:
+    """Whether a path of the file leads to `folder` or into it, as far as its words say."""
+    return PurePosixPath(os.path.normpath(text)).is_relative_to(folder)
+
+
+# Where jobs and data may be told to lie. Left out, they lie under the artifacts root.
+JOBS_DIR = "artifacts/jobs"
+DataDir = Annotated[
+    str,
+    refuse_unless(lambda text: not is_under(text, JOBS_DIR), f"should not lie under {JOBS_DIR}, where jobs lie"),
+]
 
 
 class LlmApi(Section):
@@ -88,10 +103,10 @@ class LlmApi(Section):
 
 
 class LitellmProxy(Section):
-    """Settings of the bash system's proxy. Here each job has a proxy, a free port and a key of its own."""
+    """The proxy that each job has. `port` is the first job's; jobs beside it take the next free ones."""
 
     config_template: Annotated[str | None, Notice("is not read: the proxy's configuration is generated")] = None
-    port: Annotated[int | None, Field(ge=1, le=65535), Notice("is not used: each job's proxy takes a free port")] = None
+    port: Annotated[int | None, Field(ge=1, le=65535)] = None
     master_key: Annotated[Secret | None, Notice("is not used: each job's proxy gets a fresh key")] = None
 
 
@@ -132,12 +147,10 @@ class HarborJob(Section):
     max_infra_retries: Count = 3
     timeout_multiplier: Number = 2.0
     stall_margin_s: Positive = 600
-    jobs_dir: Annotated[
-        str, _lies_under("artifacts/jobs"), Notice("is not used: jobs lie in the folder jobs of the artifacts root")
-    ] = "artifacts/jobs"
+    jobs_dir: Annotated[str | None, lies_under(JOBS_DIR)] = None
     dataset_path: Annotated[
         str | None,
-        _lies_under("artifacts/tasks"),
+        lies_under("artifacts/tasks"),
         Notice("is not used: tasks are staged under the name of their data set; set task_source.dataset"),
     ] = None
     dataset: Annotated[SafeName | None, Notice("is not used: set task_source.dataset")] = None
@@ -147,7 +160,7 @@ class HarborJob(Section):
 class Agent(Section):
     """The scaffold that drives the model through a task."""
 
-    name: str = DEFAULT_AGENT
+    name: Annotated[str, NoticeOn(say=earlier_name)] = DEFAULT_AGENT
     version: Annotated[str | None, Notice("is not used: terminus-2 is part of the pinned Harbor")] = None
     max_turns: Positive = 80
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
@@ -168,7 +181,7 @@ class Agent(Section):
     @property
     def scaffold(self) -> Scaffold:
         """What the rest of the program calls this agent."""
-        return SUPPORTED_SCAFFOLDS[self.name]
+        return scaffold_of(self.name)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -226,9 +239,7 @@ class SftConversion(Section):
     tokenizer_name: str | None = None
     reasoning_check_mode: Literal["strict", "adaptive"] = "adaptive"
     reasoning_content_ratio_threshold: Share = 0.2
-    out_dir: Annotated[str, Notice("is not used: data sets lie in the folder sft_data of the artifacts root")] = (
-        "artifacts/sft_data"
-    )
+    out_dir: DataDir | None = None
 
     @field_validator("scaffold")
     @classmethod

@@ -1,14 +1,16 @@
 """The sections of config.yaml around the input: the block itself, what a run leaves, and older keys."""
 
+import os
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from trajgen_assets.core.config.inputs import Inputs
+from trajgen_assets.core.config.inputs import JOBS_DIR, DataDir, Inputs, is_under, lies_under
+from trajgen_assets.core.config.pins import harbor_commit_problem, stand_in
 from trajgen_assets.core.config.secrets import Secret
-from trajgen_assets.core.config.section import EnvMap, Notice, SafeName, Section, Strings, refuse_unless
+from trajgen_assets.core.config.section import EnvMap, Notice, NoticeOn, SafeName, Section, Strings, refuse_unless
 
 RepositoryUrl = Annotated[
     str,
@@ -38,7 +40,7 @@ class Repository(Section):
     """A managed checkout, pinned by `commit`, else `ref`, else the newest commit of `branch`."""
 
     url: RepositoryUrl
-    commit: Commit | None = None
+    commit: Annotated[Commit | None, NoticeOn(say=stand_in)] = None
     ref: str | None = None
     branch: str | None = None
     path: str = ""
@@ -88,6 +90,14 @@ class MetaInfo(Section):
 
     @field_validator("repositories")
     @classmethod
+    def _have_a_tested_harbor(cls, named: dict[str, Repository]) -> dict[str, Repository]:
+        commit = named["harbor"].commit if "harbor" in named else None
+        if commit and (problem := harbor_commit_problem(commit)):
+            raise PydanticCustomError("refused", "{problem}", {"problem": problem})
+        return named
+
+    @field_validator("repositories")
+    @classmethod
     def _have_places(cls, named: dict[str, Repository]) -> dict[str, Repository]:
         return {
             name: each if each.path else each.model_copy(update={"path": f"repos/{name}"})
@@ -99,7 +109,7 @@ class RawTrajectories(Section):
     """The declared output of a job's rollouts."""
 
     description: str = ""
-    path: Annotated[str, Notice("is not used: jobs lie in the folder jobs of the artifacts root")] = "artifacts/jobs"
+    path: Annotated[str | None, lies_under(JOBS_DIR)] = None
     trajectory_format: str = "<job>/<trial>/agent/litellm-trajectory.jsonl"
     consumer_block: str = "sft"
 
@@ -108,9 +118,7 @@ class SftData(Section):
     """The declared output of conversion. `format` chooses the shape of lf.json."""
 
     description: str = ""
-    path: Annotated[str, Notice("is not used: data sets lie in the folder sft_data of the artifacts root")] = (
-        "artifacts/sft_data"
-    )
+    path: DataDir | None = None
     format: Literal["sharegpt", "llamafactory_lf_v0.1"] = "sharegpt"
     trajectory_format: str = "<job>/lf.json"
     consumer_block: str = "sft"
@@ -128,6 +136,21 @@ class RuntimeInfo(Section):
 
     input: Inputs
     output: Outputs = Outputs()
+
+    @field_validator("output")
+    @classmethod
+    def _declares_where_things_lie(cls, output: Outputs, info: ValidationInfo) -> Outputs:
+        inputs: Inputs | None = info.data.get("input")
+        if inputs is None:  # it is wrong itself, and said so
+            return output
+        for declared, key, chosen in (
+            (output.raw_trajectories_dir.path, "harbor_job.jobs_dir", inputs.harbor_job.jobs_dir),
+            (output.sft_data_dir.path, "sft_conversion.out_dir", inputs.sft_conversion.out_dir),
+        ):
+            if declared and chosen and not is_under(chosen, os.path.normpath(declared)):
+                text = f"{declared} is declared, and {key} is {chosen}: name one folder, or leave the path out here"
+                raise PydanticCustomError("refused", "{text}", {"text": text})
+        return output
 
 
 class ExtraEnvironment(Section):

@@ -1,6 +1,6 @@
 """Which agent scaffolds there are, and which of them can be rolled out and converted now."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -43,29 +43,52 @@ SUPPORTED_SCAFFOLDS: Mapping[str, Scaffold] = MappingProxyType(
     {each.agent: each for each in (TERMINUS_2, HOST_CHECK)},
 )
 
-# Names that configurations of the bash system use; each is refused with a word that says so.
-KNOWN_SCAFFOLDS: Mapping[str, Scaffold] = MappingProxyType(
+# Those that are to come. One that can be rolled out moves to the scaffolds above, with its agent and its settings.
+PLANNED_SCAFFOLDS: Mapping[str, Scaffold] = MappingProxyType(
     {
-        **SUPPORTED_SCAFFOLDS,
-        "custom-claude-code": Scaffold("custom-claude-code", "claude_code"),
-        "claude-code": Scaffold("claude-code", "claude_code"),
-        "custom-opencode": Scaffold("custom-opencode", "open_code"),
-        "opencode": Scaffold("opencode", "open_code"),
-        "custom-openhands-sdk": Scaffold("custom-openhands-sdk", "openhands_sdk"),
-        "openhands-sdk": Scaffold("openhands-sdk", "openhands_sdk"),
-        "openhands": Scaffold("openhands", "openhands_sdk"),
+        each.agent: each
+        for each in (
+            Scaffold("claude-code", "claude_code"),
+            Scaffold("opencode", "open_code"),
+            Scaffold("openhands-sdk", "openhands_sdk"),
+        )
+    }
+)
+
+# What configurations of the earlier system call an agent, and what it is called here.
+EARLIER_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "custom-claude-code": "claude-code",
+        "custom-opencode": "opencode",
+        "custom-openhands-sdk": "openhands-sdk",
+        "openhands": "openhands-sdk",
+        "terminus2": DEFAULT_AGENT,
+        "custom-terminus-2": DEFAULT_AGENT,
     }
 )
 
 
+def scaffold_of(agent: str) -> Scaffold:
+    """The scaffold that `agent.name` means, under either name. Raises KeyError if it cannot be rolled out."""
+    return SUPPORTED_SCAFFOLDS[EARLIER_NAMES.get(agent, agent)]
+
+
 def scaffold_problem(agent: str) -> str | None:
     """Why `agent` cannot be rolled out, or None if it can."""
-    supported = ", ".join(SUPPORTED_SCAFFOLDS)
-    if agent in SUPPORTED_SCAFFOLDS:
+    supported = f"supported now: {', '.join(SUPPORTED_SCAFFOLDS)}"
+    name = EARLIER_NAMES.get(agent, agent)
+    if name in SUPPORTED_SCAFFOLDS:
         return None
-    if agent in KNOWN_SCAFFOLDS:
-        return f"{agent} is not supported yet; supported now: {supported}"
-    return f"{agent[:80]!r} is no known agent; supported now: {supported}"
+    if name in PLANNED_SCAFFOLDS:
+        called = agent if agent == name else f"{agent} is the scaffold {name} here, which"
+        return f"{called} is not supported yet; {supported}"
+    return f"{agent[:80]!r} is no known agent; {supported}"
+
+
+def earlier_name(agent: str) -> Iterator[str]:
+    """A word about an agent that is named as the earlier system did."""
+    if agent in EARLIER_NAMES:
+        yield f" {agent} is the scaffold {EARLIER_NAMES[agent]} here"
 
 
 def sft_scaffold_problem(scaffold: str) -> str | None:
@@ -73,6 +96,6 @@ def sft_scaffold_problem(scaffold: str) -> str | None:
     supported = {AUTO, *(each.sft for each in SUPPORTED_SCAFFOLDS.values() if each.sft)}
     if scaffold in supported:
         return None
-    known = any(scaffold == each.sft for each in KNOWN_SCAFFOLDS.values())
-    state = f"{scaffold} is not supported yet" if known else f"{scaffold[:80]!r} is no known scaffold"
+    is_planned = any(scaffold == each.sft for each in PLANNED_SCAFFOLDS.values())
+    state = f"{scaffold} is not supported yet" if is_planned else f"{scaffold[:80]!r} is no known scaffold"
     return f"{state}; supported now: {', '.join(sorted(supported))}"

@@ -1,8 +1,9 @@
 """What every section of config.yaml has in common, and the types of its values."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
@@ -18,7 +19,28 @@ from trajgen_assets.core.redact import looks_secret
 class Notice:
     """Marks a key that is accepted for the sake of older files and not honoured: what happens instead."""
 
-    text: str
+    text: str = ""
+
+    def lines(self, path: str, value: Any, default: Any) -> Iterator[str]:
+        """What there is to say about the value that a file gives the key."""
+        if value != default:
+            yield f"{path} {self.text}"
+
+
+@dataclass(frozen=True)
+class NoticeOn(Notice):
+    """Marks a key of which only some values, or some names in its mapping, need a word.
+
+    Attributes:
+        say: what follows on the key's path, for a value.
+    """
+
+    say: Callable[[Any], Iterable[str]] = tuple
+
+    def lines(self, path: str, value: Any, default: Any) -> Iterator[str]:
+        """One line for each word."""
+        if value != default:
+            yield from (path + ending for ending in self.say(value))
 
 
 class Section(BaseModel):
@@ -110,4 +132,29 @@ SafeName = Annotated[
     str,
     refuse_unless(is_safe_name, "should be letters, digits, '.', '_', '+', '-', starting with a letter or digit"),
 ]
-EnvMap = Annotated[dict[str, str], BeforeValidator(_env_map), PlainSerializer(_public_env), Field(repr=False)]
+# What the earlier system's programs read from the environment, and nothing reads here.
+EARLIER_ENVIRON: Mapping[str, str] = MappingProxyType(
+    {
+        "LITELLM_PORT": "is not read: set litellm_proxy.port",
+        "LITELLM_NUM_WORKERS": "is not used: a job's proxy is one process",
+        "LITELLM_CONFIG": "is not read: the proxy's configuration is generated",
+        "LITELLM_LOG_FOLDER": "is not read: each job's proxy has a folder of its own",
+        "LITELLM_STICKY_ROUTING_ALIASES": "is not used: there is one endpoint",
+        "HARBOR_LEDGER_EXCLUDE": "is not read: what the ledger holds for consumed is never assigned again",
+        "TRAJGEN_PREPARE_TASKS": "is not read: tasks are staged when their job starts",
+        "TRAJGEN_UPDATE_REPOS": "is not read: Harbor comes from a lock file",
+    }
+)
+
+
+def _earlier_names(env: Mapping[str, str]) -> Iterator[str]:
+    return (f".{name} {text}" for name, text in EARLIER_ENVIRON.items() if name in env)
+
+
+EnvMap = Annotated[
+    dict[str, str],
+    BeforeValidator(_env_map),
+    PlainSerializer(_public_env),
+    Field(repr=False),
+    NoticeOn(say=_earlier_names),
+]

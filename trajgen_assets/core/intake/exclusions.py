@@ -1,42 +1,110 @@
-"""Task ids that a person retired: listed or not, they are never assigned."""
+"""Task ids that are never to be assigned, whoever named them: people, lists, ledgers of the earlier system."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from trajgen_assets.core.config.config import Config
-from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.config.config import EXCLUDE_NAME, Config
+from trajgen_assets.core.errors import ConfigError, ImportRefusedError
+from trajgen_assets.core.keys import is_safe_name
+from trajgen_assets.core.ledger.models import TaskStatus
+from trajgen_assets.core.ledger.published import read_published
+from trajgen_assets.core.paths import Root
 
 FILE_NAME = "excluded_tasks.txt"
+LEDGER_SUFFIXES = (".yaml", ".yml")
+CONSUMED = (TaskStatus.DONE, TaskStatus.FAILED, TaskStatus.SKIPPED)
 
 
-def excluded_ids(config: Config) -> frozenset[str]:
-    """Ids from `excluded_tasks.txt` beside the configuration, and from the tokens of `HARBOR_EXCLUDE_TASKS`.
+@dataclass(frozen=True)
+class Exclusion:
+    """One id, and who names it: a place in words, and what stands there about it."""
 
-    A token is an id or the path of a file with one id a line and `#` comments. A YAML file is a ledger of the earlier
-    system; what this system's own ledger has consumed is never assigned anyway.
+    task_id: str
+    source: str
+
+
+def excluded_ids(config: Config, root: Root | None = None) -> frozenset[str]:
+    """The ids of all exclusions.
 
     Raises:
-        ConfigError: a token names a file that is not there, or cannot be read. It never means "exclude nothing".
+        ConfigError: as for `exclusions`.
     """
-    found: set[str] = set()
+    return frozenset(each.task_id for each in exclusions(config, root))
+
+
+def exclusions(config: Config, root: Root | None = None) -> list[Exclusion]:
+    """What `excluded_tasks.txt` beside the configuration and the tokens of `HARBOR_EXCLUDE_TASKS` name, in this order.
+
+    A token is a task id, a text file with one id a line and `#` comments, or a YAML ledger of which the ids that are
+    done, failed or skipped count. The published view of `root` is passed over: the ledger itself says what it says.
+
+    Raises:
+        ConfigError: a token is no task id, or names a file that is not there or cannot be read as one of these. It
+            never means "exclude nothing".
+    """
     own = config.resolve(FILE_NAME)
-    if own.exists():
-        found |= _ids_in(own)
-    for token in config.excluded_tokens():
-        path = config.resolve(token)
-        if path.suffix in (".yaml", ".yml"):
-            continue
-        found |= _ids_in(path) if path.is_file() or _looks_like_path(token) else {token}
-    return frozenset(found)
+    found = list(_of_list(own, FILE_NAME)) if own.exists() or own.is_symlink() else []
+    for place, text in config.exclusion_texts():
+        for token in text.split():
+            found += _of_token(config, root, token, place)
+    return found
+
+
+def _of_token(config: Config, root: Root | None, token: str, place: str) -> Iterator[Exclusion]:
+    path = config.resolve(token)
+    if root is not None and path == root.ledger_view:
+        return
+    if not (path.is_file() or _looks_like_path(token)):
+        yield Exclusion(_checked(token, place), place)
+    elif path.suffix in LEDGER_SUFFIXES:
+        yield from _of_ledger(path, f"{token} of {place}")
+    else:
+        yield from _of_list(path, f"{token} of {place}")
 
 
 def _looks_like_path(token: str) -> bool:
-    return "/" in token or token.endswith(".txt")
+    return "/" in token or token.endswith((".txt", *LEDGER_SUFFIXES))
 
 
-def _ids_in(path: Path) -> set[str]:
+def _of_list(path: Path, source: str) -> Iterator[Exclusion]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        mend = "correct HARBOR_EXCLUDE_TASKS, or write the file"
-        raise ConfigError("a list of excluded tasks cannot be read", where=path, why=error, mend=mend) from error
-    return {text for line in lines if (text := line.partition("#")[0].strip())}
+        lines = _bytes(path).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, f"it is not UTF-8 (byte {error.start})") from None
+    for number, line in enumerate(lines, start=1):
+        text, _, comment = (part.strip() for part in line.partition("#"))
+        if text:
+            said = f"{source}, line {number}" + (f": {comment}" if comment else "")
+            yield Exclusion(_checked(text, f"{path}, line {number}"), said)
+
+
+def _of_ledger(path: Path, source: str) -> Iterator[Exclusion]:
+    try:
+        entries = read_published(_bytes(path), path)
+    except ImportRefusedError as error:
+        raise _unreadable(path, error.why) from None
+    for entry in entries:
+        if entry.status in CONSUMED:
+            yield Exclusion(entry.task_id, f"{source}: {entry.status.value}")
+
+
+def _bytes(path: Path) -> bytes:
+    if path.exists() and not path.is_file():  # a pipe or a device would be waited for
+        raise _unreadable(path, "it is not a file")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from error
+
+
+def _checked(text: str, where: str) -> str:
+    if not is_safe_name(text):
+        mend = "write task ids, separated by spaces in the variable, one a line in a file"
+        raise ConfigError(f"{text[:80]!r} is no task id, so it would exclude nothing", where=where, mend=mend)
+    return text
+
+
+def _unreadable(path: Path, why: object) -> ConfigError:
+    mend = f"correct {EXCLUDE_NAME}, or put the file in order"
+    return ConfigError("a list of excluded tasks cannot be read", where=path, why=why, mend=mend)

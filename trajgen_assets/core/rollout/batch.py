@@ -37,8 +37,9 @@ def assign_batch(
 ) -> Assigned:
     """Bind free tasks of one data set and campaign to a new job: those named, or the first `limit`."""
     chosen = platform.config.campaign(campaign)
-    name = job_name(dataset, chosen.agent.name, chosen.agent.version or "", chosen.llm_api.model)
-    batch = Batch(campaign, dataset, limit=limit, task_ids=task_ids, exclude=sorted(excluded_ids(platform.config)))
+    name = job_name(dataset, chosen.agent.scaffold.agent, chosen.agent.version or "", chosen.llm_api.model)
+    excluded = sorted(excluded_ids(platform.config, platform.root))
+    batch = Batch(campaign, dataset, limit=limit, task_ids=task_ids, exclude=excluded)
     job = platform.ledger.assign(name, batch, asked_by=asked_by)
     taken = {row.task_id for row in platform.ledger.tasks_of_job(name)} if job else set()
     left = [task_id for task_id in task_ids or () if task_id not in taken]
@@ -50,7 +51,7 @@ def take_back(platform: Platform, keys: Iterable[TaskKey]) -> None:
 
     A task that could not be rolled out now keeps what it has: it is excluded, unusable, not listed, or in a job.
     """
-    excluded = excluded_ids(platform.config)
+    excluded = excluded_ids(platform.config, platform.root)
     for key in keys:
         with suppress(LedgerError):  # whoever assigns it says why it cannot be had
             row = platform.ledger.task(key)
@@ -70,7 +71,7 @@ def why_not_free(platform: Platform, key: TaskKey) -> str:
         return f"it is {row.status.value}" + (f": {row.note}" if row.note else f" (cause {row.last_cause})")
     if not row.eligible:
         return f"it cannot be rolled out: {row.ineligible_reason}"
-    if key.task_id in excluded_ids(platform.config):
+    if key.task_id in excluded_ids(platform.config, platform.root):
         return "it is excluded (excluded_tasks.txt or HARBOR_EXCLUDE_TASKS)"
     return f"it is held by job {row.job}" if row.job else "it was taken meanwhile"
 

@@ -1,0 +1,90 @@
+"""Jobs and data lie where the configuration says, and are found under the root as ever."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trajgen_assets.core.config import Config, parse_config
+from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.paths import Root
+from trajgen_assets.core.placing import place_data, place_job, placing_notices
+
+
+def config_at(folder: Path, *, jobs_dir: str = "", out_dir: str = "") -> Config:
+    inputs = {
+        "llm_api": {"model": "openai/m", "api_base_url": "http://127.0.0.1:9/v1", "api_key": "${K}"},
+        "task_source": {"dataset_name": "tasks"},
+        "harbor_job": {"jobs_dir": jobs_dir},
+        "sft_conversion": {"out_dir": out_dir},
+    }
+    return parse_config(yaml.safe_dump({"runtime_info": {"input": inputs}}), folder / "config.yaml")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    return Root(tmp_path / "root")
+
+
+def test_without_a_word_both_lie_under_the_root(root: Root, tmp_path: Path) -> None:
+    files, config = root.job("job-1"), config_at(tmp_path)
+    place_job(root, config, files)
+    place_data(root, config, files)
+    assert files.dir.is_dir()
+    assert files.sft.is_dir()
+    assert not files.dir.is_symlink()
+    assert not files.sft.is_symlink()
+
+
+def test_the_files_lie_in_the_place_that_was_asked_for_and_the_root_leads_there(root: Root, tmp_path: Path) -> None:
+    config = config_at(tmp_path / "block", jobs_dir="artifacts/jobs", out_dir=str(tmp_path / "big disk"))
+    files = root.job("job-1")
+    for _ in range(2):  # a second time changes nothing
+        place_job(root, config, files)
+        place_data(root, config, files)
+    files.trials.write_text("{}")
+    (files.sft / "lf.json").write_text("[]")
+    assert (tmp_path / "block" / "artifacts" / "jobs" / "job-1" / "trials.json").read_text() == "{}"
+    assert not (tmp_path / "big disk" / "job-1").is_symlink()
+    assert (tmp_path / "big disk" / "job-1" / "lf.json").read_text() == "[]"
+    assert placing_notices(root, config) == []
+
+
+def test_the_root_s_own_folder_by_name_is_no_link(tmp_path: Path) -> None:
+    root, config = Root(tmp_path / "artifacts"), config_at(tmp_path, jobs_dir="artifacts/jobs")
+    root.path.mkdir()
+    root.ledger.touch()
+    place_job(root, config, root.job("job-1"))
+    assert not root.job("job-1").dir.is_symlink()
+
+
+def test_what_was_placed_stays_where_it_is_when_the_configuration_changes(root: Root, tmp_path: Path) -> None:
+    files = root.job("job-1")
+    place_data(root, config_at(tmp_path, out_dir="first"), files)
+    (files.sft / "lf.json").write_text("[]")
+    for later in ("second", ""):
+        place_data(root, config_at(tmp_path, out_dir=later), files)
+        assert (files.sft / "lf.json").read_text() == "[]"
+    assert not (tmp_path / "second").exists()
+
+
+def test_a_place_within_another_root_is_not_used_and_a_notice_says_so(root: Root, tmp_path: Path) -> None:
+    other = Root(tmp_path / "artifacts")
+    other.path.mkdir()
+    other.ledger.touch()
+    config = config_at(tmp_path, jobs_dir="artifacts/jobs", out_dir="artifacts/sft_data")
+    place_job(root, config, root.job("job-1"))
+    assert not root.job("job-1").dir.is_symlink()
+    assert not other.jobs.exists()
+    assert [line.split()[0] for line in placing_notices(root, config)] == ["jobs", "data"]
+    assert str(other.path) in placing_notices(root, config)[0]
+
+
+def test_a_place_that_cannot_be_made_or_is_gone_is_an_error_with_its_name(root: Root, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"a folder cannot be made .*/file/inner"):
+        place_data(root, config_at(tmp_path, out_dir="file/inner"), root.job("job-1"))
+    place_data(root, config_at(tmp_path, out_dir="there"), root.job("job-2"))
+    (tmp_path / "there").rename(tmp_path / "unmounted")
+    with pytest.raises(ConfigError, match="is gone"):
+        place_data(root, config_at(tmp_path, out_dir="there"), root.job("job-2"))

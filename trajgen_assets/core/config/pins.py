@@ -1,0 +1,36 @@
+"""Which pins of Harbor a configuration may name, and what runs for each."""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+# What locks/harbor.txt installs; a test holds the two together.
+HARBOR_VERSION = "0.25.0"
+
+# Commits that configurations of the earlier system name, by their first digits. They are of a fork whose agents and
+# record are replaced here; old configurations with these pins were tried with the Harbor of the lock.
+TESTED_HARBOR_COMMITS: Mapping[str, str] = MappingProxyType(
+    {
+        "ff04349": "trajgen",
+        "3062421": "trajgen",
+        "4d76f38": "tracer",
+        "348d10f": "tracer",
+    }
+)
+N_DIGITS = 7
+
+
+def harbor_commit_problem(commit: str) -> str | None:
+    """Why this commit of Harbor is refused, or None for one that was tested."""
+    if commit[:N_DIGITS] in TESTED_HARBOR_COMMITS:
+        return None
+    tested = ", ".join(TESTED_HARBOR_COMMITS)
+    return (
+        f"harbor.commit {commit} was never tested with this platform; tested: {tested}, and Harbor {HARBOR_VERSION}, "
+        "which runs where the entry harbor is left out"
+    )
+
+
+def stand_in(commit: str | None) -> Iterator[str]:
+    """A word about a commit that something else runs for."""
+    if commit and commit[:N_DIGITS] in TESTED_HARBOR_COMMITS:
+        yield f" is not checked out: Harbor {HARBOR_VERSION} of the lock file runs in its place"

@@ -1,0 +1,72 @@
+"""Where the folders of jobs and of their data lie: under the root, or where the configuration says, with a link there.
+
+Everything reads `<root>/jobs/<job>` and `<root>/sft_data/<job>`, also after the configuration was changed: a folder
+stays where it was made. Files lie in the place that was asked for, because whoever mounts or copies that place would
+find nothing behind links.
+"""
+
+from pathlib import Path
+
+from trajgen_assets.core.config.config import Config
+from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.paths import JobPaths, Root
+
+
+def place_job(root: Root, config: Config, files: JobPaths) -> None:
+    """Make the folder of a job.
+
+    Raises:
+        ConfigError: the place that was asked for cannot be used, or is gone.
+    """
+    _place(files.dir, _usable(root, config.jobs_folder))
+
+
+def place_data(root: Root, config: Config, files: JobPaths) -> None:
+    """Make the folder of a job's training data. Raises as `place_job` does."""
+    _place(files.sft, _usable(root, config.data_folder))
+
+
+def placing_notices(root: Root, config: Config) -> list[str]:
+    """A line for each place of the configuration that is not used, because it is another root's."""
+    return [
+        f"{what} lie under {own} and not in {folder}, which belongs to the root {_root_of(folder)}"
+        for what, own, folder in (
+            ("jobs", root.jobs, config.jobs_folder),
+            ("data sets", root.sft_data, config.data_folder),
+        )
+        if folder is not None and _usable(root, folder) is None
+    ]
+
+
+def _usable(root: Root, folder: Path | None) -> Path | None:
+    """`folder`, unless it is in another root: that one would take our jobs for its own, and count their tasks."""
+    if folder is None or _root_of(folder) in (None, root.path.resolve()):
+        return folder
+    return None
+
+
+def _root_of(folder: Path) -> Path | None:
+    """The root that a folder lies in, if any."""
+    resolved = folder.resolve()
+    return next((each for each in (resolved, *resolved.parents) if Root(each).ledger.exists()), None)
+
+
+def _place(link: Path, folder: Path | None) -> None:
+    if link.is_symlink() and not link.exists():
+        mend = "mount or restore it, or remove the link if its content is given up"
+        raise ConfigError("the folder that it was placed in is gone", where=f"{link} -> {link.readlink()}", mend=mend)
+    try:
+        if link.exists() or folder is None or folder.resolve() == link.parent.resolve():
+            link.mkdir(parents=True, exist_ok=True)
+            return
+        target = folder / link.name
+        target.mkdir(parents=True, exist_ok=True)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(target)
+    except FileExistsError:  # another process placed it meanwhile
+        if not link.is_dir():
+            raise ConfigError("a file is in the place of a folder", where=link, mend="move it away") from None
+    except OSError as error:
+        mend = "correct jobs_dir, out_dir or the output's path, or leave them out"
+        where = folder or link
+        raise ConfigError("a folder cannot be made", where=where, why=error.strerror, mend=mend) from error
