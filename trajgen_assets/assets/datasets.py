@@ -9,14 +9,17 @@ from resources.platform import PlatformResource
 from trajgen_assets.assets.links import task_table
 from trajgen_assets.assets.standing import is_news, log_version
 from trajgen_assets.core.errors import TrajgenError
+from trajgen_assets.core.faults import reached
+from trajgen_assets.core.placing import place_data
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.job_result import JobResult, job_result_of
 from trajgen_assets.core.rollout.trials import load_trials, supersede
 from trajgen_assets.core.sft.convert import ConversionSettings, Receipt, convert_job
+from trajgen_assets.core.sft.making import is_data_being_made, making_data
 from trajgen_assets.core.sft.scaffolds import is_training_data
 from trajgen_assets.names import JOB_RESULT, SFT_IM, SFT_LF, TRAJECTORIES
-from trajgen_assets.partitions import job_partitions
+from trajgen_assets.partitions import data_assets, is_converted, job_partitions
 
 # Which tasks a job has is known to the ledger, and to none of Dagster's own mappings: with the one for all tasks, each
 # new trajectory would make every earlier job look out of date. So no task partition is upstream of a job's; its events
@@ -74,12 +77,25 @@ def job_data(context: dg.AssetExecutionContext, platform: PlatformResource) -> I
     with platform.opened() as opened:
         for job in context.partition_keys:
             try:
-                accepted = opened.ledger.job(job).accepted_digest
-                _report(context, opened, job)
-                opened.ledger.record_downstream(job, accepted or "")
+                _make(context, opened, job)
             except TrajgenError as error:
                 raise dg.Failure(Redactor.of(opened.config).error(error), allow_retries=False) from None
     yield from ()
+
+
+def _make(context: dg.AssetExecutionContext, platform: Platform, job: str) -> None:
+    """Make what was selected of a job, and tell the ledger last: whoever dies before has made nothing.
+
+    What another process made meanwhile is no news, so two runs of one job leave one event of each asset.
+    """
+    if is_data_being_made(platform.root, job):
+        context.log.info(f"{job}: another process is making its data; this run waits for it")
+    with making_data(platform.root, job):
+        row = platform.ledger.job(job)
+        _report(context, platform, job)
+        convert = is_converted(platform.config, row.campaign, platform.root.job(job).trials)
+        if context.selected_asset_keys.issuperset(data_assets(convert=convert)):  # a click may leave out a part
+            platform.ledger.record_downstream(job, row.accepted_digest or "")
 
 
 def _report(context: dg.AssetExecutionContext, platform: Platform, job: str) -> None:
@@ -95,6 +111,8 @@ def _report(context: dg.AssetExecutionContext, platform: Platform, job: str) -> 
     if not is_training_data(trials.scaffold):
         context.log.warning(f"{job}: agent {trials.agent.name} only checks a host, so there is no training data of it")
         return
+    reached("during_conversion")
+    place_data(platform.root, platform.config, files)
     receipt = convert_job(files, ConversionSettings.of(platform.config))
     for asset, metadata in ((SFT_IM, im_metadata(receipt)), (SFT_LF, lf_metadata(receipt) | tasks)):
         if asset in selected and is_news(context, asset, job, receipt.signature):

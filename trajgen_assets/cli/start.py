@@ -183,9 +183,8 @@ def _roll_out(
 def make_data(platform: Platform, instance: dg.DagsterInstance, job: JobRow, definitions: dg.Definitions) -> bool:
     """Sum the job up, and convert it where that is on. Returns whether that went well.
 
-    The ledger is told first, so that no sensor does it too, and told otherwise if it fails, so that one does it again.
+    If it does not, or this process dies, the sensor `finished_jobs` does it: the ledger is told by whoever has done it.
     """
-    platform.ledger.record_downstream(job.name, job.accepted_digest or "")
     add_partitions(instance, JOBS, [job.name])
     convert = is_converted(platform.config, job.campaign, platform.root.job(job.name).trials)
     result = definitions.resolve_job_def(DATA_JOB).execute_in_process(
@@ -197,7 +196,6 @@ def make_data(platform: Platform, instance: dg.DagsterInstance, job: JobRow, def
         tags={"trajgen/job": job.name},
     )
     if not result.success:
-        platform.ledger.record_downstream(job.name, "")
         typer.echo(f"the job's result or data could not be made; run {result.run_id} in the web UI says why", err=True)
     return result.success
 
