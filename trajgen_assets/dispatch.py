@@ -1,6 +1,6 @@
 """Which runs to ask Dagster for now: of jobs that lost theirs, and of new batches of free tasks."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -8,15 +8,15 @@ import dagster as dg
 
 from trajgen_assets.core.errors import LedgerError, TrajgenError
 from trajgen_assets.core.faults import reached
+from trajgen_assets.core.intake.exclusions import excluded_ids
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.models import (
     AskedBy,
     Breaker,
     BreakerState,
+    FreeTasks,
     JobRow,
     JobState,
-    TaskFilter,
-    TaskStatus,
 )
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.report.alerts import alert
@@ -70,14 +70,14 @@ class _Room:
     def of(cls, platform: Platform, *, in_flight: list[JobRow]) -> "_Room":
         inputs, ledger = platform.config.runtime_info.input, platform.ledger
         automation, n_concurrent = inputs.automation, inputs.harbor_job.n_concurrent
-        n_running = len(ledger.jobs(JobState.RUNNING))
+        running = ledger.jobs(JobState.RUNNING)
         room = cls(
-            automation.max_jobs - n_running,
+            automation.max_jobs - len(running),
             automation.max_trials - ledger.slots_in_use(this_host(), claimed=True),
             n_concurrent,
             automation.max_trials,
         )
-        for job in in_flight:
+        for job in _next_of_each_run(in_flight, busy={job.owner for job in running}):
             room.take(job.n_tasks)
         return room
 
@@ -96,6 +96,19 @@ class _Room:
         if self.n_jobs <= 0:
             return "earlier batches hold every job slot"
         return f"{max(0, self.n_trials)} of {self.max_trials} trial slots are free, too few for another job"
+
+
+def _next_of_each_run(in_flight: list[JobRow], *, busy: Container[str | None]) -> list[JobRow]:
+    """Of the jobs whose runs live, those that may begin at any time.
+
+    A run that was clicked over several data sets holds a job of each and begins one when the last has ended, so of a
+    run that has a job running none is counted, and of any other the largest.
+    """
+    chosen: dict[str, JobRow] = {}
+    for job in sorted(in_flight, key=lambda each: each.n_tasks):
+        if job.run_id is None or job.run_id not in busy:
+            chosen[job.run_id or job.name] = job
+    return list(chosen.values())
 
 
 def let_go(instance: dg.DagsterInstance, platform: Platform, words: list[str]) -> None:
@@ -158,18 +171,18 @@ def _next_job_or_word(platform: Platform, dataset: str, room: _Room, words: list
 def _next_job(platform: Platform, dataset: str, room: _Room, words: list[str]) -> JobRow | None:
     """Bind the next batch of free tasks to a job, unless something speaks against it now."""
     automation, ledger = platform.config.runtime_info.input.automation, platform.ledger
-    n_free = ledger.counts(MAIN_CAMPAIGN, dataset).assignable
-    if n_free == 0:
+    free = ledger.free(MAIN_CAMPAIGN, dataset, exclude=excluded_ids(platform.config, platform.root))
+    if free.n == 0:
         return None
-    limit = min(automation.batch_max, _left_today(platform), n_free)
+    limit = min(automation.batch_max, _left_today(platform), free.n)
     if limit < 1:
         words.append("automation.max_tasks_per_day is reached")
         return None
     if not room.has(limit):
-        words.append(f"{dataset}: {n_free} tasks wait: {room.why_full}")
+        words.append(f"{dataset}: {free.n} tasks wait: {room.why_full}")
         return None
-    if n_free < automation.batch_min and not _waited_enough(platform, dataset):
-        words.append(f"{dataset}: {n_free} tasks wait for a batch of {automation.batch_min}")
+    if free.n < automation.batch_min and not _waited_enough(platform, free):
+        words.append(f"{dataset}: {free.n} tasks wait for a batch of {automation.batch_min}")
         return None
     limit = min(limit, _may_launch(platform, dataset, words))
     if limit < 1:
@@ -209,18 +222,14 @@ def _left_today(platform: Platform) -> int:
     cap = platform.config.runtime_info.input.automation.max_tasks_per_day
     if cap is None:
         return UNLIMITED
-    today = platform.ledger.now().date()
-    counted = (job for job in platform.ledger.jobs() if job.campaign == MAIN_CAMPAIGN)
-    jobs = [job for job in counted if job.state is not JobState.REFUSED]
-    return cap - sum(job.n_tasks for job in jobs if job.assigned_at.date() == today)
+    midnight = platform.ledger.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    return cap - platform.ledger.n_assigned_since(MAIN_CAMPAIGN, midnight)
 
 
-def _waited_enough(platform: Platform, dataset: str) -> bool:
-    """Whether the oldest free task has waited so long that a batch goes out however small it is."""
-    rows = platform.ledger.rows(TaskFilter(MAIN_CAMPAIGN, dataset, TaskStatus.PENDING))
-    free = [row.updated_at for row in rows if row.eligible and row.job is None]
+def _waited_enough(platform: Platform, free: FreeTasks) -> bool:
+    """Whether the first of the free tasks has waited so long that a batch goes out however small it is."""
     wait_s = platform.config.runtime_info.input.automation.wait_s
-    return bool(free) and (platform.ledger.now() - min(free)).total_seconds() >= wait_s
+    return free.since is not None and (platform.ledger.now() - free.since).total_seconds() >= wait_s
 
 
 def _request(order: PartitionOrder, platform: Platform, job: JobRow) -> dg.RunRequest:

@@ -31,6 +31,12 @@ def asked(host: Host) -> tuple[list[str], str]:
     return [request.tags["trajgen/job"] for request in requests], "; ".join(words)
 
 
+def excluding(host: Host, *task_ids: str) -> Host:
+    """The same host, where a person retired these tasks."""
+    (host.platform.config.path.parent / "excluded_tasks.txt").write_text("".join(f"{each}\n" for each in task_ids))
+    return host
+
+
 def switched_off(host: Host) -> Host:
     text = host.platform.config.path
     config = parse_config(
@@ -169,3 +175,75 @@ def test_a_list_of_exclusions_that_cannot_be_read_stops_no_tick(host: Host) -> N
     jobs, words = asked(Host(Platform(host.platform.root, config, host.platform.ledger), host.instance, host.clock))
     assert jobs == []
     assert "a list of excluded tasks cannot be read" in words
+
+
+def test_what_is_excluded_does_not_make_a_batch_full(tmp_path: Path) -> None:
+    with host_with(tmp_path, TASK_IDS, batch_min=4, batch_max=4, wait_s=300) as host:
+        excluding(host, *TASK_IDS[3:])
+        assert asked(host) == ([], "d: 3 tasks wait for a batch of 4")
+        excluding(host, *TASK_IDS[4:])
+        ((name,), _) = asked(host)
+        assert [row.task_id for row in host.platform.ledger.tasks_of_job(name)] == TASK_IDS[:4]
+
+
+def test_no_probe_goes_where_all_that_is_left_is_excluded(host: Host) -> None:
+    ledger = host.platform.ledger
+    ledger.trip(DATA_SET, "model_provider")
+    host.clock.set(61)
+    assert asked(excluding(host, *TASK_IDS)) == ([], "")
+    assert ledger.breaker_state(DATA_SET).state is BreakerState.OPEN
+    jobs, _ = asked(excluding(host, *TASK_IDS[1:]))
+    assert [row.task_id for row in ledger.tasks_of_job(jobs[0])] == TASK_IDS[:1]
+
+
+def test_a_small_batch_goes_out_when_its_first_task_has_waited_long_enough(tmp_path: Path) -> None:
+    with host_with(tmp_path, TASK_IDS[:2], batch_min=4, wait_s=300) as host:
+        host.clock.set(299)
+        assert asked(host)[0] == []
+        host.clock.set(300)
+        assert len(asked(host)[0]) == 1
+
+
+def test_no_more_tasks_are_assigned_on_a_day_than_its_cap_and_refused_jobs_cost_nothing(tmp_path: Path) -> None:
+    with host_with(tmp_path, TASK_IDS, batch_max=4, max_jobs=9, max_trials=99, max_tasks_per_day=6) as host:
+        ledger = host.platform.ledger
+        jobs, words = asked(host)
+        assert [ledger.job(name).n_tasks for name in jobs] == [4, 2]
+        assert "automation.max_tasks_per_day is reached" in words
+        ledger.withdraw(jobs[0], "the endpoint is out of reach")
+        jobs, _ = asked(host)
+        assert [ledger.job(name).n_tasks for name in jobs] == [4]
+        host.clock.set(24 * 3600)
+        job_by_click = job_by(host, AskedBy.CLICK)
+        assert ledger.n_assigned_since("main", host.clock.at) == job_by_click.n_tasks
+
+
+def clicked(host: Host, *sizes: int) -> list[JobRow]:
+    """Jobs that one run of a click holds, and begins one after another."""
+    from trajgen_assets.definitions import defs
+
+    run = host.instance.create_run_for_job(defs().resolve_job_def("rollout_job"), status=dg.DagsterRunStatus.STARTED)
+    made = []
+    for n in sizes:
+        job = assign_batch(host.platform, "main", DATA_SET, asked_by=AskedBy.CLICK, limit=n).job
+        assert job is not None
+        host.platform.ledger.mark_requested(job.name, job.launch, run.run_id)
+        made.append(job)
+    return made
+
+
+def test_of_the_jobs_that_one_run_holds_one_takes_room(host: Host) -> None:
+    clicked(host, 1, 4, 1)
+    jobs, words = asked(host)  # of three job slots the run takes one, and of eight trial slots four
+    assert len(jobs) == 1
+    assert "0 of 8 trial slots are free" in words
+
+
+def test_jobs_that_wait_behind_a_running_one_of_their_run_take_no_room(host: Host) -> None:
+    first, _, _ = clicked(host, 4, 4, 1)
+    ledger = host.platform.ledger
+    run_id = ledger.job(first.name).run_id
+    assert run_id is not None
+    ledger.acquire_slots(this_host(), first.name, want=4, max_trials=8)
+    ledger.claim(first.name, run_id, ttl_s=60)
+    assert [ledger.job(name).n_tasks for name in asked(host)[0]] == [3]

@@ -2,9 +2,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.unit.ledger.twins import SetClock, batch, graded, key, lost, register, settle, start
+from tests.unit.ledger.twins import SetClock, batch, graded, key, listed, lost, register, settle, start
 from trajgen_assets.core.errors import BusyError, LedgerError, StaleLeaseError
 from trajgen_assets.core.ledger import JobState, Lease, Ledger, TaskStatus
+from trajgen_assets.core.ledger.models import FreeTasks
 
 
 def statuses(ledger: Ledger) -> str:
@@ -43,6 +44,37 @@ def test_named_and_excluded_tasks_are_obeyed(ledger: Ledger) -> None:
     register(ledger, "a", "b", "c")
     ledger.assign("job-1", batch(task_ids=["c", "a", "unknown"], exclude=["a"]))
     assert [row.task_id for row in ledger.tasks_of_job("job-1")] == ["c"]
+
+
+def test_as_many_tasks_are_counted_free_as_a_job_would_get_and_the_first_that_waited_is_told(
+    ledger: Ledger, clock: SetClock
+) -> None:
+    assert ledger.free("main", "py-cc") == FreeTasks(0, None)
+    register(ledger, "a", "b", "c")
+    since = clock.at
+    clock.pass_s(60)
+    register(ledger, "d", listed("e", reason="lacks the folder"), whole=False)
+    register(ledger, "x", dataset="py-dd")
+    register(ledger, "y", campaign="other")
+    ledger.assign("job-1", batch(task_ids=["a"]))
+    assert ledger.free("main", "py-cc", exclude={"b"}) == FreeTasks(2, since)
+    job = ledger.assign("job-2", batch(exclude=["b"]))
+    assert job is not None
+    assert job.n_tasks == 2
+    assert ledger.free("main", "py-cc", exclude=["b"]) == FreeTasks(0, None)
+
+
+def test_what_a_campaign_was_given_since_a_moment_leaves_out_refused_jobs(ledger: Ledger, clock: SetClock) -> None:
+    register(ledger, "a", "b", "c", "d")
+    register(ledger, "a", campaign="other")
+    ledger.assign("before", batch(limit=1))
+    clock.pass_s(1)
+    moment = clock.at
+    ledger.assign("refused", batch(limit=1))
+    ledger.withdraw("refused", "the endpoint is out of reach")
+    ledger.assign("counted", batch(limit=2))
+    ledger.assign("elsewhere", batch(campaign="other"))
+    assert ledger.n_assigned_since("main", moment) == 2
 
 
 def test_claiming_turns_the_tasks_to_running(ledger: Ledger) -> None:

@@ -10,7 +10,16 @@ import sqlalchemy as sa
 from trajgen_assets.core.errors import BusyError, LedgerError, StaleLeaseError
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger.models import AskedBy, Batch, JobRow, JobState, Lease, TaskRow, TaskStatus
-from trajgen_assets.core.ledger.rows import chunked, find_job, free_tasks, get_job, get_task, update_job, update_task
+from trajgen_assets.core.ledger.rows import (
+    chunked,
+    find_job,
+    free_tasks,
+    get_job,
+    get_task,
+    is_free,
+    update_job,
+    update_task,
+)
 from trajgen_assets.core.ledger.schema import attempts, job_tasks, jobs, tasks
 from trajgen_assets.core.ledger.slots import release_slots
 
@@ -189,17 +198,8 @@ def accepted_digest(conn: sa.Connection, job_name: str) -> str:
 
 
 def _free_positions(conn: sa.Connection, batch: Batch) -> list[int]:
-    free = (
-        (tasks.c.campaign == batch.campaign)
-        & (tasks.c.dataset == batch.dataset)
-        & (tasks.c.status == TaskStatus.PENDING)
-        & tasks.c.eligible
-        & tasks.c.listed
-        & tasks.c.job.is_(None)
-    )
+    free = is_free(batch.campaign, batch.dataset, batch.exclude)
     query = sa.select(tasks.c.position).where(free).order_by(tasks.c.position)
-    if batch.exclude:
-        query = query.where(tasks.c.task_id.not_in(list(batch.exclude)))
     if batch.task_ids is None:
         return list(conn.scalars(query.limit(batch.limit)))
     chunks = chunked(sorted(set(batch.task_ids)))

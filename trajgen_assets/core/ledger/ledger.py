@@ -1,6 +1,6 @@
 """The ledger as everything else sees it: one method, one transaction."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -19,6 +19,7 @@ from trajgen_assets.core.ledger.models import (
     Batch,
     Breaker,
     Counts,
+    FreeTasks,
     JobRow,
     JobState,
     Lease,
@@ -331,6 +332,16 @@ class Ledger:
         """How many tasks stand where."""
         with self.store.read() as conn:
             return queries.counts(conn, campaign, dataset)
+
+    def free(self, campaign: str, dataset: str, *, exclude: Collection[str] = ()) -> FreeTasks:
+        """How many tasks a new job could take, and since when the first of them has waited."""
+        with self.store.read() as conn:
+            return queries.free(conn, campaign, dataset, exclude)
+
+    def n_assigned_since(self, campaign: str, moment: datetime) -> int:
+        """How many tasks jobs of a campaign were given from `moment` on, less those of refused jobs."""
+        with self.store.read() as conn:
+            return queries.n_assigned_since(conn, campaign, moment)
 
     def check_balance(self) -> Counts:
         """The counts, after proving that nothing is lost or doubled; LedgerCorruptError otherwise."""

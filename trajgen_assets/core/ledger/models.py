@@ -249,6 +249,14 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class FreeTasks:
+    """How many tasks a new job could take, and since when the first of them has waited."""
+
+    n: int
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """The right to write for a job. A later claim of the job makes it worthless."""
 
@@ -327,5 +335,5 @@ class Counts:
 
     @property
     def assignable(self) -> int:
-        """Pending tasks that the next job may take."""
+        """Pending tasks that the next job may take, unless a list excludes them."""
         return self.pending - self.waiting - self.assigned

@@ -1,7 +1,8 @@
 """Questions that change nothing."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -10,6 +11,7 @@ from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger.models import (
     AttemptRow,
     Counts,
+    FreeTasks,
     JobRow,
     JobState,
     ManifestRow,
@@ -18,7 +20,7 @@ from trajgen_assets.core.ledger.models import (
     TaskRow,
     TaskStatus,
 )
-from trajgen_assets.core.ledger.rows import UNSEEN_REASON, same_key
+from trajgen_assets.core.ledger.rows import UNSEEN_REASON, is_free, same_key
 from trajgen_assets.core.ledger.schema import attempts, job_tasks, jobs, manifests, tasks
 
 _IS_PENDING = tasks.c.status == TaskStatus.PENDING
@@ -39,6 +41,18 @@ def counts(conn: sa.Connection, campaign: str | None = None, dataset: str | None
     parts = [sa.func.coalesce(sa.func.sum(sa.case((part, 1), else_=0)), 0).label(name) for name, part in _PARTS.items()]
     query = sa.select(sa.func.count().label("registered"), *parts).where(*_matching(TaskFilter(campaign, dataset)))
     return Counts(**conn.execute(query.select_from(tasks)).one()._mapping)
+
+
+def free(conn: sa.Connection, campaign: str, dataset: str, exclude: Collection[str] = ()) -> FreeTasks:
+    """How many tasks of a data set a new job could take, and since when the first of them has waited."""
+    query = sa.select(sa.func.count(), sa.func.min(tasks.c.updated_at)).where(is_free(campaign, dataset, exclude))
+    return FreeTasks(*conn.execute(query).one())
+
+
+def n_assigned_since(conn: sa.Connection, campaign: str, moment: datetime) -> int:
+    """How many tasks jobs of a campaign were given from `moment` on; what was refused does not count."""
+    counted = (jobs.c.campaign == campaign) & (jobs.c.state != JobState.REFUSED) & (jobs.c.assigned_at >= moment)
+    return conn.scalar(sa.select(sa.func.coalesce(sa.func.sum(jobs.c.n_tasks), 0)).where(counted)) or 0
 
 
 def rows(conn: sa.Connection, which: TaskFilter, limit: int | None = None, after: int = 0) -> list[TaskRow]:

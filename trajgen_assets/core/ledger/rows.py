@@ -1,6 +1,6 @@
 """Reading rows as dataclasses, and the steps on a task that several operations share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -27,6 +27,19 @@ def chunked(items: Sequence[T], size: int = 500) -> Iterator[Sequence[T]]:
 def same_key(key: TaskKey) -> sa.ColumnElement[bool]:
     """The condition that a row of `tasks` is this task."""
     return (tasks.c.campaign == key.campaign) & (tasks.c.dataset == key.dataset) & (tasks.c.task_id == key.task_id)
+
+
+def is_free(campaign: str, dataset: str, exclude: Collection[str] = ()) -> sa.ColumnElement[bool]:
+    """The condition that a new job may take a task: the one rule for what is counted, and for what is assigned."""
+    free = (
+        (tasks.c.campaign == campaign)
+        & (tasks.c.dataset == dataset)
+        & (tasks.c.status == TaskStatus.PENDING)
+        & tasks.c.eligible
+        & tasks.c.listed
+        & tasks.c.job.is_(None)
+    )
+    return free & tasks.c.task_id.not_in(sorted(exclude)) if exclude else free
 
 
 # Built once: putting a statement together takes longer than running it, and writers hold the lock meanwhile.
