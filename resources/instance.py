@@ -25,6 +25,13 @@ def instance_settings() -> dict[str, Any]:
     return {
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
+        "storage": {
+            "custom": {
+                "module": "resources.storage",
+                "class": "RedactingStorage",
+                "config": {"base_dir": {"env": "DAGSTER_HOME"}},  # by name, so that a root can be moved
+            }
+        },
         "run_launcher": {"module": "resources.run_launcher", "class": "LocalRunLauncher"},
         "run_coordinator": {
             "module": "dagster.core.run_coordinator",
@@ -42,7 +49,7 @@ def instance_settings() -> dict[str, Any]:
         "compute_logs": {
             "module": "resources.tick_logs",
             "class": "TickLogManager",
-            "config": {"base_dir": {"env": "DAGSTER_HOME"}},  # by name, so that a root can be moved
+            "config": {"base_dir": {"env": "DAGSTER_HOME"}},
         },
     }
 

@@ -13,6 +13,7 @@ from trajgen_assets.core.config.write import is_unfilled
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import PROJECT, Root
 from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.redact import Redactor
 
 
 class PlatformResource(dg.ConfigurableResource[Platform]):
@@ -41,10 +42,14 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
 
     @contextmanager
     def opened(self) -> Iterator[Platform]:
-        """As `open`; the ledger is closed when the block ends."""
+        """As `open`; the ledger is closed when the block ends, and what leaves it as an exception holds no secret."""
         platform = self.open()
         with platform.ledger:
-            yield platform
+            try:
+                yield platform
+            except Exception as error:
+                Redactor.of(platform.config).in_place(error)
+                raise
 
     def is_unfilled(self) -> bool:
         """Whether the configuration is still the template, in which a person has to fill in the model and the tasks."""

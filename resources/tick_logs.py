@@ -2,6 +2,7 @@
 
 Dagster's local manager does both: for each step it starts two processes that copy the output, and it makes a file
 for each tick, also for one that said nothing. A run's words are events, and its programs' output lies with the job.
+What is kept holds no secret.
 """
 
 import os
@@ -13,6 +14,8 @@ from typing import IO, Any, Self, cast
 from dagster._core.storage.compute_log_manager import CapturedLogContext, CapturedLogMetadata, ComputeIOType
 from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
 from dagster._serdes import ConfigurableClassData
+
+from resources.redaction import known_secrets
 
 
 class TickLogManager(LocalComputeLogManager):
@@ -56,7 +59,8 @@ class _FileOnFirstWrite:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             self._file = os.fdopen(fd, "a", encoding="utf-8")
-        return self._file.write(text)
+        self._file.write(known_secrets().text(text))
+        return len(text)
 
     def close(self) -> None:
         if self._file is not None:

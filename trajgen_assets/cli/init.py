@@ -28,7 +28,10 @@ def init(
     tasks: Annotated[Path, typer.Option(help="Folder of task folders with verifiable_tasks.txt.")],
     model: Annotated[str, typer.Option(help="provider/name, for example openai/my-model.")],
     base_url: Annotated[str, typer.Option(help="Address of the endpoint, for example http://127.0.0.1:8000/v1.")],
-    key_env: Annotated[str, typer.Option(help="Name of the environment variable that holds the endpoint's key.")],
+    key_env: Annotated[
+        str,
+        typer.Option(help="Variable with the endpoint's key: of the environment, or of secrets.env by config.yaml."),
+    ],
     environment: Annotated[
         str, typer.Option(help="Where trials run: docker, or local (no security boundary).")
     ] = "docker",

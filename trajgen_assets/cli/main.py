@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from resources.redaction import known_secrets
 from trajgen_assets.cli import convert, demo, init, ledger, prepare, reap, setup, start, status, ui
 from trajgen_assets.cli.state import State
 from trajgen_assets.core.errors import (
@@ -70,12 +71,13 @@ def main() -> None:
     try:
         app()
     except TrajgenError as error:
-        typer.echo(Redactor.of_environ().text(str(error)), err=True)
+        typer.echo(_redactor().text(str(error)), err=True)
         sys.exit(exit_code_of(error))
     except Exception as error:
         if "--verbose" in sys.argv or "-v" in sys.argv:
+            _redactor().in_place(error)
             raise
-        typer.echo(Redactor.of_environ().text(in_a_sentence(error)), err=True)
+        typer.echo(_redactor().text(in_a_sentence(error)), err=True)
         sys.exit(EXIT_FAILED)
     except SystemExit as stop:
         if stop.code == EXIT_INTERRUPTED:
@@ -85,15 +87,22 @@ def main() -> None:
 
 def in_a_sentence(error: Exception) -> str:
     """What a user can do about an error that is not one of ours."""
-    root = Root.from_environ(_root_option(sys.argv))
+    root = Root.from_environ(_option(sys.argv, "--root"))
     if root.path.exists() and shutil.disk_usage(root.path).free < FULL_BELOW_BYTES:
         return f"the disk is full ({root.path}). Mend: make room; the next start settles what was running"
     first_line = str(error).strip().split("\n", 1)[0]
     return f"stopped by {type(error).__name__}: {first_line}. What had ended is kept. `trajgen --verbose …` shows more"
 
 
-def _root_option(arguments: list[str]) -> str | None:
-    return next((value for name, value in pairwise(arguments) if name == "--root"), None)
+def _redactor() -> Redactor:
+    """Knows the secrets of the environment and of the configuration that the command was about."""
+    root, config = (_option(sys.argv, name) for name in ("--root", "--config"))
+    state = State.of(Path(root) if root else None, Path(config) if config else None, verbose=False)
+    return known_secrets(state.config).redactor()
+
+
+def _option(arguments: list[str], wanted: str) -> str | None:
+    return next((value for name, value in pairwise(arguments) if name == wanted), None)
 
 
 def exit_code_of(error: TrajgenError) -> int:

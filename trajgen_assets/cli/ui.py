@@ -14,9 +14,11 @@ import httpx
 import typer
 
 from resources.instance import dagster_environ, open_instance
+from resources.redaction import known_secrets
 from trajgen_assets.cli.setup import prepare_root
 from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.core import process
+from trajgen_assets.core.capture.redacted_log import RedactedLog
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import ConfigError, RequirementError
 from trajgen_assets.core.paths import PROJECT
@@ -27,6 +29,7 @@ READY_TIMEOUT_S = 120.0
 STOP_GRACE_S = 20.0
 # A cancelled run stops Harbor, which removes its sandboxes, and then the proxy, which drains.
 CANCEL_TIMEOUT_S = 90.0
+LOG_JOIN_S = 2.0
 
 
 def register(app: typer.Typer) -> None:
@@ -130,12 +133,14 @@ def _dagster_child(
     state.root.logs.mkdir(parents=True, exist_ok=True)
     executable = Path(sys.executable).parent / program
     env = process.child_env({**secrets, **dagster_environ(state.root, state.config)})
-    with (state.root.logs / f"{program}.log").open("ab") as log:
-        child = process.spawn([executable, *arguments], env=env, cwd=PROJECT, log=log)
-        try:
-            yield child
-        finally:
-            process.stop_group(child, grace_s=STOP_GRACE_S)
+    log = RedactedLog(state.root.logs / f"{program}.log", known_secrets(state.config).text)
+    with log.writer:  # our end of it: from here on the log ends when the child's does
+        child = process.spawn([executable, *arguments], env=env, cwd=PROJECT, log=log.writer)
+    try:
+        yield child
+    finally:
+        process.stop_group(child, grace_s=STOP_GRACE_S)
+        log.join(LOG_JOIN_S)
 
 
 def wait_until_ready(url: str, children: list[subprocess.Popen[bytes]]) -> None:

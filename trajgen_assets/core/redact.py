@@ -5,10 +5,12 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Protocol, Self
+from functools import lru_cache
+from typing import Any, Protocol, Self
 from urllib.parse import quote, quote_plus
 
 from trajgen_assets.core.errors import TrajgenError
+from trajgen_assets.guest import trial_keys
 
 # A shorter value protects nothing, and replacing it would garble every text ("none", "local", "dummy").
 MIN_LENGTH = 6
@@ -17,7 +19,16 @@ _SECRET_NAME = re.compile(
     r"(\w*(KEY|TOKEN|SECRET|PASSWORD|PASSWD)|(\w+_)?(PASS|PAT|AUTH|CREDENTIALS?)|\w+_PWD)(_\w*)?", re.IGNORECASE
 )
 
+# The keys that we make ourselves are known by their shape: whoever prints one need not have been told it.
+_OUR_KEYS = {
+    trial_keys.PREFIX: "trial key",
+    trial_keys.MASTER_PREFIX: "master key",
+    trial_keys.SUBKEY_PREFIX: "trial subkey",
+}
+_OUR_KEY = re.compile(rf"({'|'.join(map(re.escape, _OUR_KEYS))})[A-Za-z0-9_-]{{8,}}(\.[A-Za-z0-9_-]+)?")
 
+
+@lru_cache(maxsize=4096)
 def looks_secret(name: str) -> bool:
     """Whether an environment variable of this name is likely to hold a secret."""
     return _SECRET_NAME.fullmatch(name) is not None
@@ -32,6 +43,8 @@ class HoldsSecrets(Protocol):
 
 class Redactor:
     """Replaces known values by `<redacted:NAME>`, also where they stand URL-, JSON- or base64-encoded.
+
+    The keys that we make ourselves (of a proxy, of a trial) are replaced wherever they stand in clear.
 
     Args:
         values: name to secret value. A value under six characters is left alone; of two names with the
@@ -63,9 +76,39 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return `text` without any known value."""
-        if self._pattern is None:
-            return text
-        return self._pattern.sub(lambda found: f"<redacted:{self._names[found[0]]}>", text)
+        if self._pattern is not None:
+            text = self._pattern.sub(lambda found: f"<redacted:{self._names[found[0]]}>", text)
+        return _OUR_KEY.sub(lambda found: f"<redacted:{_OUR_KEYS[found[1]]}>", text)
+
+    def finds(self, text: str) -> bool:
+        """Whether `text` holds a known value."""
+        patterns = [_OUR_KEY] if self._pattern is None else [_OUR_KEY, self._pattern]
+        return any(pattern.search(text) for pattern in patterns)
+
+    def in_place(self, error: BaseException) -> None:
+        """Take known values out of `error` and of every error that it follows, which keep their class and place.
+
+        Whoever catches it next may store its text: Dagster does, with all causes.
+        """
+        pending, seen = [error], set[int]()
+        while pending:
+            each = pending.pop()
+            if id(each) not in seen:
+                seen.add(id(each))
+                each.args = tuple(map(self._plain, each.args))
+                for name, value in vars(each).items():
+                    setattr(each, name, self._plain(value))
+                pending += [link for link in (each.__cause__, each.__context__) if link is not None]
+                pending += each.exceptions if isinstance(each, BaseExceptionGroup) else []
+
+    def _plain(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value) if self.finds(value) else value  # a member of an enumeration stays one
+        if isinstance(value, bytes):
+            return self.text(value.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        if type(value) is dict:
+            return {self._plain(name): self._plain(each) for name, each in value.items()}
+        return type(value)(map(self._plain, value)) if type(value) in (list, tuple) else value
 
 
 def _environ_secrets() -> dict[str, str]:

@@ -3,7 +3,8 @@
     sk-tk-<base64url(job/trial)>.<base64url(HMAC-SHA256(subkey, job/trial))>
 
 The subkey is derived from the proxy's master key, so that whoever mints trial keys cannot act as the proxy's
-administrator. Both sides import this module: the harness to mint, the proxy to verify.
+administrator. Each kind of key has a beginning of its own, by which it is known wherever it is printed. Both sides
+import this module: the harness to mint, the proxy to verify.
 """
 
 import base64
@@ -13,14 +14,16 @@ import hmac
 import re
 
 PREFIX = "sk-tk-"
+MASTER_PREFIX = "sk-tm-"
+SUBKEY_PREFIX = "sk-ts-"
 _PURPOSE = b"trial-key-v1"
 _NAME = re.compile(r"[A-Za-z0-9._+-]{1,200}", re.ASCII)
 _MAX_KEY_LENGTH = 700  # two names of 200 in base64, a signature and the prefix fit in it with room to spare
 
 
 def derive_subkey(master_key: str) -> str:
-    """The signing key of all trial keys of a proxy, as 64 hex digits."""
-    return hmac.new(master_key.encode(), _PURPOSE, hashlib.sha256).hexdigest()
+    """The signing key of all trial keys of a proxy, as its prefix and 64 hex digits."""
+    return SUBKEY_PREFIX + hmac.new(master_key.encode(), _PURPOSE, hashlib.sha256).hexdigest()
 
 
 def mint(subkey: str, job: str, trial: str) -> str:

@@ -91,3 +91,20 @@ def test_a_container_without_end_ends() -> None:
     known_secrets.redact_error(error)
     assert isinstance(error.body, list)
     assert error.body[0] == "[redacted]"
+
+
+def test_a_record_loses_what_an_upstream_echoed_and_stays_the_json_that_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(known_secrets.OTHERS_NAME, json.dumps(["hf-of-a-sandbox-4711", "short"]))
+    said = {"role": "assistant", "content": f"your key is {SECRET}", "args": json.dumps({"a": SECRET, "b": "short"})}
+    record = {"messages": [said, {"role": "user", "content": "HF_TOKEN=hf-of-a-sandbox-4711"}]}
+    line = plain_json.encode_without_secrets(record)
+    messages = json.loads(line)["messages"]
+    assert [message["role"] for message in messages] == ["assistant", "user"]
+    assert messages[0]["content"] == "your key is [redacted]"
+    assert json.loads(messages[0]["args"]) == {"a": "[redacted]", "b": "short"}
+    assert messages[1]["content"] == "HF_TOKEN=[redacted]"
+
+
+def test_a_record_without_a_secret_is_written_as_it_is() -> None:
+    record = {"messages": [{"role": "user", "content": 'ours is "not" a secret'}]}
+    assert plain_json.encode_without_secrets(record) == plain_json.encode(record)

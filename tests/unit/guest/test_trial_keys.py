@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajgen_assets.guest.trial_keys import PREFIX, derive_subkey, mint, verify
+from trajgen_assets.guest.trial_keys import PREFIX, SUBKEY_PREFIX, derive_subkey, mint, verify
 
 SUBKEY = derive_subkey("sk-master")
 NAMES = st.text("abcXYZ019._+-", min_size=1, max_size=200).filter(lambda name: name not in {".", ".."})
@@ -95,7 +95,9 @@ def test_a_minted_key_verifies_to_its_job_and_trial(job: str, trial: str) -> Non
     assert verify(SUBKEY, mint(SUBKEY, job, trial)) == (job, trial)
 
 
-def test_the_subkey_is_hex_and_does_not_show_the_master_key() -> None:
-    assert len(SUBKEY) == 64
-    assert int(SUBKEY, 16) >= 0
+def test_the_subkey_is_hex_behind_its_prefix_and_does_not_show_the_master_key() -> None:
+    assert SUBKEY.startswith(SUBKEY_PREFIX)
+    digits = SUBKEY.removeprefix(SUBKEY_PREFIX)
+    assert len(digits) == 64
+    assert int(digits, 16) >= 0
     assert "master" not in SUBKEY

@@ -1,5 +1,6 @@
 """The configuration that one job's LiteLLM proxy is started with. It names secrets and never holds one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,8 @@ class Upstream:
     """The model endpoint that a job's calls go to.
 
     `model` is `<provider>/<name>` as LiteLLM writes it, for example `hosted_vllm/Qwen/Qwen3-Coder-30B`. Prices are
-    in US dollars a token.
+    in US dollars a token. `other_secrets` (name to value) are to be in no record, log or answer of the proxy either:
+    sandboxes may have been given them.
     """
 
     model: str
@@ -24,6 +26,7 @@ class Upstream:
     input_cost_per_token: float | None = None
     output_cost_per_token: float | None = None
     timeout_s: float = 600
+    other_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def provider(self) -> str:

@@ -1,8 +1,8 @@
 """One job's LiteLLM proxy: started, proven to record, and ended again whatever happens."""
 
 import hashlib
+import json
 import logging
-import re
 import secrets
 import shutil
 import socket
@@ -40,7 +40,6 @@ DRAIN_S = 5
 STOP_GRACE_S = DRAIN_S + 15.0  # LiteLLM flushes its callbacks for a while after the last connection is gone
 LOG_TAIL_CHARS = 2000
 LOG_JOIN_S = 5.0  # only something that left the proxy's process group can hold its output open for so long
-TRIAL_KEY = re.compile(re.escape(trial_keys.PREFIX) + r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)?")
 
 # No telemetry, no downloads of price maps at start, no stop of a stream that repeats a chunk a hundred times.
 LITELLM_ENV = {
@@ -80,7 +79,7 @@ class RunningProxy:
 
     @property
     def subkey(self) -> str:
-        """What trial keys are signed with, as hex: enough to mint them, not to act as the platform."""
+        """What trial keys are signed with: enough to mint them, not to act as the platform."""
         return trial_keys.derive_subkey(self.master_key)
 
     def trial_key(self, trial: str) -> str:
@@ -134,7 +133,8 @@ def running_proxy(
         raise ProxyError("LiteLLM is not installed", where=program, mend="run `trajgen setup`")
     folder = folder.absolute()  # the proxy works in it
     _prepare(folder, upstream)
-    start = _Start(program, folder, job, upstream, host, "sk-" + secrets.token_urlsafe(32), tuple(lock_fds))
+    master_key = trial_keys.MASTER_PREFIX + secrets.token_urlsafe(32)
+    start = _Start(program, folder, job, upstream, host, master_key, tuple(lock_fds))
     child, port = _started(start, time.monotonic() + ready_timeout_s)
     try:
         proxy = RunningProxy(
@@ -171,15 +171,15 @@ class _Start:
                 "TRAJGEN_PROXY_DIR": str(self.folder),
                 "TRAJGEN_MASTER_KEY": self.master_key,
                 "TRAJGEN_UPSTREAM_API_KEY": self.upstream.api_key,
+                "TRAJGEN_OTHER_SECRET_VALUES": json.dumps(sorted(set(self.upstream.other_secrets.values()))),
             }
         )
 
     def redactor(self) -> Callable[[str], str]:
         """What takes every secret of this proxy out of a text, the keys of all trials among them."""
-        subkey = trial_keys.derive_subkey(self.master_key)
+        subkey = trial_keys.derive_subkey(self.master_key).removeprefix(trial_keys.SUBKEY_PREFIX)
         names = {"upstream API key": self.upstream.api_key, "master key": self.master_key, "trial subkey": subkey}
-        known = Redactor(names)
-        return lambda text: TRIAL_KEY.sub("<redacted:trial key>", known.text(text))
+        return Redactor({**names, **self.upstream.other_secrets}).text
 
     def error(self, what: str, why: object = None) -> ProxyError:
         """A ProxyError with the end of the log in it, less the secrets."""

@@ -9,7 +9,8 @@ import yaml
 from pydantic import ValidationError
 
 from trajgen_assets.core.config.config import Config
-from trajgen_assets.core.config.problems import Loc, dotted, explain, line_of
+from trajgen_assets.core.config.problems import Loc, canonical, dotted, explain, line_of
+from trajgen_assets.core.config.secrets_file import SecretsFile
 from trajgen_assets.core.errors import ConfigError
 
 UNFILLED = "human"
@@ -23,15 +24,18 @@ def load_config(path: Path | str) -> Config:
             wrong keys; all of them are named, one line each.
     """
     file = Path(path).expanduser().absolute()
+    return parse_config(_text_of(file), file)
+
+
+def _text_of(file: Path) -> str:
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        return file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise ConfigError("there is no configuration", where=file, mend="write one with: trajgen init") from None
     except UnicodeDecodeError as error:
         raise ConfigError("the configuration is not UTF-8", where=file, why=f"byte {error.start}") from None
     except OSError as error:
         raise ConfigError("the configuration cannot be read", where=file, why=error.strerror) from error
-    return parse_config(text, file)
 
 
 def parse_config(text: str, path: Path) -> Config:
@@ -41,10 +45,11 @@ def parse_config(text: str, path: Path) -> Config:
         ConfigError: as for `load_config`.
     """
     raw, survey = _read_yaml(text, path)
+    secrets = SecretsFile.beside(path)
     problems = dict.fromkeys(survey.problems)
     config = None
     try:
-        config = Config.model_validate(raw, context={"path": path})
+        config = Config.model_validate(raw, context={"path": path, "secrets": secrets, "look_up": secrets.read})
     except ValidationError as error:
         for each in error.errors(include_url=False, include_input=False):
             if each["loc"] not in survey.unfilled:
@@ -52,6 +57,21 @@ def parse_config(text: str, path: Path) -> Config:
     if problems or config is None:
         raise _refusal(path, list(problems))
     return config
+
+
+def key_lines(path: Path) -> dict[Loc, int]:
+    """The line of each key that a configuration sets, under the name that the key has here.
+
+    Raises:
+        ConfigError: it cannot be read, or is not YAML.
+    """
+    _, survey = _read_yaml(_text_of(path), path)
+    return {canonical(loc, Config): line for loc, line in survey.lines.items()}
+
+
+def raw_keys(path: Path) -> dict[str, Any]:
+    """What a configuration says, before any of it is checked. Raises as `key_lines` does."""
+    return _read_yaml(_text_of(path), path)[0]
 
 
 def is_unfilled(path: Path) -> bool:

@@ -2,9 +2,10 @@
 
 import os
 import re
+from collections.abc import Callable
 from typing import Any, Self
 
-from pydantic import GetCoreSchemaHandler
+from pydantic import GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import PydanticCustomError, core_schema
 
 from trajgen_assets.core.errors import ConfigError
@@ -16,12 +17,18 @@ _NEAR_REFERENCE = re.compile(r"\$\{|\$([A-Za-z_]\w*)$|os\.environ/")
 
 
 class Secret:
-    """`${NAME}` of an environment variable, or a literal value. Neither `repr` nor `str` shows a literal."""
+    """`${NAME}` of an environment variable, or a literal value. Neither `repr` nor `str` shows a literal.
 
-    __slots__ = ("_text",)
+    Args:
+        text: what the file says.
+        look_up: returns the value of a name; None reads the environment alone.
+    """
 
-    def __init__(self, text: str) -> None:
+    __slots__ = ("_look_up", "_text")
+
+    def __init__(self, text: str, look_up: Callable[[str], str] | None = None) -> None:
         self._text = text
+        self._look_up = look_up or read_environ
 
     @property
     def env_name(self) -> str | None:
@@ -34,13 +41,13 @@ class Secret:
         return self.env_name is None
 
     def reveal(self) -> str:
-        """Return the value, read from the environment at this moment.
+        """Return the value, read from the environment at this moment, or from the `secrets.env` of its configuration.
 
         Raises:
-            ConfigError: the environment variable is not set, is empty, or holds more than one line.
+            ConfigError: neither sets the variable, or it holds more than one line.
         """
         name = self.env_name
-        return self._text if name is None else read_environ(name)
+        return self._text if name is None else self._look_up(name)
 
     def __str__(self) -> str:
         return REDACTED if self.is_literal else self._text
@@ -57,12 +64,12 @@ class Secret:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         """Read it from text, write it as `str` does: a reference as it is, a literal redacted."""
-        return core_schema.no_info_plain_validator_function(
+        return core_schema.with_info_plain_validator_function(
             cls._read, serialization=core_schema.plain_serializer_function_ser_schema(str)
         )
 
     @classmethod
-    def _read(cls, value: object) -> Self:
+    def _read(cls, value: object, info: ValidationInfo) -> Self:
         if isinstance(value, cls):
             return value
         if not isinstance(value, str):
@@ -74,7 +81,7 @@ class Secret:
             raise PydanticCustomError("secret_form", "should be exactly ${NAME} to name an environment variable")
         if not text.isprintable():
             raise PydanticCustomError("secret_form", "holds a line break or control character")
-        return cls(text)
+        return cls(text, (info.context or {}).get("look_up"))
 
 
 def reference_name(text: str) -> str | None:
@@ -92,7 +99,8 @@ def read_environ(name: str) -> str:
     value = os.environ.get(name, "").strip()
     if not value:
         raise ConfigError(
-            f"the environment variable {name} is not set", mend=f"export {name}=… before starting, or name another"
+            f"the environment variable {name} is not set",
+            mend=f"export {name}=… before starting, or write it into secrets.env beside config.yaml, with mode 600",
         )
     if not value.isprintable():
         raise ConfigError(f"the environment variable {name} holds a line break or control character")

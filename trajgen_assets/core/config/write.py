@@ -17,7 +17,7 @@ runtime_info:
     llm_api:
       model: {model}  # provider/name; the provider is the dialect the endpoint speaks
       api_base_url: {base_url}
-      api_key: {api_key}  # read from the environment, never stored
+      api_key: {api_key}  # of the environment, or a line NAME=value in secrets.env beside this file (mode 600)
     task_source:
       dataset_name: {tasks}  # a folder of task folders with verifiable_tasks.txt
     harbor_job:

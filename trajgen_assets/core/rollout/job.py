@@ -164,7 +164,7 @@ class _Rollout:
             env=self.platform.litellm_env,
             folder=self.files.proxy,
             job=self.job.name,
-            upstream=upstream_of(self.campaign.llm_api),
+            upstream=upstream_of(self.campaign.llm_api, self.platform.config.secret_values()),
             lock_fds=(self.lock_fd,),
         )
 
@@ -256,12 +256,13 @@ class _Rollout:
         return None if entry.accepted else ": ".join(filter(None, (entry.cause, entry.note)))
 
 
-def upstream_of(api: LlmApi) -> Upstream:
-    """The endpoint as the proxy takes it; the key is read from the environment at this moment."""
+def upstream_of(api: LlmApi, secrets: Mapping[str, str]) -> Upstream:
+    """The endpoint as the proxy takes it; the key is read at this moment, `secrets` are to be in none of its texts."""
     return Upstream(
         model=api.model,
         api_base_url=api.api_base_url,
         api_key=api.api_key.reveal(),
+        other_secrets=secrets,
         input_cost_per_token=api.input_cost_per_token,
         output_cost_per_token=api.output_cost_per_token,
     )

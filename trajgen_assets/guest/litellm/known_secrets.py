@@ -1,28 +1,40 @@
 """The secrets of this process are taken out of texts, and out of errors before their client sees them.
 
 An upstream may answer with the key that it was given ("no access for token …"), and LiteLLM hands that text on,
-into its log, its callbacks and its answer. Imports no LiteLLM.
+into its log, its callbacks and its answer. What the sandboxes may have been given is told to us too, by value and
+under one name that LiteLLM reads nothing from. Imports no LiteLLM.
 """
 
 import json
 import os
-from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import httpx
 
 NAMES = ("TRAJGEN_UPSTREAM_API_KEY", "TRAJGEN_MASTER_KEY")
+OTHERS_NAME = "TRAJGEN_OTHER_SECRET_VALUES"  # a JSON list
 MIN_LENGTH = 6  # a shorter one protects nothing, and replacing it would garble every text
 MARKER = "[redacted]"
 DEEPEST = 20
 
 
 def without_secrets(text: str) -> str:
-    """`text` with the upstream key and the master key blotted out, also where they stand JSON- or URL-encoded."""
-    for form in sorted(_forms(), key=len, reverse=True):  # a key that begins with another key
+    """`text` with every secret that we know blotted out, also where it stands JSON- or URL-encoded."""
+    for form in _forms():
         text = text.replace(form, MARKER)
     return text
+
+
+def holds_secret(line: bytes) -> bool:
+    """Whether a line of JSON holds a secret that we know."""
+    return any(form.encode("utf-8", "surrogateescape") in line for form in _forms())
+
+
+def redacted_values(value: Any) -> Any:
+    """`value`, as JSON knows values, with our secrets blotted out of each text in it."""
+    return _redacted(value)
 
 
 def redact_error(error: BaseException) -> None:
@@ -42,11 +54,19 @@ def redact_error(error: BaseException) -> None:
             pending += [link for link in linked if isinstance(link, BaseException)]
 
 
-def _forms() -> Iterator[str]:
-    for value in (os.environ.get(name, "") for name in NAMES):
-        if len(value) >= MIN_LENGTH:
-            yield from {value, quote(value, safe=""), quote(value), quote_plus(value)}
-            yield from {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+def _forms() -> list[str]:
+    """All spellings, the longest first: a key may begin with another key."""
+    values = [*(os.environ.get(name, "") for name in NAMES), *json.loads(os.environ.get(OTHERS_NAME) or "[]")]
+    return _forms_of(tuple(value for value in values if len(value) >= MIN_LENGTH))
+
+
+@lru_cache(maxsize=8)
+def _forms_of(values: tuple[str, ...]) -> list[str]:
+    forms = set[str]()
+    for value in values:
+        forms |= {value, quote(value, safe=""), quote(value), quote_plus(value)}
+        forms |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+    return sorted(forms, key=len, reverse=True)
 
 
 def _redact_fields(holder: BaseException | httpx.Response) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from known_secrets import MARKER, without_secrets
+from known_secrets import MARKER, holds_secret, redacted_values, without_secrets
 
 MAX_TEXT = 2000
 DEEPEST = 100  # orjson gives up at 254 levels; nothing that a model reads is nested half as deep
@@ -22,6 +22,14 @@ def encode(value: Mapping[str, Any]) -> bytes:
         return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
     except (TypeError, ValueError, RecursionError):
         return orjson.dumps(tame(value))
+
+
+def encode_without_secrets(value: Mapping[str, Any]) -> bytes:
+    """As `encode`; of a value that holds one of our secrets, in whatever an upstream or a client said, the rest."""
+    line = encode(value)
+    if holds_secret(line):
+        line = orjson.dumps(redacted_values(orjson.loads(line)))
+    return without_secrets(line.decode()).encode() if holds_secret(line) else line  # deeper than anyone nests
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:

@@ -67,7 +67,7 @@ def _log(kwargs: dict, response: Any, started: Any, ended: Any, *, failed: bool)
         record = trajectory_record.build(
             kwargs, response, admission=admission, started=started, ended=ended, failed=failed
         )
-        line = plain_json.encode(record)
+        line = plain_json.encode_without_secrets(record)
         capture_files.append_line(capture_files.trial_file("trajectories", admission["trial"]), line)
         _journal(
             admission,
