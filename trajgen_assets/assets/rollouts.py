@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -12,13 +13,13 @@ from resources.instance import ROLLOUT_POOL
 from resources.platform import PlatformResource
 from trajgen_assets.assets.links import partition_page
 from trajgen_assets.assets.standing import is_news, log_version
-from trajgen_assets.core.errors import BusyError, LedgerError, StaleLeaseError, TaskError
+from trajgen_assets.core.errors import BusyError, LedgerError, TaskError
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger.models import AskedBy
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.rollout.batch import assign_batch, stage_for, take_back
-from trajgen_assets.core.rollout.job import JobOutcome, run_job
+from trajgen_assets.core.rollout.job import run_job
 from trajgen_assets.core.rollout.record import StagedTask
 from trajgen_assets.core.rollout.trials import TrialEntry
 from trajgen_assets.names import JOB_RESULT, PREPARED_TASKS, ROLLOUT_OP, TRAJECTORIES, VERIFIED_TASKS
@@ -86,15 +87,36 @@ def rollout(
     """Roll out the batch; every event is logged as it happens, so nothing is yielded."""
     with platform.opened() as opened:
         wanted = TRAJECTORIES in context.selected_asset_keys
-        missing = _roll_out(context, opened, config) if wanted else _stage(context, opened)
-    if missing:
-        shown = "; ".join(f"{partition} ({reason})" for partition, reason in list(missing.items())[:N_SHOWN])
-        raise dg.Failure(
-            f"{len(missing)} of the batch's tasks have no valid result: {shown}",
-            metadata={"without_result": dg.MetadataValue.json(missing)},
-            allow_retries=False,
-        )
+        fate = _roll_out(context, opened, config) if wanted else _Fate(_stage(context, opened))
+    if fate.missing or fate.failed:
+        metadata = {"without_result": fate.missing, "failed_jobs": fate.failed}
+        shown = {name: dg.MetadataValue.json(found) for name, found in metadata.items() if found}
+        raise dg.Failure(fate.words, metadata=shown, allow_retries=False)
     yield from ()
+
+
+@dataclass
+class _Fate:
+    """What a run came to.
+
+    Attributes:
+        missing: tasks without a valid result from a job that ran to its end, as partitions, and why.
+        failed: jobs that did not run to their end, or could not begin, and why.
+        left: those of them that another run is to begin.
+    """
+
+    missing: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    left: set[str] = field(default_factory=set)
+
+    @property
+    def words(self) -> str:
+        """All failed jobs, and the first of the tasks."""
+        words = [f"job {job}: {reason}" for job, reason in self.failed.items()]
+        if self.missing:
+            shown = "; ".join(f"{partition} ({reason})" for partition, reason in list(self.missing.items())[:N_SHOWN])
+            words.append(f"{len(self.missing)} of the batch's tasks have no valid result: {shown}")
+        return "; ".join(words)
 
 
 def _stage(context: dg.AssetExecutionContext, platform: Platform) -> dict[str, str]:
@@ -117,24 +139,21 @@ def _stage(context: dg.AssetExecutionContext, platform: Platform) -> dict[str, s
     return missing
 
 
-def _roll_out(context: dg.AssetExecutionContext, platform: Platform, config: RolloutConfig) -> dict[str, str]:
-    """Run the jobs of the selected tasks. Returns those without a valid result, and why."""
-    jobs = [config.job] if config.job else _assign(context, platform, force=config.force and not _is_retry(context))
-    missing: dict[str, str] = {}
+def _roll_out(context: dg.AssetExecutionContext, platform: Platform, config: RolloutConfig) -> _Fate:
+    """Run the jobs of the selected tasks one after another; one that fails keeps none of the others from its turn.
+
+    After an interrupt, what has not begun is free again. What was assigned elsewhere is given up elsewhere.
+    """
+    own = [] if config.job else _assign(context, platform, force=config.force and not _is_retry(context))
+    fate = _Fate()
     try:
-        for job in jobs:
-            missing |= _run(context, platform, job, wait=config.wait).without_result
-    except BusyError as error:
-        for job in jobs:
-            _return(platform, job, context.run.run_id)
-        raise dg.Failure(f"{error} What has not begun is launched by the sensor when there is room.",
-                         allow_retries=False) from None  # fmt: skip
-    except BaseException:
-        for job in () if config.job else jobs:  # what was assigned elsewhere is given up elsewhere
-            with suppress(LedgerError):
-                platform.ledger.withdraw(job, note="its run ended before it was claimed")
-        raise
-    return missing
+        for job in own or filter(None, [config.job]):
+            _run(context, platform, job, fate, wait=config.wait)
+    finally:
+        for job in own:
+            if job not in fate.left:
+                _give_up(platform, job)
+    return fate
 
 
 def _assign(context: dg.AssetExecutionContext, platform: Platform, *, force: bool) -> list[str]:
@@ -159,27 +178,37 @@ def _is_retry(context: dg.AssetExecutionContext) -> bool:
     return "dagster/retry_number" in context.run.tags
 
 
-def _run(context: dg.AssetExecutionContext, platform: Platform, job: str, *, wait: bool) -> JobOutcome:
-    """Run one job; what Dagster stores of an error holds no secret.
-
-    Raises:
-        BusyError: there is no room for it now, or somebody else has it.
-    """
+def _run(context: dg.AssetExecutionContext, platform: Platform, job: str, fate: _Fate, *, wait: bool) -> None:
+    """Run one job and note what became of it. What Dagster stores of an error holds no secret."""
     events = _EventLog(context, job)
     try:
-        return run_job(
+        outcome = run_job(
             platform, job, owner=context.run.run_id, listener=events, wait_for_slot=events.wait if wait else None
         )
-    except BusyError:
-        raise
-    except Exception as error:  # noqa: BLE001  whatever it is, Dagster would store its text as it stands
-        raise dg.Failure(Redactor.of(platform.config).error(error), allow_retries=False) from None
+        fate.missing |= outcome.without_result
+    except Exception as error:  # noqa: BLE001  whatever it is, the next job has its turn, and Dagster no secret
+        fate.failed[job] = Redactor.of(platform.config).error(error)
+        if isinstance(error, BusyError) and (whose := _leave(platform, job, context.run.run_id)):
+            fate.left.add(job)
+            fate.failed[job] = f"{fate.failed[job].rstrip('.')}. {whose}"
+        context.log.error(f"{job}: {fate.failed[job]}")
 
 
-def _return(platform: Platform, job: str, run_id: str) -> None:
-    """Leave a job that could not start for a later launch, unless another run has it."""
-    with suppress(StaleLeaseError):
-        platform.ledger.return_job(job, run_id)
+def _leave(platform: Platform, job: str, run_id: str) -> str | None:
+    """Leave a job that could not begin for a later launch. Returns what becomes of it; None if it is not to be had."""
+    try:
+        left = platform.ledger.return_job(job, run_id)
+    except (LedgerError, BusyError):  # another run has it, or it is over, or the ledger itself is busy
+        return None
+    if left.asked_by is AskedBy.CLICK:
+        return "The sensor launches it when there is room."
+    return "The next tick launches it again, or gives its tasks back."
+
+
+def _give_up(platform: Platform, job: str) -> None:
+    """Let its tasks go if it has not begun, and nobody else is going to launch it."""
+    with suppress(LedgerError, BusyError):  # it has begun, or the next tick finds it without a run
+        platform.ledger.withdraw(job, note="its run ended before it was claimed")
 
 
 class _EventLog:
