@@ -58,6 +58,10 @@ class Root:
         return self.path / "index.yaml"
 
     @property
+    def status(self) -> Path:
+        return self.path / "status.yaml"
+
+    @property
     def locks(self) -> Path:
         return self.path / "locks"
 
@@ -101,6 +105,18 @@ class JobPaths:
     @property
     def harbor_config(self) -> Path:
         return self.proxy / "harbor_job.yaml"
+
+    @property
+    def harbor_script(self) -> Path:
+        return self.proxy / "harbor.sh"
+
+    @property
+    def litellm_config(self) -> Path:
+        return self.proxy / "litellm_config.yaml"
+
+    @property
+    def proxy_script(self) -> Path:
+        return self.proxy / "proxy.sh"
 
     @property
     def guest(self) -> Path:

@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +16,15 @@ from pathlib import Path
 import httpx
 
 from trajgen_assets.core import process
-from trajgen_assets.core.atomic import write_yaml
+from trajgen_assets.core.atomic import write_text, write_yaml
 from trajgen_assets.core.capture.litellm_config import Upstream, litellm_config
 from trajgen_assets.core.capture.redacted_log import RedactedLog
 from trajgen_assets.core.capture.verdict import judge
 from trajgen_assets.core.errors import ProxyError
 from trajgen_assets.core.guest import guest_bundle
 from trajgen_assets.core.ledger.models import CaptureVerdict
-from trajgen_assets.core.redact import Redactor
+from trajgen_assets.core.redact import Redactor, looks_secret
+from trajgen_assets.core.shell import script_of
 from trajgen_assets.guest import trial_keys
 
 __all__ = ["RunningProxy", "Upstream", "running_proxy"]
@@ -31,6 +32,7 @@ __all__ = ["RunningProxy", "Upstream", "running_proxy"]
 log = logging.getLogger(__name__)
 
 LOG_NAME = "proxy.log"
+SCRIPT_NAME = "proxy.sh"
 FOLDERS = ("trajectories", "journal", "admitted", "ended")
 SELF_TEST_TRIAL = "self-test"
 SELF_TEST_TIMEOUT_S = 20.0
@@ -251,9 +253,11 @@ def _spawn(start: _Start, port: int) -> _Child:
         "--port",
         str(port),
     ]
-    output = RedactedLog(start.log, start.redactor())
+    env, redact = start.environ(), start.redactor()
+    _keep_command(start, argv, env, redact)
+    output = RedactedLog(start.log, redact)
     with output.writer:  # our end of it: from here on the log ends when the child's does
-        popen = process.spawn(argv, env=start.environ(), cwd=start.folder, log=output.writer, pass_fds=start.lock_fds)
+        popen = process.spawn(argv, env=env, cwd=start.folder, log=output.writer, pass_fds=start.lock_fds)
     return _Child(popen, output)
 
 
@@ -261,6 +265,17 @@ def _free_port(host: str) -> int:
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+def _keep_command(
+    start: _Start, argv: Sequence[str | Path], env: Mapping[str, str], redact: Callable[[str], str]
+) -> None:
+    """Write down what is about to be executed, for the archive; what is secret of its environment only by name."""
+    given = {name: value for name, value in env.items() if name not in process.INHERITED_ENV}
+    secret = {name for name, value in given.items() if looks_secret(name) or redact(value) != value}
+    plain = {name: value for name, value in given.items() if name not in secret}
+    title = f"The LiteLLM proxy of {start.job}"
+    write_text(start.folder / SCRIPT_NAME, script_of(argv, title=title, cwd=start.folder, plain=plain, secret=secret))
 
 
 def _url(host: str, port: int) -> str:

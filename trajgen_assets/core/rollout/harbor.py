@@ -3,16 +3,17 @@
 import json
 import logging
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trajgen_assets.core import process
-from trajgen_assets.core.atomic import write_yaml
+from trajgen_assets.core.atomic import write_text, write_yaml
 from trajgen_assets.core.errors import HarnessError
 from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.shell import script_of
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,9 @@ STOP_GRACE_S = 60.0
 # Harbor reports to a third party unless told not to, and hangs 9 to 15 s at exit where it cannot.
 # LiteLLM, which its agents use, fetches a price list at import unless told to use the one it ships.
 QUIET_ENV = {"HARBOR_TELEMETRY": "off", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "DO_NOT_TRACK": "1"}
+
+# What Harbor's guest is told that may stand in a file; whatever else it is told may be a secret.
+PUBLIC_ENV = frozenset({"TRAJGEN_JOB", "TRAJGEN_PROXY_DIR", "TRAJGEN_PROXY_URL"})
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,9 @@ def running_harbor(
     argv: list[str | Path] = [program, "run", "-c", files.harbor_config, "--plugin", "event_feed:EventFeed"]
     for name, value in _feed_settings(files).items():
         argv += ["--plugin-kwarg", f"{name}={value}"]
-    env = process.child_env({**QUIET_ENV, "PYTHONPATH": str(guest), "PYTHONDONTWRITEBYTECODE": "1", **secrets})
+    plain = {**QUIET_ENV, "PYTHONPATH": str(guest), "PYTHONDONTWRITEBYTECODE": "1"}
+    _keep_command(files, argv, plain, secrets)
+    env = process.child_env({**plain, **secrets})
     with files.harbor_log.open("ab") as output:
         child = process.spawn(argv, env=env, cwd=files.proxy, log=output, pass_fds=(lock_fd,))
         log.info("harbor started: pid %d", child.pid)
@@ -120,6 +126,16 @@ def running_harbor(
         finally:
             code = process.stop_group(child, grace_s=STOP_GRACE_S)
             log.info("harbor ended with exit code %d", code)
+
+
+def _keep_command(
+    files: JobPaths, argv: Sequence[str | Path], plain: Mapping[str, str], secrets: Mapping[str, str]
+) -> None:
+    """Write down what is about to be executed, for the archive; of `secrets` the values only of what is public."""
+    public = {name: value for name, value in secrets.items() if name in PUBLIC_ENV}
+    title = f"Harbor's part of {files.dir.name}"
+    text = script_of(argv, title=title, cwd=files.proxy, plain={**plain, **public}, secret=secrets.keys() - PUBLIC_ENV)
+    write_text(files.harbor_script, text)
 
 
 def _feed_settings(files: JobPaths) -> dict[str, Path]:

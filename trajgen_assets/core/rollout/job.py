@@ -6,8 +6,7 @@ back to `pending`, and the archive entry tells the truth about it.
 """
 
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +27,7 @@ from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.process import ProcessId, record_processes
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import ArchiveEntry, archived
+from trajgen_assets.core.report.archive.facts import trial_facts
 from trajgen_assets.core.rollout.batch import stage_for
 from trajgen_assets.core.rollout.docker import compose_overlay, remove_leftovers
 from trajgen_assets.core.rollout.endpoint import check_answers
@@ -84,12 +84,12 @@ def run_job(
     with (
         job_slot(platform.root.locks, inputs.automation.max_jobs, holder=job_name, wait=wait_for_slot) as lock_fd,
         trial_slots(platform.ledger, job_name, want=want, max_trials=max_trials, wait=wait_for_slot) as slots,
-        archived(platform.root, job=job_name, owner=owner, config=redacted(platform.config)) as entry,
+        archived(platform, job=job_name, owner=owner, listener=listener) as entry,
     ):
-        refuse_unless_ready(platform, job_name, entry, listener)
+        refuse_unless_ready(platform, job_name, entry, entry.listener)
         lease = claim(platform, job_name, owner, entry)
         with released(platform, lease, entry):
-            return _Rollout(platform, platform.ledger.job(job_name), lease, listener, entry, lock_fd, slots).run()
+            return _Rollout(platform, platform.ledger.job(job_name), lease, entry.listener, entry, lock_fd, slots).run()
 
 
 @dataclass
@@ -268,23 +268,9 @@ def upstream_of(api: LlmApi, secrets: Mapping[str, str]) -> Upstream:
     )
 
 
-def known_sum(costs_usd: Iterable[float | None]) -> float | None:
-    """The sum; None where any part of it is unknown, which is not 0."""
-    known = list(costs_usd)
-    return None if None in known else round(sum(cost for cost in known if cost is not None), 6)
-
-
 def archive_facts(record: JobRecord) -> dict[str, Any]:
-    """Counts, cost and digests of a job for its archive entry."""
-    entries = record.entries.values()
-    return {
-        "dataset": record.header.dataset,
-        "campaign": record.header.campaign,
-        "n_tasks": len(record.tasks),
-        "n_trials": len(entries),
-        "n_accepted": sum(entry.accepted for entry in entries),
+    """Counts, cost and digests of a job for its archive entry; what the ledger says is added to it."""
+    return trial_facts(record.entries.values()) | {
         "stopped_for": record.stopped_for,
-        "causes": dict(Counter(entry.cause for entry in entries if entry.cause)),
-        "cost_usd": known_sum(entry.cost_usd for entry in entries),
         "task_digests": {task_id: task.digest for task_id, task in record.tasks.items()},
     }

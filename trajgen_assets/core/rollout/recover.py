@@ -5,7 +5,6 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 
-from trajgen_assets.core.config.config import redacted
 from trajgen_assets.core.errors import HarnessError, TrajgenError
 from trajgen_assets.core.intake.task import inspect_task
 from trajgen_assets.core.ledger.models import JobRow, JobState, Lease, RetryPolicy, TaskRow
@@ -13,11 +12,11 @@ from trajgen_assets.core.locks import locked_if_free
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
-from trajgen_assets.core.report.archive import archived
+from trajgen_assets.core.report.archive import RunMetadata, archived_after, file_left_open
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.lost import RECOVERY, lost_jobs
 from trajgen_assets.core.rollout.reap import is_reaped, start_reaper
-from trajgen_assets.core.rollout.record import JobRecord, SilentListener, StagedTask
+from trajgen_assets.core.rollout.record import JobRecord, Listener, StagedTask
 from trajgen_assets.core.rollout.trials import load_trials
 
 log = logging.getLogger(__name__)
@@ -38,13 +37,15 @@ class Recovery:
     settled: list[str] = field(default_factory=list)
     unsettled: dict[str, str] = field(default_factory=dict)
     hung: set[str] = field(default_factory=set)
+    archived: list[RunMetadata] = field(default_factory=list)
     _reapers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
     def words(self) -> list[str]:
         """One line for each job."""
         settled = [f"settled job {name}: its driver had died" for name in self.settled]
-        return settled + [f"job {name} is not settled yet: {why}" for name, why in self.unsettled.items()]
+        archived = [f"archived job {run.job} as {run.id}, which its driver had not" for run in self.archived]
+        return settled + [f"job {name} is not settled yet: {why}" for name, why in self.unsettled.items()] + archived
 
     def reap(self, root: Root, job: str) -> str | None:
         """Have what a job left running ended by a process of its own: it may take longer than a tick has.
@@ -80,6 +81,8 @@ def recover_lost_jobs(platform: Platform, *, budget_s: float = TICK_BUDGET_S) ->
             if time.monotonic() > deadline:
                 break
             time.sleep(LOOK_EVERY_S if waiting else 0)
+        if lock_fd is not None:
+            recovery.archived = file_left_open(platform.root, platform.ledger, Redactor.of(platform.config))
     return recovery
 
 
@@ -109,23 +112,20 @@ def _take_up(platform: Platform, job: JobRow, recovery: Recovery, deadline: floa
 def _settle(platform: Platform, job: JobRow, recovery: Recovery, deadline: float) -> str | None:
     """Settle what ended and free the rest; says so where time was up before."""
     lease = platform.ledger.seize(job, RECOVERY, ttl_s=RECOVERY_TTL_S)
-    owner = job.owner or "unknown"
-    with archived(platform.root, job=job.name, owner=owner, config=redacted(platform.config)) as entry:
-        entry.status, entry.notes, entry.is_kept = "failed", NOTE, False
+    with archived_after(platform, job) as entry:
+        entry.status, entry.notes = "failed", NOTE
         cancelled_as = Cause.STALLED if job.name in recovery.hung else Cause.CANCELLED
-        record = _record(platform, job, lease, cancelled_as)
+        record = _record(platform, job, lease, cancelled_as, entry.listener)
         try:
             if record is not None and not record.settle_rest(until=deadline):
                 return "time was up; the next tick goes on"
         except TrajgenError as error:  # about one trial, which no later look would mend; the others are settled
             entry.notes = f"{NOTE}; {Redactor.of(platform.config).error(error)}"
-        entry.facts["n_trials"] = len(record.entries) if record else 0
         platform.ledger.release(lease, JobState.FAILED, note=entry.notes)
-        entry.is_kept = True
     return None
 
 
-def _record(platform: Platform, job: JobRow, lease: Lease, cancelled_as: Cause) -> JobRecord | None:
+def _record(platform: Platform, job: JobRow, lease: Lease, cancelled_as: Cause, listener: Listener) -> JobRecord | None:
     """What is settled so far of a job that somebody else drove; None where it never came to a trial."""
     files = platform.root.job(job.name)
     if not files.trials.exists():
@@ -139,7 +139,7 @@ def _record(platform: Platform, job: JobRow, lease: Lease, cancelled_as: Cause) 
         lease=lease,
         policy=RetryPolicy(harbor_job.max_retries, harbor_job.max_infra_retries),
         tasks={row.task_id: _as_staged(platform, row) for row in platform.ledger.tasks_of_job(job.name)},
-        listener=SilentListener(),
+        listener=listener,
         redactor=Redactor.of(platform.config),
         cancelled_as=cancelled_as,
         is_interrupted=True,

@@ -1,0 +1,126 @@
+"""What a run is made from, looked at as it begins: repositories, environments, endpoint, and copies of its inputs."""
+
+import hashlib
+import subprocess
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+
+from trajgen_assets.core.atomic import write_bytes, write_text
+from trajgen_assets.core.config.config import Config
+from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.intake.exclusions import FILE_NAME, excluded_ids
+from trajgen_assets.core.ledger.models import JobRow
+from trajgen_assets.core.paths import PROJECT
+from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.process import child_env
+from trajgen_assets.core.provision.record import Record
+from trajgen_assets.core.report.archive.models import EnvironmentMade, Inputs, ManifestCopy, Origin, Repository
+from trajgen_assets.core.report.archive.models import Upstream as UpstreamRecord
+
+INPUTS = "inputs"
+
+# A larger manifest is not copied whole for every run: a million ids are 40 MB.
+COPY_SIZE_BYTES = 1 << 20
+GIT_TIMEOUT_S = 10.0
+
+
+def origin_of(platform: Platform, job: JobRow, folder: Path) -> Origin:
+    """What the run of `job` is made from; copies go to `folder/inputs/`.
+
+    What cannot be told is left out: the record of a run must not end the run.
+
+    Raises:
+        OSError: the copies cannot be written.
+    """
+    config = platform.config
+    rows = platform.ledger.tasks_of_job(job.name)
+    return Origin(
+        environment=config.runtime_info.input.harbor_job.environment,
+        upstream=_upstream(config, job.campaign),
+        repositories=_repositories(config, job.dataset),
+        environments=_environments(platform),
+        inputs=_copied(platform, job.dataset, [row.task_id for row in rows], folder / INPUTS),
+        task_digests={row.task_id: row.digest for row in rows if row.digest},
+    )
+
+
+def _upstream(config: Config, campaign: str) -> UpstreamRecord | None:
+    try:
+        api = config.campaign(campaign).llm_api
+    except ConfigError:
+        return None
+    served = api.model.rpartition("/")[2]
+    return UpstreamRecord(model=api.model, api_base_url=api.api_base_url, served_model=served)
+
+
+def _repositories(config: Config, dataset: str) -> dict[str, Repository]:
+    found = {"trajgen": _repository(PROJECT, whole=True)}
+    with suppress(ConfigError):
+        found["tasks"] = _repository(config.source(dataset).folder, whole=False)
+    return {name: repository for name, repository in found.items() if repository is not None}
+
+
+def _repository(folder: Path, *, whole: bool) -> Repository | None:
+    """The checkout that `folder` lies in. Whether it is clean is asked of our own only: a task source may be large."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no") if whole else None
+    return Repository(path=str(folder), commit=commit, is_clean=None if changes is None else not changes)
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    env = child_env({"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"})
+    try:
+        done = subprocess.run(
+            ["git", "-C", folder, *arguments],
+            capture_output=True,
+            text=True,
+            env=env,
+            timeout=GIT_TIMEOUT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _environments(platform: Platform) -> dict[str, EnvironmentMade]:
+    found = {}
+    for name, link in (("harbor", platform.harbor_env), ("litellm", platform.litellm_env)):
+        home = link.resolve()
+        if (record := Record.read(home)) is not None:
+            found[name] = EnvironmentMade(
+                digest=record.inputs, store=home.name, python=record.version, built_at=record.built_at
+            )
+    return found
+
+
+def _copied(platform: Platform, dataset: str, task_ids: Collection[str], folder: Path) -> Inputs:
+    manifest, n_excluded = None, None
+    with suppress(ConfigError):
+        manifest = _copy_manifest(platform.config.source(dataset).manifest, task_ids, folder)
+    with suppress(ConfigError):
+        excluded = sorted(excluded_ids(platform.config, platform.root))
+        n_excluded = len(excluded)
+        write_text(folder / FILE_NAME, "".join(f"{task_id}\n" for task_id in excluded))
+    return Inputs(manifest=manifest, n_excluded=n_excluded)
+
+
+def _copy_manifest(path: Path, task_ids: Collection[str], folder: Path) -> ManifestCopy | None:
+    if not path.is_file():  # a pipe in its place must not hang us
+        return None
+    size_bytes = path.stat().st_size
+    target = folder / path.name
+    if size_bytes <= COPY_SIZE_BYTES:
+        data = path.read_bytes()
+        write_bytes(target, data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        return ManifestCopy(path=str(path), sha256=sha256, size_bytes=len(data), copied="whole")
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    note = f"# the ids of the job's {len(task_ids)} tasks only: the manifest has {size_bytes} bytes, sha256 {sha256}\n"
+    write_text(target, note + "".join(f"{task_id}\n" for task_id in task_ids))
+    return ManifestCopy(path=str(path), sha256=sha256, size_bytes=size_bytes, copied="part")
