@@ -15,7 +15,8 @@ from typing import Annotated
 import typer
 
 from resources.redaction import known_secrets
-from trajgen_assets.cli import convert, demo, init, ledger, prepare, reap, setup, start, status, ui
+from trajgen_assets.cli import config as config_commands
+from trajgen_assets.cli import convert, demo, exclude_list, init, ledger, prepare, reap, setup, start, status, ui
 from trajgen_assets.cli.state import State
 from trajgen_assets.core.errors import (
     BusyError,
@@ -44,8 +45,9 @@ app = typer.Typer(
         "First time here? `make demo` shows it all without a key; then `trajgen init` sets up your own model and tasks."
     ),
 )
-for module in (setup, init, status, prepare, start, convert, reap, ui, demo):
+for module in (setup, init, status, prepare, exclude_list, start, convert, reap, ui, demo):
     module.register(app)
+app.add_typer(config_commands.app, name="config", help="Show the configuration, check it, or bring over an old one.")
 app.add_typer(ledger.app, name="ledger", help="Look into the ledger, and decide about tasks.")
 
 

@@ -13,6 +13,7 @@ from resources.platform import PlatformResource, config_path
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.paths import PROJECT, Root
+from trajgen_assets.core.placing import placing_notices
 from trajgen_assets.core.platform import Platform
 
 # What is piped into a file is not cut to the width of a terminal that is not there.
@@ -42,7 +43,7 @@ class State:
     def load(self) -> Config:
         """Read the configuration; say what in it is not used, and what should not be in it."""
         config = load_config(self.config)
-        for line in [*config.warnings(), *config.notices()]:
+        for line in [*config.warnings(), *config.notices(), *placing_notices(self.root, config)]:
             typer.echo(f"note: {line}", err=True)
         return config
 

@@ -5,7 +5,6 @@ import json
 import logging
 import secrets
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ import httpx
 from trajgen_assets.core import process
 from trajgen_assets.core.atomic import write_text, write_yaml
 from trajgen_assets.core.capture.litellm_config import Upstream, litellm_config
+from trajgen_assets.core.capture.ports import CONFIG_NAME, choose_port
 from trajgen_assets.core.capture.redacted_log import RedactedLog
 from trajgen_assets.core.capture.verdict import judge
 from trajgen_assets.core.errors import ProxyError
@@ -110,6 +110,7 @@ def running_proxy(
     job: str,
     upstream: Upstream,
     host: str = "127.0.0.1",
+    port: int | None = None,
     ready_timeout_s: float = 120,
     lock_fds: Iterable[int] = (),
 ) -> Iterator[RunningProxy]:
@@ -124,11 +125,12 @@ def running_proxy(
         job: the job's name, part of every trial key.
         upstream: the endpoint behind the proxy.
         host: address to listen on.
+        port: where to listen, see `choose_port`; None takes any free port.
         ready_timeout_s: how long the start may take (seven seconds on a quiet machine, half a minute on a busy one).
         lock_fds: descriptors that the proxy holds open as long as it lives.
 
     Raises:
-        ProxyError: it did not get ready, or does not record. No process is left.
+        ProxyError: its port is taken, it did not get ready, or it does not record. No process is left.
     """
     program = env / "bin" / "litellm"
     if not program.exists():
@@ -136,11 +138,11 @@ def running_proxy(
     folder = folder.absolute()  # the proxy works in it
     _prepare(folder, upstream)
     master_key = trial_keys.MASTER_PREFIX + secrets.token_urlsafe(32)
-    start = _Start(program, folder, job, upstream, host, master_key, tuple(lock_fds))
-    child, port = _started(start, time.monotonic() + ready_timeout_s)
+    start = _Start(program, folder, job, upstream, host, master_key, tuple(lock_fds), port)
+    child, taken = _started(start, time.monotonic() + ready_timeout_s)
     try:
         proxy = RunningProxy(
-            job, host, port, upstream.served_model, folder, process.ProcessId.of(child.pid), start.master_key
+            job, host, taken, upstream.served_model, folder, process.ProcessId.of(child.pid), start.master_key
         )
         _prove_recording(proxy, start)
         log.info("proxy of %s ready at %s: pid %d", job, proxy.base_url, child.pid)
@@ -159,6 +161,7 @@ class _Start:
     host: str
     master_key: str = field(repr=False)
     lock_fds: tuple[int, ...] = ()
+    port: int | None = None
 
     @property
     def log(self) -> Path:
@@ -219,13 +222,13 @@ def _prepare(folder: Path, upstream: Upstream) -> None:
     guest_bundle(folder)
     for name in ("trajectories", "journal", "admitted"):  # a failed self-test of an earlier start proves nothing now
         (folder / name / f"{SELF_TEST_TRIAL}.jsonl").unlink(missing_ok=True)
-    write_yaml(folder / "litellm_config.yaml", litellm_config(upstream))
+    write_yaml(folder / CONFIG_NAME, litellm_config(upstream))
 
 
 def _started(start: _Start, deadline: float) -> tuple[_Child, int]:
     """Start it until it has a port of its own: between choosing a port and binding it, another may take it."""
     for _ in range(N_PORT_ATTEMPTS):
-        port = _free_port(start.host)
+        port = choose_port(start.host, start.port)
         offset = start.log.stat().st_size if start.log.exists() else 0
         child = _spawn(start, port)
         try:
@@ -247,7 +250,7 @@ def _spawn(start: _Start, port: int) -> _Child:
     argv: list[str | Path] = [
         start.program,
         "--config",
-        start.folder / "litellm_config.yaml",
+        start.folder / CONFIG_NAME,
         "--host",
         start.host,
         "--port",
@@ -259,12 +262,6 @@ def _spawn(start: _Start, port: int) -> _Child:
     with output.writer:  # our end of it: from here on the log ends when the child's does
         popen = process.spawn(argv, env=env, cwd=start.folder, log=output.writer, pass_fds=start.lock_fds)
     return _Child(popen, output)
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def _keep_command(

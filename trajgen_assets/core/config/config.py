@@ -12,11 +12,14 @@ from pydantic import PrivateAttr
 
 from trajgen_assets.core.config.inputs import Agent, CampaignChoice, LlmApi, absolute
 from trajgen_assets.core.config.models import Evolving, ExtraEnvironment, MetaInfo, RuntimeInfo, Status
-from trajgen_assets.core.config.secrets import Secret, read_environ, reference_name
+from trajgen_assets.core.config.secrets import Secret, reference_name
+from trajgen_assets.core.config.secrets_file import SecretsFile
 from trajgen_assets.core.config.section import Notice, Section, given_values, is_literal_secret, refuse_unless
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.intake.source import TaskSource, data_sets_of
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN
+
+EXCLUDE_NAME = "HARBOR_EXCLUDE_TASKS"
 
 _URL_LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
@@ -46,11 +49,13 @@ class Config(Section):
     ] = None
 
     _path: Path = PrivateAttr(default_factory=lambda: Path("config.yaml").absolute())
+    _secrets_file: SecretsFile = PrivateAttr(default_factory=lambda: SecretsFile(Path("secrets.env").absolute()))
 
     def model_post_init(self, context: Any) -> None:
-        """Remember where the file lies."""
+        """Remember where the file lies, and what `secrets.env` beside it holds."""
         if context:
             self._path = context["path"]
+            self._secrets_file = context["secrets"]
 
     @property
     def path(self) -> Path:
@@ -116,65 +121,104 @@ class Config(Section):
         return Campaign(name, _campaign_llm(inputs.llm_api, choice), _campaign_agent(inputs.agent, choice))
 
     def child_env(self) -> dict[str, str]:
-        """`env_extra` over the older `environment.extra`, with `${NAME}` values read from the environment.
+        """`env_extra` over the older `environment.extra`, with the values of `${NAME}` filled in.
 
         Raises:
-            ConfigError: a named environment variable is not set.
+            ConfigError: neither the environment nor `secrets.env` sets one of them.
         """
-        return {
-            name: read_environ(source) if (source := reference_name(text)) else text
-            for name, text in self._env_texts().items()
-        }
+        return {name: self._filled(text) for name, text in self._env_texts().items()}
 
-    def excluded_tokens(self) -> tuple[str, ...]:
-        """The tokens of `HARBOR_EXCLUDE_TASKS`: each a file or a task id."""
-        return tuple(self._env_texts().get("HARBOR_EXCLUDE_TASKS", "").split())
+    @property
+    def jobs_folder(self) -> Path | None:
+        """Where the file wants the folders of jobs; None for the root's own place."""
+        text = self.runtime_info.input.harbor_job.jobs_dir or self.runtime_info.output.raw_trajectories_dir.path
+        return self.resolve(text) if text else None
+
+    @property
+    def data_folder(self) -> Path | None:
+        """Where the file wants the folders of training data; None for the root's own place."""
+        text = self.runtime_info.input.sft_conversion.out_dir or self.runtime_info.output.sft_data_dir.path
+        return self.resolve(text) if text else None
+
+    def exclusion_texts(self) -> list[tuple[str, str]]:
+        """Each `HARBOR_EXCLUDE_TASKS` that counts, with its place: both of the file, and that of our environment.
+
+        Raises:
+            ConfigError: one is `${NAME}`, and nothing sets it.
+        """
+        named = [(f"{place}.{EXCLUDE_NAME}", env.get(EXCLUDE_NAME, "")) for place, env in self._env_places()]
+        texts = [(place, self._filled(text)) for place, text in named]
+        own = (f"the environment's {EXCLUDE_NAME}", os.environ.get(EXCLUDE_NAME, ""))
+        return [(place, text) for place, text in (*texts, own) if text.strip()]
 
     def warnings(self) -> list[str]:
         """What works but should not stay: each secret that stands in the file itself."""
         advice = "is a secret in clear: write ${NAME} and set the environment variable NAME"
-        secrets = [path for path, secret in self._secrets() if secret.is_literal]
-        return [f"{path} {advice}" for path in secrets]
+        return [f"{path} {advice}" for path in self.literal_secrets()]
+
+    def literal_secrets(self) -> dict[str, str]:
+        """Dotted path and value of each secret that stands in the file itself."""
+        return {path: secret.reveal() for path, secret in self._secrets() if secret.is_literal}
+
+    def named_references(self) -> set[str]:
+        """Each NAME of a `${NAME}` in the file."""
+        names = {secret.env_name for _, secret in self._secrets() if secret.env_name}
+        return names | {source for text in self._env_texts().values() if (source := reference_name(text))}
 
     def notices(self) -> list[str]:
-        """What the file sets and nothing reads, one line a key, each with what happens instead."""
+        """What the file sets and nothing reads, or means otherwise here: one line a key, with what happens instead."""
         return [
-            f"{path} {note.text}"
+            line
             for path, value, field in given_values(self)
             for note in field.metadata
-            if isinstance(note, Notice) and value != field.default
+            if isinstance(note, Notice)
+            for line in note.lines(path, value, field.default)
         ]
 
     def named_environ(self) -> dict[str, str]:
-        """The environment variables that the file names as `${NAME}` and that are set: what a run of it needs."""
-        names = {secret.env_name for _, secret in self._secrets() if secret.env_name}
-        names |= {source for text in self._env_texts().values() if (source := reference_name(text))}
+        """The environment variables that are set and that a run needs: those named as `${NAME}`, and the exclusions."""
+        names = {EXCLUDE_NAME, *self.named_references()}
         return {name: os.environ[name] for name in sorted(names) if name in os.environ}
 
     def secret_values(self) -> dict[str, str]:
-        """Each secret that can be known now: environment variable or dotted path, and its value."""
+        """Each secret that can be known now: its name or dotted path, and its value. All of `secrets.env` is secret."""
         known = {}
         for path, secret in self._secrets():
             try:
                 known[secret.env_name or path] = secret.reveal()
             except ConfigError:  # not set: there is nothing that could leak
                 continue
-        return known
+        in_file = {f"secrets.env:{name}": value for name, value in self._secrets_file.values.items()}
+        return known | {name: value for name, value in in_file.items() if value not in known.values()}
+
+    def look_up(self, name: str) -> str:
+        """The value of `${NAME}`: of the environment, else of `secrets.env`.
+
+        Raises:
+            ConfigError: neither sets it.
+        """
+        return self._secrets_file.read(name)
+
+    def _filled(self, text: str) -> str:
+        return self.look_up(source) if (source := reference_name(text)) else text
 
     def _env_texts(self) -> dict[str, str]:
         return {**self.environment.extra, **self.runtime_info.input.env_extra}
+
+    def _env_places(self) -> tuple[tuple[str, dict[str, str]], ...]:
+        return (
+            ("environment.extra", self.environment.extra),
+            ("runtime_info.input.env_extra", self.runtime_info.input.env_extra),
+        )
 
     def _secrets(self) -> Iterator[tuple[str, Secret]]:
         for path, value, _ in given_values(self):
             if isinstance(value, Secret):
                 yield path, value
-        for place, env in (
-            ("environment.extra", self.environment.extra),
-            ("runtime_info.input.env_extra", self.runtime_info.input.env_extra),
-        ):
+        for place, env in self._env_places():
             for name, text in env.items():
                 if reference_name(text) or is_literal_secret(name, text):
-                    yield f"{place}.{name}", Secret(text)
+                    yield f"{place}.{name}", Secret(text, self._secrets_file.read)
 
 
 def redacted(config: Config) -> dict[str, Any]:
@@ -182,15 +226,16 @@ def redacted(config: Config) -> dict[str, Any]:
 
     `${NAME}` references stay; literal secrets and logins within addresses become `<redacted>`.
     """
-    plain: dict[str, Any] = _without_logins(config.model_dump(mode="json"))
+    plain: dict[str, Any] = without_logins(config.model_dump(mode="json"))
     return plain
 
 
-def _without_logins(value: Any) -> Any:
+def without_logins(value: Any) -> Any:
+    """The same value with `<redacted>` for each login within an address."""
     if isinstance(value, dict):
-        return {key: _without_logins(each) for key, each in value.items()}
+        return {key: without_logins(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_without_logins(each) for each in value]
+        return [without_logins(each) for each in value]
     return _URL_LOGIN.sub("<redacted>", value) if isinstance(value, str) else value
 
 

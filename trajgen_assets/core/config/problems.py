@@ -27,6 +27,11 @@ def dotted(loc: Loc) -> str:
     return ".".join(str(part) for part in loc if part != "[key]") or "the file"
 
 
+def canonical(loc: Loc, model: type[Section]) -> Loc:
+    """The same place with each key under the name that it has here, where the file uses another."""
+    return tuple(_section_at(model, loc[:n]).ALIASES.get(str(part), part) for n, part in enumerate(loc))
+
+
 def explain(error: ErrorDetails, model: type[Section]) -> str:
     """Say in one line what is wrong, and for an unknown key which known one is nearest."""
     if error["type"] == "extra_forbidden":
@@ -53,20 +58,21 @@ def _section_at(model: type[Section], loc: Loc) -> type[Section]:
     for part in loc:
         name = model.ALIASES.get(str(part), str(part))
         field = model.model_fields.get(name)
-        model = _section_in(field.annotation) or model if field else model
+        model = section_in(field.annotation) or model if field else model
     return model
 
 
-def _section_in(annotation: Any) -> type[Section] | None:
+def section_in(annotation: Any) -> type[Section] | None:
+    """The section that a type is, or holds."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
-    return next((found for each in get_args(annotation) if (found := _section_in(each))), None)
+    return next((found for each in get_args(annotation) if (found := section_in(each))), None)
 
 
 def _all_keys(model: type[Section], loc: Loc) -> Iterator[tuple[str, str]]:
     for name, field in model.model_fields.items():
         yield name, dotted((*loc, name))
-        if section := _section_in(field.annotation):
+        if section := section_in(field.annotation):
             yield from _all_keys(section, (*loc, name))
 
 

@@ -143,6 +143,11 @@ def _refuse_evidence(root: Root, has_materializations: bool | Callable[[], bool]
         )
 
 
+def has_evidence(root: Root) -> bool:
+    """Whether something lies there that an earlier ledger knew of."""
+    return bool(_evidence(root))
+
+
 def _evidence(root: Root) -> list[str]:
     folders = [f"files in {folder.name}/" for folder in (root.jobs, root.archives) if _has_entries(folder)]
     return folders + ([root.ledger_view.name] if root.ledger_view.exists() else [])

@@ -21,8 +21,10 @@ from trajgen_assets.core.errors import (
     RequirementError,
     TaskError,
 )
+from trajgen_assets.core.intake.exclusions import excluded_ids
 from trajgen_assets.core.ledger.models import JobRow, Lease, RetryPolicy, TaskRow, TaskStatus
 from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.placing import place_job
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.process import ProcessId, record_processes
 from trajgen_assets.core.redact import Redactor
@@ -115,7 +117,7 @@ class _Rollout:
             row for row in listed if row.status is TaskStatus.RUNNING and row.job == self.job.name
         ]  # others left it
         self.files.proxy.mkdir(parents=True, exist_ok=True)
-        self.files.dir.mkdir(parents=True, exist_ok=True)
+        place_job(self.platform.root, self.platform.config, self.files)
         write_yaml(self.files.config, redacted(self.platform.config))
         tasks = self._stage(rows)
         record = self._record(tasks)
@@ -130,9 +132,11 @@ class _Rollout:
     def _stage(self, rows: Sequence[TaskRow]) -> dict[str, StagedTask]:
         """Stage what can be staged; a task that cannot be is pending again, and waits with the reason."""
         self.listener.phase(f"staging {len(rows)} tasks")
-        staged = {}
+        staged, excluded = {}, excluded_ids(self.platform.config, self.platform.root)
         for row in rows:
             try:
+                if row.task_id in excluded:
+                    raise TaskError("it was excluded after the job was assigned", where=row.key.partition)
                 task = stage_for(self.platform, row)
             except TaskError as error:
                 reason = Redactor.of(self.platform.config).error(error)
@@ -149,8 +153,8 @@ class _Rollout:
             job=self.job.name,
             dataset=self.job.dataset,
             campaign=self.job.campaign,
-            scaffold=agent.scaffold.sft or agent.name,
-            agent=AgentRecord(name=agent.name, version=agent.version or ""),
+            scaffold=agent.scaffold.sft or agent.scaffold.agent,
+            agent=AgentRecord(name=agent.scaffold.agent, version=agent.version or ""),
             model=self.campaign.llm_api.model,
             trials=(),
         )
@@ -165,6 +169,7 @@ class _Rollout:
             folder=self.files.proxy,
             job=self.job.name,
             upstream=upstream_of(self.campaign.llm_api, self.platform.config.secret_values()),
+            port=self.platform.config.runtime_info.input.litellm_proxy.port,
             lock_fds=(self.lock_fd,),
         )
 
