@@ -103,6 +103,10 @@ class JobPaths:
         return self.dir / "trials.json"
 
     @property
+    def host(self) -> Path:
+        return self.dir / "host.json"
+
+    @property
     def harbor_config(self) -> Path:
         return self.proxy / "harbor_job.yaml"
 

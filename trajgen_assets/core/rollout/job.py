@@ -36,6 +36,7 @@ from trajgen_assets.core.rollout.endpoint import check_answers
 from trajgen_assets.core.rollout.follow import follow
 from trajgen_assets.core.rollout.harbor import HarborRun, running_harbor
 from trajgen_assets.core.rollout.holding import claim, refuse_unless_assigned, refuse_unless_ready, released
+from trajgen_assets.core.rollout.host_facts import HostFacts, write_host_facts
 from trajgen_assets.core.rollout.plan import RolloutPlan, harbor_job_config, uses_docker
 from trajgen_assets.core.rollout.record import JobRecord, Listener, StagedTask
 from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
@@ -125,6 +126,7 @@ class _Rollout:
             self.listener.phase("starting the LiteLLM proxy")
             with self._proxy() as proxy:
                 record_processes(self.files.processes, {"proxy": proxy.process})
+                self._note_host(proxy)
                 self._check_model(proxy)
                 self._roll_out(record, proxy)
         return self._outcome(rows, record)
@@ -172,6 +174,12 @@ class _Rollout:
             port=self.platform.config.runtime_info.input.litellm_proxy.port,
             lock_fds=(self.lock_fd,),
         )
+
+    def _note_host(self, proxy: RunningProxy) -> None:
+        """Write down what trials can see of this host, before any does: their data is to show none of it."""
+        folders = [self.platform.config.source(self.job.dataset).folder]
+        facts = HostFacts.of(self.platform.root, proxy_host=proxy.host, proxy_port=proxy.port, tasks=folders)
+        write_host_facts(self.files.host, facts)
 
     def _check_model(self, proxy: RunningProxy) -> None:
         self.listener.phase("asking the model for one reply")

@@ -5,6 +5,7 @@ inputs and settings they write equal bytes, and where those stand already they w
 """
 
 import logging
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -50,6 +51,7 @@ class Tally:
     trial_reasons: list[Reason | None] = field(default_factory=list)
     row_reasons: list[Reason | None] = field(default_factory=list)
     n_kept: int = 0
+    placeholders: Counter[str] = field(default_factory=Counter)
 
     def add(self, trial: TrialEntry, verdict: TrialRows) -> None:
         """Take in the verdict on one trial and on its rows."""
@@ -58,6 +60,8 @@ class Tally:
         self.n_kept += verdict.reason is None
         self.trial_reasons.append(verdict.reason)
         self.row_reasons.extend(reasons)
+        for row in kept:
+            self.placeholders.update(row.n_placeholders)
         self.per_trial.append(
             TrialReceipt(
                 task_id=trial.task_id,
@@ -179,6 +183,7 @@ def _receipt(plan: Plan, signature: str, tally: Tally, standing: Receipt | None)
             trials=Balance.of(tally.trial_reasons),
             rows=Balance.of(tally.row_reasons),
             per_trial=tuple(tally.per_trial),
+            placeholders=dict(sorted(tally.placeholders.items())),
             files=files,
         ),
         sft_lf=standing.sft_lf if standing is not None and is_same_im else None,

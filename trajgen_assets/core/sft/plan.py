@@ -3,19 +3,22 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.rollout.host_facts import HostFacts, load_host_facts
 from trajgen_assets.core.rollout.trials import TrialEntry, TrialsFile, load_trials
 from trajgen_assets.core.sft.filters import read_excluded_repos
 from trajgen_assets.core.sft.messages import Json
+from trajgen_assets.core.sft.placeholders import Placeholders
 from trajgen_assets.core.sft.receipt import sha256_file
 from trajgen_assets.core.sft.scaffolds import Scaffold, scaffold_for
 from trajgen_assets.core.sft.settings import ConversionSettings
 
 # Raised whenever the same inputs and settings would give other bytes than before.
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Plan:
     scaffold: Scaffold
     settings: ConversionSettings
     excluded_repos: tuple[str, ...]
+    host: HostFacts
 
     @classmethod
     def of(cls, job: JobPaths, settings: ConversionSettings) -> Self:
@@ -34,11 +38,17 @@ class Plan:
 
         Raises:
             ConversionError: there is no readable trials.json, the scaffold is unknown or another one than the
-                job's, or the list of excluded repositories is missing.
+                job's, the list of excluded repositories is missing, or the job's host.json is unreadable.
         """
         trials = load_trials(job.trials)
         scaffold = scaffold_for(settings.scaffold, trials.scaffold)
-        return cls(job, trials, scaffold, settings, read_excluded_repos(settings.exclude_repos_file))
+        excluded = read_excluded_repos(settings.exclude_repos_file)
+        return cls(job, trials, scaffold, settings, excluded, load_host_facts(job.host))
+
+    @cached_property
+    def placeholders(self) -> Placeholders:
+        """What stands in the rows for what only the job's host had."""
+        return Placeholders.of(self.host)
 
     @property
     def stored_settings(self) -> Json:
@@ -47,9 +57,10 @@ class Plan:
         return shown | {"scaffold": self.scaffold.name, "excluded_repos": list(self.excluded_repos)}
 
     def signature(self) -> str:
-        """Digest the code version, the settings, trials.json, and which accepted trajectories are there."""
+        """Digest the code version, the settings, trials.json, host.json, and which accepted trajectories are there."""
         present = [_presence(self.job.dir, trial) for trial in self.trials.trials if trial.accepted]
-        inputs = [CODE_VERSION, self.stored_settings, self.trials.model_dump(mode="json"), present]
+        recorded = [self.trials.model_dump(mode="json"), self.host.model_dump(mode="json")]
+        inputs = [CODE_VERSION, self.stored_settings, *recorded, present]
         return sha256_json(inputs)
 
 

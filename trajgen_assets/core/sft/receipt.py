@@ -81,6 +81,9 @@ class ImReceipt(BaseModel):
     trials: Balance
     rows: Balance
     per_trial: tuple[TrialReceipt, ...]
+    placeholders: dict[str, int] = Field(
+        default_factory=dict, description="How often each stands in kept rows, sorted by name."
+    )
     files: dict[str, FileDigest]
 
 

@@ -1,10 +1,11 @@
 """The rows of one trial, each with its verdict. Nothing that is wrong with one trial leaves this module."""
 
 import logging
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from trajgen_assets.core.rollout.trials import TrialEntry
-from trajgen_assets.core.sft.encoding import UnencodableError, encode
+from trajgen_assets.core.sft.encoding import UnencodableError
 from trajgen_assets.core.sft.filters import first_refusal, row_filters
 from trajgen_assets.core.sft.im import Origin, im_row
 from trajgen_assets.core.sft.lf import check_lf_row, sharegpt_row
@@ -26,6 +27,7 @@ class Row:
     detail: str | None
     n_unmatched_reasoning: int
     n_joined_user_messages: int
+    n_placeholders: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,15 @@ def _rows(plan: Plan, trial: TrialEntry) -> tuple[Row, ...]:
 
 
 def _row(plan: Plan, conversation: Conversation, origin: Origin) -> Row:
-    row = im_row(conversation, origin)
+    row, line, n_placeholders = plan.placeholders.filled(im_row(conversation, origin))
     reason = conversation.reason or first_refusal(row_filters(plan.settings), row)
     return Row(
-        line=encode(row),
+        line=line,
         reason=reason,
         detail=_detail(reason, row),
         n_unmatched_reasoning=conversation.n_unmatched_reasoning,
         n_joined_user_messages=conversation.n_joined_user_messages,
+        n_placeholders=n_placeholders,
     )
 
 
