@@ -36,6 +36,7 @@ WIDTH = 112
 PATHS = frozenset({"dataset_name", "manifest", "exclude_repos_file", "out_dir"})
 # Places that have to lie below the folder of the file.
 BOUND = frozenset({"runtime_info.input.harbor_job.jobs_dir", "runtime_info.output.raw_trajectories_dir.path"})
+EARLIER_SECTIONS = frozenset({"environment", "status", "evolving"})
 DATA_PATH = "runtime_info.output.sft_data_dir.path"
 EXCLUDED_LIST = "excluded_tasks.txt"
 
@@ -63,9 +64,12 @@ def migrate(old: Path, target: Path) -> Migration:
     """
     config = load_config(old)
     draft = _Draft(config, moves=target.absolute().parent != config.path.parent)
-    keys = draft.keys_of(Config, _with_one_environ(raw_keys(config.path), draft), ())
+    raw = raw_keys(config.path)
+    keys = draft.keys_of(Config, _with_one_environ(raw, draft), ())
+    if _is_earlier(raw):
+        keys = _with_format(keys)
     keys = [*(key for key in keys if key.name != "runtime_info"), *(key for key in keys if key.name == "runtime_info")]
-    text = "\n".join([*_heading(config, draft.secrets), *_lines(_with_format(keys), 0)]) + "\n"
+    text = "\n".join([*_heading(config, draft.secrets), *_lines(keys, 0)]) + "\n"
     _refuse_secrets(config, text)
     parse_config(text, target.absolute())
     return Migration(text, draft.secrets, tuple(_words(keys, ())))
@@ -201,26 +205,21 @@ def _with_one_environ(raw: dict[str, Any], draft: _Draft) -> dict[str, Any]:
     return {**rest, "runtime_info": {**raw["runtime_info"], "input": inputs}}
 
 
+def _is_earlier(raw: Mapping[str, Any]) -> bool:
+    return "litellm_proxy" in raw["runtime_info"]["input"] or not EARLIER_SECTIONS.isdisjoint(raw)
+
+
 def _with_format(keys: list[_Key]) -> list[_Key]:
     """A file of the earlier system, which had one shape of rows, says so now that there are two."""
     runtime = next(key for key in keys if key.name == "runtime_info")
-    inputs = next(key for key in runtime.value if key.name == "input")
     output = next((key for key in runtime.value if key.name == "output"), _Key("output", []))
     data = next((key for key in output.value if key.name == "sft_data_dir"), _Key("sft_data_dir", []))
-    is_earlier = any(key.comments for key in _all(keys)) or any(key.name == "litellm_proxy" for key in inputs.value)
-    if not is_earlier or any(key.name == "format" for key in data.value):
+    if any(key.name == "format" for key in data.value):
         return keys
     data = replace(data, value=[*data.value, _Key("format", EARLIER_FORMAT, (FORMAT_KEPT,))])
     output = replace(output, value=[*(key for key in output.value if key.name != data.name), data])
     runtime = replace(runtime, value=[*(key for key in runtime.value if key.name != output.name), output])
     return [*(key for key in keys if key.name != runtime.name), runtime]
-
-
-def _all(keys: list[_Key]) -> Iterator[_Key]:
-    for key in keys:
-        yield key
-        if _is_section(key):
-            yield from _all(key.value)
 
 
 def _is_section(key: _Key) -> bool:
