@@ -61,5 +61,8 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
 
 
 def config_path(given: str | Path | None = None) -> Path:
-    """`given`, else `TRAJGEN_CONFIG`, else `config.yaml` of the checkout."""
-    return Path(given or os.environ.get("TRAJGEN_CONFIG") or PROJECT / "config.yaml").expanduser().absolute()
+    """`given`, else `TRAJGEN_CONFIG`, else `config.yaml` of the checkout; a bare name not here lies beside that one."""
+    chosen = Path(given or os.environ.get("TRAJGEN_CONFIG") or PROJECT / "config.yaml").expanduser()
+    beside = PROJECT / chosen.name
+    is_variant = chosen == Path(chosen.name) and not chosen.exists() and beside.exists()
+    return (beside if is_variant else chosen).absolute()
