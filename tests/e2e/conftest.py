@@ -55,10 +55,14 @@ class Installation:
         text = CONFIG.format(base_url=base_url, key_env=KEY_ENV, tasks=TASKS, environment=environment)
         self.config.write_text(text)
 
+    def command(self, *arguments: str) -> list[str]:
+        """The words of `trajgen ARGUMENTS`."""
+        return [str(Path(sys.executable).parent / "trajgen"), "--root", str(self.root.path), *arguments]
+
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """Start `trajgen ARGUMENTS` in a process group of its own, with SIGINT as a terminal gives it."""
         return subprocess.Popen(
-            [Path(sys.executable).parent / "trajgen", "--root", self.root.path, *arguments],
+            self.command(*arguments),
             env=self.environ(),
             cwd=PROJECT,
             text=True,

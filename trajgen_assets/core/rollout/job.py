@@ -37,6 +37,7 @@ from trajgen_assets.core.rollout.follow import follow
 from trajgen_assets.core.rollout.harbor import HarborRun, running_harbor
 from trajgen_assets.core.rollout.holding import claim, refuse_unless_assigned, refuse_unless_ready, released
 from trajgen_assets.core.rollout.host_facts import HostFacts, write_host_facts
+from trajgen_assets.core.rollout.interrupts import Interrupts
 from trajgen_assets.core.rollout.plan import RolloutPlan, harbor_job_config, uses_docker
 from trajgen_assets.core.rollout.record import JobRecord, Listener, StagedTask
 from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
@@ -84,15 +85,18 @@ def run_job(
     inputs = platform.config.runtime_info.input
     want = min(inputs.harbor_job.n_concurrent, refuse_unless_assigned(platform, job_name).n_tasks)
     max_trials = inputs.automation.max_trials
+    interrupts = Interrupts(job_name)
     with (
+        interrupts.watched(),
         job_slot(platform.root.locks, inputs.automation.max_jobs, holder=job_name, wait=wait_for_slot) as lock_fd,
         trial_slots(platform.ledger, job_name, want=want, max_trials=max_trials, wait=wait_for_slot) as slots,
         archived(platform, job=job_name, owner=owner, listener=listener) as entry,
     ):
         refuse_unless_ready(platform, job_name, entry, entry.listener)
         lease = claim(platform, job_name, owner, entry)
-        with released(platform, lease, entry):
-            return _Rollout(platform, platform.ledger.job(job_name), lease, entry.listener, entry, lock_fd, slots).run()
+        with released(platform, lease, entry), interrupts.closing():
+            job = platform.ledger.job(job_name)
+            return _Rollout(platform, job, lease, entry.listener, entry, lock_fd, slots, interrupts).run()
 
 
 @dataclass
@@ -106,6 +110,7 @@ class _Rollout:
     entry: ArchiveEntry
     lock_fd: int
     slots: TrialSlots
+    interrupts: Interrupts
 
     def __post_init__(self) -> None:
         self.files: JobPaths = self.platform.root.job(self.job.name)
@@ -124,7 +129,7 @@ class _Rollout:
         record = self._record(tasks)
         if tasks:
             self.listener.phase("starting the LiteLLM proxy")
-            with self._proxy() as proxy:
+            with self._proxy() as proxy, self.interrupts.closing():
                 record_processes(self.files.processes, {"proxy": proxy.process})
                 self._note_host(proxy)
                 self._check_model(proxy)
@@ -195,7 +200,7 @@ class _Rollout:
         (self.platform.root.sandboxes / self.job.name).mkdir(parents=True, exist_ok=True)
         write_yaml(self.files.compose_overlay, compose_overlay(self.job.name))
         try:
-            with self._harbor(record, proxy) as harbor:
+            with self._harbor(record, proxy) as harbor, self.interrupts.closing():
                 ids = {"harbor": ProcessId.of(harbor.child.pid), "proxy": proxy.process}
                 record_processes(self.files.processes, ids)
                 margin_s = self.harbor_job.stall_margin_s
