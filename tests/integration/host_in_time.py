@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 
 from resources.instance import open_instance, prepare_instance
+from tests.configuration import config_text
 from trajgen_assets.core.config import parse_config
 from trajgen_assets.core.ledger.models import (
     AttemptKind,
@@ -34,14 +35,6 @@ DATA_SET = "d"
 TICK_S = 30.0
 STARTUP_S = 20.0  # Dagster's queue, the run worker, the proxy, Harbor
 CLOSING_S = 5.0
-
-CONFIG = """\
-runtime_info:
-  input:
-    llm_api: {{model: openai/m, api_base_url: "http://127.0.0.1:9/v1", api_key: "k"}}
-    task_source: {{dataset_name: {folder}}}
-    automation: {automation}
-"""
 
 
 @dataclass
@@ -161,8 +154,8 @@ def host_with(tmp_path: Path, task_ids: list[str], **automation: Any) -> Iterato
     folder.mkdir()
     create_ledger(root)
     prepare_instance(root, max_jobs=4)
-    text = CONFIG.format(folder=folder, automation={"enabled": True, **automation})
-    config = parse_config(text.replace("True", "true"), root.path / "config.yaml")
+    text = config_text(folder, automation={"enabled": True, **automation})
+    config = parse_config(text, root.path / "config.yaml")
     with open_ledger(root, now=clock) as ledger, open_instance(root) as instance:
         tasks = [ListedTask(task_id, f"digest of {task_id}", eligible=True) for task_id in task_ids]
         ledger.register("main", DATA_SET, tasks, ManifestSeen("m", "sha", len(tasks)))

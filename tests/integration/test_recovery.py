@@ -1,6 +1,7 @@
 """Jobs whose driver is gone, settled from disk: within a time, none waiting for another, each in its own words."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.configuration import config_text
 from tests.waiting import wait_until
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import BusyError
 from trajgen_assets.core.intake.registration import register_source
+from trajgen_assets.core.intake.task import ASSUMED_AGENT_TIMEOUT_S
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger.models import Batch, JobState, TaskStatus
 from trajgen_assets.core.ledger.store import create_ledger, open_ledger
@@ -19,6 +22,7 @@ from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.process import ProcessId, record_processes
 from trajgen_assets.core.rollout.job import run_job
+from trajgen_assets.core.rollout.limits import max_runtime_s
 from trajgen_assets.core.rollout.reap import is_reaped, start_reaper
 from trajgen_assets.core.rollout.record import SilentListener
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
@@ -29,21 +33,13 @@ from trajgen_assets.core.rollout.trials import AgentRecord, TrialsFile, load_tri
 DATASET = "py-cc"
 LONG_S = 60.0
 
-CONFIG = """\
-runtime_info:
-  input:
-    llm_api: {{model: openai/m, api_base_url: "http://127.0.0.1:9/v1", api_key: "k"}}
-    task_source: {{dataset_name: {source}}}
-    harbor_job: {{environment: local}}
-"""
-
 
 @pytest.fixture
 def platform(tmp_path: Path) -> Iterator[Platform]:
     root = Root(tmp_path / "root")
     create_ledger(root)
     config = root.path / "config.yaml"
-    config.write_text(CONFIG.format(source=tmp_path / DATASET))
+    config.write_text(config_text(tmp_path / DATASET, harbor_job={"environment": "local"}))
     for task_id in ("a", "b", "c"):
         for name, text in (
             ("task.toml", 'version = "1.0"\n'),
@@ -220,3 +216,14 @@ def test_a_run_that_is_retried_after_its_worker_died_leaves_the_job_to_recovery(
         run_job(platform, "dead", owner="retry", listener=SilentListener())
     assert not platform.root.index.exists()
     assert (platform.ledger.job("dead").owner, platform.ledger.slots_in_use(this_host())) == ("gone", 1)
+
+
+def test_how_long_a_job_may_take_follows_from_the_limits_in_its_tasks_folders(platform: Platform) -> None:
+    job = platform.ledger.assign("one", Batch(MAIN_CAMPAIGN, DATASET, task_ids=["a"]))
+    assert job is not None
+    assumed_s = max_runtime_s(platform, job)
+    task_toml = platform.config.source(DATASET).folder / "a" / "task.toml"
+    task_toml.write_text('version = "1.0"\n[agent]\ntimeout_sec = 60.0\n')
+    assert assumed_s - max_runtime_s(platform, job) == 2 * 2 * (ASSUMED_AGENT_TIMEOUT_S - 60)
+    shutil.rmtree(task_toml.parent)
+    assert max_runtime_s(platform, job) == assumed_s

@@ -38,6 +38,7 @@ from trajgen_assets.core.rollout.harbor import HarborRun, running_harbor
 from trajgen_assets.core.rollout.holding import claim, refuse_unless_assigned, refuse_unless_ready, released
 from trajgen_assets.core.rollout.host_facts import HostFacts, write_host_facts
 from trajgen_assets.core.rollout.interrupts import Interrupts
+from trajgen_assets.core.rollout.limits import stall_s
 from trajgen_assets.core.rollout.plan import RolloutPlan, harbor_job_config, uses_docker
 from trajgen_assets.core.rollout.record import JobRecord, Listener, StagedTask
 from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
@@ -203,8 +204,9 @@ class _Rollout:
             with self._harbor(record, proxy) as harbor, self.interrupts.closing():
                 ids = {"harbor": ProcessId.of(harbor.child.pid), "proxy": proxy.process}
                 record_processes(self.files.processes, ids)
+                silence_s = stall_s([task.folder for task in record.tasks.values()], self.harbor_job)
                 margin_s = self.harbor_job.stall_margin_s
-                follow(harbor, proxy, record, self.slots, stall_s=self._stall_s(record.tasks), margin_s=margin_s)
+                follow(harbor, proxy, record, self.slots, stall_s=silence_s, margin_s=margin_s)
                 log_tail = harbor.log_tail()
         except BaseException as error:
             record.is_interrupted = not isinstance(error, Exception)
@@ -255,11 +257,6 @@ class _Rollout:
                 remove_leftovers(self.job.name)
             except RequirementError as error:  # the engine died; `trajgen reap` does it when it is back
                 log.warning("%s: containers may be left: %s", self.job.name, error)
-
-    def _stall_s(self, tasks: Mapping[str, StagedTask]) -> float:
-        """No task of the batch can be silent for longer than this without something being wrong."""
-        longest = max(task.folder.longest_phase_s for task in tasks.values())
-        return longest * max(1.0, self.harbor_job.timeout_multiplier) + self.harbor_job.stall_margin_s
 
     def _outcome(self, rows: Sequence[TaskRow], record: JobRecord) -> JobOutcome:
         entries = {entry.task_id: entry for entry in record.entries.values()}
