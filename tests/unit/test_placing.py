@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from resources.platform import config_path
 from trajgen_assets.core.config import Config, parse_config
 from trajgen_assets.core.errors import ConfigError
-from trajgen_assets.core.paths import Root
+from trajgen_assets.core.keys import TaskKey
+from trajgen_assets.core.paths import PROJECT, Root
 from trajgen_assets.core.placing import place_data, place_job, placing_notices
+from trajgen_assets.core.report.found_jobs import find_jobs
 
 
 def config_at(folder: Path, *, jobs_dir: str = "", out_dir: str = "") -> Config:
@@ -88,3 +91,22 @@ def test_a_place_that_cannot_be_made_or_is_gone_is_an_error_with_its_name(root: 
     (tmp_path / "there").rename(tmp_path / "unmounted")
     with pytest.raises(ConfigError, match="is gone"):
         place_data(root, config_at(tmp_path, out_dir="there"), root.job("job-2"))
+
+
+def test_a_place_among_the_jobs_of_the_root_is_not_taken_for_a_job_of_the_earlier_system(tmp_path: Path) -> None:
+    root = Root(tmp_path / "artifacts")
+    place_job(root, config_at(tmp_path, jobs_dir="artifacts/jobs/py"), root.job("job-1"))
+    (root.job("job-1").dir / "result.json").write_text("{}")  # Harbor's, of the job and not of a trial
+    found = find_jobs(root, lambda task_id, _: TaskKey("main", "py-cc", task_id))
+    assert (found.jobs, found.left, found.unreadable) == ([], {}, {})
+
+
+def test_a_bare_name_of_a_variant_is_looked_for_here_and_then_beside_the_checkout_s_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert config_path("config.yaml") == PROJECT / "config.yaml"
+    assert config_path("./gone/config.yaml") == tmp_path / "gone" / "config.yaml"
+    (tmp_path / "config.yaml").write_text("")
+    monkeypatch.setenv("TRAJGEN_CONFIG", "config.yaml")
+    assert config_path() == tmp_path / "config.yaml"
