@@ -135,6 +135,11 @@ class JobPaths:
         return self.proxy / "task_digests.json"
 
     @property
+    def task_copies(self) -> Path:
+        """Tasks that differ on purpose from how they are staged."""
+        return self.proxy / "tasks"
+
+    @property
     def events(self) -> Path:
         return self.proxy / "events.jsonl"
 

@@ -104,8 +104,8 @@ def retry(
         typer.Option(
             min=0.1,
             max=100,
-            help="Memory times this. It is noted with the task, and no sandbox is given more yet: "
-            "Harbor sets memory for a whole job only.",
+            help="Give their sandboxes their task's memory times this. It stays with the task until a later retry says "
+            "otherwise; without effect in `environment: local`, which has no limits.",
         ),
     ] = None,
     yes: Yes = False,
@@ -125,8 +125,6 @@ def retry(
     chosen = tasks or every or cause or job or dataset or campaign
     which = TaskFilter(campaign, dataset, None if tasks or not chosen else TaskStatus.FAILED, cause, job)
     _decide(state_of(context), decision, tasks, which, Manner(yes, dry_run, as_json))
-    if memory_multiplier is not None and not as_json:
-        typer.echo("the memory multiplier is only noted: no sandbox is given more memory yet", err=True)
 
 
 def reset(

@@ -39,6 +39,7 @@ from trajgen_assets.core.rollout.holding import claim, refuse_unless_assigned, r
 from trajgen_assets.core.rollout.host_facts import HostFacts, write_host_facts
 from trajgen_assets.core.rollout.interrupts import Interrupts
 from trajgen_assets.core.rollout.limits import stall_s
+from trajgen_assets.core.rollout.memory import with_more_memory
 from trajgen_assets.core.rollout.plan import RolloutPlan, harbor_job_config, uses_docker
 from trajgen_assets.core.rollout.record import JobRecord, Listener, StagedTask
 from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
@@ -146,6 +147,8 @@ class _Rollout:
                 if row.task_id in excluded:
                     raise TaskError("it was excluded after the job was assigned", where=row.key.partition)
                 task = stage_for(self.platform, row)
+                if row.memory_multiplier is not None:
+                    task = self._given_more_memory(task, row.memory_multiplier)
             except TaskError as error:
                 reason = Redactor.of(self.platform.config).error(error)
                 self.platform.ledger.give_back(self.lease, row.key, reason)
@@ -154,6 +157,14 @@ class _Rollout:
             staged[row.task_id] = task
             self.listener.staged(task)
         return staged
+
+    def _given_more_memory(self, task: StagedTask, multiplier: float) -> StagedTask:
+        given = with_more_memory(task, multiplier, self.files.task_copies)
+        if given.memory_mb is None:
+            log.warning("%s: its task.toml sets no memory that could be raised", task.key.partition)
+        else:
+            log.info("%s: given %d MB, %g times its memory", task.key.partition, given.memory_mb, multiplier)
+        return given
 
     def _record(self, tasks: Mapping[str, StagedTask]) -> JobRecord:
         agent = self.campaign.agent
@@ -193,7 +204,7 @@ class _Rollout:
         check_answers(f"{proxy.base_url}/v1", key=proxy.master_key, model=proxy.served_model, where=where)
 
     def _roll_out(self, record: JobRecord, proxy: RunningProxy) -> None:
-        digests = {str(task.folder.folder): task.digest for task in record.tasks.values()}
+        digests = {str(task.folder.folder): task.copy_digest or task.digest for task in record.tasks.values()}
         write_json(self.files.task_digests, digests)
         self.slots.keep(len(record.tasks))
         self.listener.phase(f"rolling out {len(record.tasks)} tasks, {self.slots.n} at a time")

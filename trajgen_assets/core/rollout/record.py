@@ -40,11 +40,19 @@ NOTE_LENGTH = 340
 
 @dataclass(frozen=True)
 class StagedTask:
-    """A task of the batch as it was staged."""
+    """A task of the batch as it was staged.
+
+    Attributes:
+        digest: of the task's content as it is recorded.
+        copy_digest: of `folder`, where that is a copy which differs on purpose.
+        memory_mb: what its sandbox is given instead of what the task says.
+    """
 
     key: TaskKey
     folder: TaskFolder
     digest: str
+    copy_digest: str | None = None
+    memory_mb: int | None = None
 
 
 class Listener(Protocol):
@@ -255,7 +263,12 @@ def trial_entry(
         capture=outcome.capture.value if outcome.capture else None,
         trajectory=str(trajectory.relative_to(files.dir)) if trajectory.exists() else None,
         trajectory_sha256=outcome.trajectory_sha256,
-        task=TaskRecord(digest=task.digest, instruction=task.folder.instruction, metadata=task.folder.metadata),
+        task=TaskRecord(
+            digest=task.digest,
+            instruction=task.folder.instruction,
+            metadata=task.folder.metadata,
+            memory_mb=task.memory_mb,
+        ),
         n_input_tokens=outcome.n_input_tokens,
         n_output_tokens=outcome.n_output_tokens,
         n_cache_tokens=outcome.n_cache_tokens,

@@ -9,12 +9,13 @@ from trajgen_assets.core.errors import HarnessError, TrajgenError
 from trajgen_assets.core.intake.task import inspect_task
 from trajgen_assets.core.ledger.models import JobRow, JobState, Lease, RetryPolicy, TaskRow
 from trajgen_assets.core.locks import locked_if_free
-from trajgen_assets.core.paths import Root
+from trajgen_assets.core.paths import JobPaths, Root
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import RunMetadata, archived_after, file_left_open
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.lost import RECOVERY, lost_jobs
+from trajgen_assets.core.rollout.memory import as_given
 from trajgen_assets.core.rollout.reap import is_reaped, start_reaper
 from trajgen_assets.core.rollout.record import JobRecord, Listener, StagedTask
 from trajgen_assets.core.rollout.trials import load_trials
@@ -138,7 +139,7 @@ def _record(platform: Platform, job: JobRow, lease: Lease, cancelled_as: Cause, 
         ledger=platform.ledger,
         lease=lease,
         policy=RetryPolicy(harbor_job.max_retries, harbor_job.max_infra_retries),
-        tasks={row.task_id: _as_staged(platform, row) for row in platform.ledger.tasks_of_job(job.name)},
+        tasks={row.task_id: _as_staged(platform, row, files) for row in platform.ledger.tasks_of_job(job.name)},
         listener=listener,
         redactor=Redactor.of(platform.config),
         cancelled_as=cancelled_as,
@@ -147,9 +148,9 @@ def _record(platform: Platform, job: JobRow, lease: Lease, cancelled_as: Cause, 
     )
 
 
-def _as_staged(platform: Platform, row: TaskRow) -> StagedTask:
+def _as_staged(platform: Platform, row: TaskRow, files: JobPaths) -> StagedTask:
     folder = platform.root.tasks / row.dataset / row.task_id
     sources = {source.dataset: source.folder for source in platform.config.sources()}
     if not folder.exists() and row.dataset in sources:  # tasks that are rolled out in place are staged nowhere
         folder = sources[row.dataset] / row.task_id
-    return StagedTask(row.key, inspect_task(folder), row.digest or "")
+    return as_given(StagedTask(row.key, inspect_task(folder), row.digest or ""), files.task_copies)

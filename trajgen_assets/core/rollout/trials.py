@@ -50,6 +50,9 @@ class TaskRecord(BaseModel):
     metadata: Annotated[dict[str, JsonValue], BeforeValidator(as_json_value)] = Field(
         default_factory=dict, description="The [metadata] table of task.toml."
     )
+    memory_mb: int | None = Field(
+        default=None, ge=1, description="What its sandbox was given by a retry with more memory."
+    )
 
 
 class AgentRecord(BaseModel):
