@@ -11,6 +11,7 @@ from trajgen_assets.core.intake.growth import Cursor, Growth, follow_manifest, l
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.report.standing import publish_standing_of
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
 from trajgen_assets.dispatch import due_requests
 from trajgen_assets.names import ROLLOUT_JOB, VERIFIED_TASKS
@@ -50,6 +51,8 @@ def verified_tasks(context: dg.SensorEvaluationContext, platform: PlatformResour
         reached("after_partitions")
         view = PublishedView(opened.ledger, opened.root).refresh_if_changed(cursor.view)
         requests = list(due_requests(context.instance, opened, words))
+        if recovered or requests or view != cursor.view:
+            publish_standing_of(opened)
     if recovered or events or requests:
         for line in words:
             context.log.info(line)

@@ -13,6 +13,7 @@ from tests.waiting import wait_until
 from trajgen_assets.core.ledger.models import Counts, JobState, TaskFilter, TaskStatus
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
+from trajgen_assets.core.report.archive import read_runs
 from trajgen_assets.core.rollout.slots import job_slot, live_holders
 from trajgen_assets.core.scripted import Fault, ScriptedModel
 
@@ -134,6 +135,11 @@ def test_a_driver_killed_outright_loses_and_doubles_nothing(installation: Instal
     assert code == 0, output
     assert "its driver had died" in output
     assert accepted_trials(installation) == dict.fromkeys([*SOLVED, UNSOLVED], 1)
+    killed, finished = read_runs(installation.root).rows  # each job once
+    assert (killed.status, finished.status) == ("failed", "completed")
+    session = (installation.root.path / killed.archive / "session.log").read_text()
+    assert "rolling out 4 tasks" in session
+    assert "the process that drove this job died" in session.splitlines()[-1]
 
 
 def test_an_interrupted_demo_leaves_nothing_running_and_the_next_one_finishes_the_rest(

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.conftest import SOLVED, UNSOLVED, Installation
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
+from trajgen_assets.core.report.archive import read_runs
 from trajgen_assets.core.scripted import ScriptedModel
 
 pytestmark = pytest.mark.e2e
@@ -70,3 +71,6 @@ def test_a_full_disk_in_mid_job_loses_nothing_and_the_next_start_finishes(on_a_s
             accepted = [attempt for attempt in ledger.attempts(row.key) if attempt.accepted]
             assert len(accepted) == 1
             assert (on_a_small_disk.root.path / str(accepted[0].trajectory_path)).stat().st_size > 0
+        jobs = sorted(job.name for job in ledger.jobs())
+    assert sorted(row.job for row in read_runs(on_a_small_disk.root).rows) == jobs  # each once, however it ended
+    assert not list((on_a_small_disk.root.archives / ".open").iterdir())

@@ -16,7 +16,7 @@ import typer
 
 from resources.redaction import known_secrets
 from trajgen_assets.cli import config as config_commands
-from trajgen_assets.cli import convert, demo, exclude_list, init, ledger, prepare, reap, setup, start, status, ui
+from trajgen_assets.cli import convert, demo, exclude_list, init, ledger, prepare, reap, runs, setup, start, status, ui
 from trajgen_assets.cli.state import State
 from trajgen_assets.core.errors import (
     BusyError,
@@ -48,6 +48,7 @@ app = typer.Typer(
 for module in (setup, init, status, prepare, exclude_list, start, convert, reap, ui, demo):
     module.register(app)
 app.add_typer(config_commands.app, name="config", help="Show the configuration, check it, or bring over an old one.")
+app.add_typer(runs.app, name="runs")
 app.add_typer(ledger.app, name="ledger", help="Look into the ledger, and decide about tasks.")
 
 

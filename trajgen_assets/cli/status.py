@@ -1,16 +1,18 @@
 """`trajgen status`: where everything stands, in one screen."""
 
+import json
+from typing import Annotated
+
 import typer
 
-from trajgen_assets.cli.ledger.show import balance_line, excluded_by
-from trajgen_assets.cli.state import State, state_of
-from trajgen_assets.core.clock import now
+from trajgen_assets.cli.ledger.show import balance_line
+from trajgen_assets.cli.state import state_of
+from trajgen_assets.core.clock import stamp
+from trajgen_assets.core.exit_codes import EXIT_FAILED
 from trajgen_assets.core.ledger.ledger import Ledger
-from trajgen_assets.core.ledger.models import JobRow, JobState, TaskFilter, TaskStatus
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
-from trajgen_assets.core.rollout.lost import lost_jobs
-from trajgen_assets.core.rollout.slots import live_holders
+from trajgen_assets.core.report.standing import JobStanding, Standing, configured, standing_of
 
 N_RECENT_JOBS = 5
 
@@ -20,60 +22,41 @@ def register(app: typer.Typer) -> None:
     app.command("status")(status)
 
 
-def status(context: typer.Context) -> None:
-    """Show tasks, running and recent jobs, pauses, and what to do next."""
+def status(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="As status.yaml has it, but of this moment.")] = False,
+) -> None:
+    """Show tasks, jobs, what is in the way and what to do next. Exit code 1 if something in the way needs a person."""
     state = state_of(context)
-    root = state.root
-    with open_ledger(root) as ledger:
-        counts = ledger.check_balance()
-        typer.echo(f"root {root.path}")
-        typer.echo(f"tasks: {balance_line(counts)}")
-        if counts.waiting:
-            typer.echo(
-                f"  {counts.waiting} pending tasks have no usable folder: `trajgen ledger show --status pending`"
-            )
-        n_excluded = _n_excluded(state, ledger)
-        if n_excluded:
-            typer.echo(f"  {n_excluded} pending tasks are excluded by excluded_tasks.txt or HARBOR_EXCLUDE_TASKS")
-        _show_jobs(root, ledger)
-        _show_pauses(ledger)
-        n_lost_jobs = sum(1 for _ in lost_jobs(root, ledger))
-        typer.echo(f"next: {_next_step(counts.assignable - n_excluded, counts.running, n_lost_jobs=n_lost_jobs)}")
+    with open_ledger(state.root) as ledger:
+        ledger.check_balance()
+        standing = standing_of(state.root, ledger, configured(state.config))
+        if as_json:
+            typer.echo(json.dumps(standing.as_dict() | {"last_updated": stamp()}, indent=2))
+        else:
+            _show(state.root, ledger, standing)
+    if standing.is_blocked:
+        raise typer.Exit(EXIT_FAILED)
 
 
-def _n_excluded(state: State, ledger: Ledger) -> int:
-    """How many tasks would be free if no list of excluded tasks named them."""
-    excluded = excluded_by(state)
-    pending = ledger.rows(TaskFilter(status=TaskStatus.PENDING)) if excluded else []
-    return sum(row.task_id in excluded and row.eligible and row.listed and row.job is None for row in pending)
+def _show(root: Root, ledger: Ledger, standing: Standing) -> None:
+    typer.echo(f"root {root.path}: {standing.phase}")
+    typer.echo(f"tasks: {balance_line(standing.counts)}")
+    if standing.counts.waiting:
+        typer.echo(f"  {standing.counts.waiting} pending tasks have no usable folder")
+    if standing.n_excluded:
+        typer.echo(f"  {standing.n_excluded} pending tasks are excluded by excluded_tasks.txt or HARBOR_EXCLUDE_TASKS")
+    for job in standing.jobs:
+        typer.echo(f"job {job.job}: {_job_words(job)}")
+    for over in [each for each in ledger.jobs() if each.state.is_over][-N_RECENT_JOBS:]:
+        typer.echo(f"job {over.name}: {over.state}, {over.n_tasks} tasks" + (f": {over.note}" if over.note else ""))
+    for blocker in standing.blockers:
+        typer.echo(blocker.line)
+    for step in standing.next_steps:
+        typer.echo(f"next: {step}")
 
 
-def _show_jobs(root: Root, ledger: Ledger) -> None:
-    alive = live_holders(root.locks)
-    jobs = ledger.jobs()
-    for job in [
-        *[each for each in jobs if not each.state.is_over],
-        *[each for each in jobs if each.state.is_over][-N_RECENT_JOBS:],
-    ]:
-        typer.echo(f"job {job.name}: {_job_words(job, alive)}")
-
-
-def _job_words(job: JobRow, alive: set[str]) -> str:
-    if job.state is JobState.RUNNING and job.name not in alive:
-        return "its driver has died; the next tick or `trajgen start` settles it"
-    return f"{job.state.value}, {job.n_tasks} tasks" + (f": {job.note}" if job.note else "")
-
-
-def _show_pauses(ledger: Ledger) -> None:
-    for dataset in sorted({job.dataset for job in ledger.jobs()}):
-        breaker = ledger.breaker_state(dataset)
-        if breaker.holds(now()):
-            typer.echo(f"launches of {dataset} are paused until {breaker.until}: {breaker.cause}")
-
-
-def _next_step(n_free: int, n_running: int, *, n_lost_jobs: int) -> str:
-    if n_lost_jobs:
-        return "`trajgen start` settles what the dead driver left, and goes on"
-    if n_running:
-        return f"{n_running} tasks are being rolled out; `trajgen ui` shows them"
-    return f"{n_free} tasks are free: `trajgen start`" if n_free else "nothing is free to roll out"
+def _job_words(job: JobStanding) -> str:
+    if job.is_lost:
+        return "its driver has died"
+    return f"{job.state}, {job.n_ended} of {job.n_tasks} trials ended"

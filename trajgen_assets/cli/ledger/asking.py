@@ -16,6 +16,7 @@ from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import TaskFilter, TaskRow, TaskStatus
 from trajgen_assets.core.ledger.view import PublishedView
+from trajgen_assets.core.report.standing import configured, publish_standing
 
 N_SHOWN = 20
 
@@ -92,8 +93,9 @@ def say_json(rows: Sequence[TaskRow], left: Mapping[str, str], *, dry_run: bool,
 
 
 def publish(state: State, ledger: Ledger) -> None:
-    """Bring the published view in line with what was just decided."""
+    """Bring the published view and `status.yaml` in line with what was just decided."""
     PublishedView(ledger, state.root).refresh(force=True)
+    publish_standing(state.root, ledger, configured(state.config))
 
 
 def count(number: int, noun: str) -> str:

@@ -30,6 +30,7 @@ from trajgen_assets.core.process import ProcessId, record_processes
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import ArchiveEntry, archived
 from trajgen_assets.core.report.archive.facts import trial_facts
+from trajgen_assets.core.report.standing import publish_standing_of, standing_published
 from trajgen_assets.core.rollout.batch import stage_for
 from trajgen_assets.core.rollout.docker import compose_overlay, remove_leftovers
 from trajgen_assets.core.rollout.endpoint import check_answers
@@ -92,6 +93,7 @@ def run_job(
         interrupts.watched(),
         job_slot(platform.root.locks, inputs.automation.max_jobs, holder=job_name, wait=wait_for_slot) as lock_fd,
         trial_slots(platform.ledger, job_name, want=want, max_trials=max_trials, wait=wait_for_slot) as slots,
+        standing_published(platform),
         archived(platform, job=job_name, owner=owner, listener=listener) as entry,
     ):
         refuse_unless_ready(platform, job_name, entry, entry.listener)
@@ -120,6 +122,7 @@ class _Rollout:
         self.campaign = self.platform.config.campaign(self.job.campaign)
 
     def run(self) -> JobOutcome:
+        publish_standing_of(self.platform)
         listed = self.platform.ledger.tasks_of_job(self.job.name)
         rows = [
             row for row in listed if row.status is TaskStatus.RUNNING and row.job == self.job.name

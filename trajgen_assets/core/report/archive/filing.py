@@ -116,7 +116,7 @@ def _complete(
     """Write what is known only at the end, and see that all of the folder is on disk."""
     _copy_scripts(root.job(run.job), folder / SCRIPTS)
     write_text(folder / MONITOR, redact(monitor_text(root, run, trials)))
-    write_yaml(folder / METADATA, run.model_dump(mode="json", exclude_none=True))
+    write_yaml(folder / METADATA, run.as_dict())
     for path in folder.rglob("*"):
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:

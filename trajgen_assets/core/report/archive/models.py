@@ -1,6 +1,6 @@
 """What stands in the run archive: a line of the index, an entry's metadata, and what an entry begins with."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -108,7 +108,7 @@ class Begun(BaseModel):
     origin: Origin = Origin()
 
 
-class RunMetadata(RunRow, Origin):
+class RunMetadata(Origin, RunRow):
     """`metadata.yaml`. Version 1 had neither an origin nor rewards."""
 
     model_config = _STRICT
@@ -124,6 +124,12 @@ class RunMetadata(RunRow, Origin):
     stopped_for: str | None = None
     accepted_digest: str | None = Field(default=None, description="Over the accepted trials, which data sets name.")
     images: dict[str, str] | None = Field(default=None, description="Image to digest, where trials run in Docker.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `metadata.yaml` has it: without what there is nothing of."""
+        head = {"schema_version": self.schema_version, "block": self.block}
+        said = self.model_dump(mode="json", exclude_none=True)
+        return head | {name: value for name, value in said.items() if value != {}}
 
     @property
     def row(self) -> RunRow:

@@ -1,0 +1,134 @@
+"""The operational snapshot: phase, progress, blockers and next steps, the same on screen and in status.yaml."""
+
+from datetime import datetime
+
+import pytest
+import yaml
+
+from tests.unit.report.conftest import DATASET
+from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.keys import MAIN_CAMPAIGN, TaskKey
+from trajgen_assets.core.ledger import Batch, JobState, PublishedView
+from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.report.archive import archived
+from trajgen_assets.core.report.archive import opened as open_entries
+from trajgen_assets.core.report.standing import (
+    Phase,
+    Severity,
+    Standing,
+    configured,
+    publish_standing,
+    publish_standing_of,
+    standing_of,
+)
+from trajgen_assets.core.rollout.slots import job_slot
+
+
+def stands(platform: Platform) -> Standing:
+    return standing_of(platform.root, platform.ledger, platform.config)
+
+
+def assign(platform: Platform, job: str, *task_ids: str) -> None:
+    assert platform.ledger.assign(job, Batch(MAIN_CAMPAIGN, DATASET, task_ids=task_ids))
+
+
+def test_free_tasks_make_it_ready_and_excluded_ones_do_not_count(platform: Platform) -> None:
+    (platform.config.path.parent / "excluded_tasks.txt").write_text("c\n")
+    now = stands(platform)
+    assert (now.phase, now.n_free, now.n_excluded) == (Phase.READY, 2, 1)
+    assert now.next_steps == ("2 tasks are free: `trajgen start`",)
+    assert not now.is_blocked
+
+
+def test_it_follows_a_job_from_its_assignment_over_its_death_to_its_end(platform: Platform) -> None:
+    assign(platform, "j", "a", "b", "c")
+    assert stands(platform).phase is Phase.STARTING
+    lease = platform.ledger.claim("j", "r", ttl_s=60)
+    with job_slot(platform.root.locks, 1, holder="j"):
+        now = stands(platform)
+        assert (now.phase, [(job.n_tasks, job.n_ended, job.is_lost) for job in now.jobs]) == (
+            Phase.ROLLING_OUT,
+            [(3, 0, False)],
+        )
+    now = stands(platform)
+    assert [(each.severity, each.what) for each in now.blockers] == [(Severity.WARNING, "job j: its driver has died")]
+    assert now.next_steps[0] == "`trajgen start` settles what the dead driver left, and goes on"
+    assert not now.is_blocked
+    platform.ledger.release(lease, JobState.FINISHED)
+    assert stands(platform).jobs == ()
+
+
+def test_an_outage_is_a_pause_with_its_cause_and_its_end(platform: Platform) -> None:
+    platform.ledger.trip(DATASET, "model_provider")
+    now = stands(platform)
+    assert now.phase is Phase.PAUSED
+    (blocker,) = now.blockers
+    assert blocker.line.startswith(f"warning: launches of {DATASET} are paused until ")
+    assert "model_provider" in blocker.line
+
+
+def test_what_only_a_person_can_mend_is_an_error_with_the_mend_first(platform: Platform) -> None:
+    platform.config.source(DATASET).manifest.unlink()
+    now = stands(platform)
+    assert (now.phase, now.is_blocked) == (Phase.BLOCKED, True)
+    assert now.blockers[0].what.startswith(f"there is no manifest of {DATASET}")
+    assert now.next_steps[0] == f"mend first: {now.blockers[0].mend}"
+
+
+def test_a_configuration_that_cannot_be_read_is_an_error_and_the_tasks_are_still_counted(platform: Platform) -> None:
+    platform.config.path.write_text("runtime_info: {}\n")
+    problem = configured(platform.config.path)
+    assert isinstance(problem, ConfigError)
+    now = standing_of(platform.root, platform.ledger, problem)
+    assert (now.phase, now.counts.registered) == (Phase.BLOCKED, 3)
+    assert now.blockers[0].what.startswith("no new job begins: the configuration")
+
+
+def test_a_view_changed_by_hand_and_a_job_that_is_not_archived_are_said(platform: Platform) -> None:
+    PublishedView(platform.ledger, platform.root).refresh()
+    with platform.root.ledger_view.open("a") as view:
+        view.write("# mine\n")
+    open_entries.begin(platform.root, job="gone", owner="r").let_go()
+    assert [each.what for each in stands(platform).blockers] == [
+        "consumption_ledger.yaml was changed by hand and is left as it is",
+        "not archived yet: gone",
+    ]
+
+
+def test_it_is_written_when_it_says_something_else_and_not_otherwise(platform: Platform) -> None:
+    publish_standing_of(platform)
+    said = yaml.safe_load(platform.root.status.read_text())
+    assert list(said) == ["schema_version", "phase", "progress", "blockers", "next_steps", "last_updated"]
+    assert (said["phase"], said["progress"]["tasks"]["free"]) == ("ready", 3)
+    assert datetime.fromisoformat(said["last_updated"]).tzinfo is not None
+    inode = platform.root.status.stat().st_ino
+    publish_standing_of(platform)
+    assert platform.root.status.stat().st_ino == inode
+    platform.ledger.skip([TaskKey(MAIN_CAMPAIGN, DATASET, "a")], "too hard")
+    publish_standing_of(platform)
+    assert yaml.safe_load(platform.root.status.read_text())["progress"]["tasks"]["skipped"] == 1
+
+
+@pytest.mark.parametrize("text", ["", "{", "- 1\n", "\x00"])
+def test_garbage_in_its_place_is_written_over(platform: Platform, text: str) -> None:
+    platform.root.status.write_text(text)
+    publish_standing_of(platform)
+    assert yaml.safe_load(platform.root.status.read_text())["phase"] == "ready"
+
+
+def test_where_it_cannot_be_written_nothing_else_is_hindered(
+    platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    platform.root.status.mkdir()
+    (platform.root.status / "in the way").touch()
+    publish_standing(platform.root, platform.ledger, platform.config)
+    assert "status.yaml is not up to date" in caplog.text
+
+
+def test_the_configuration_is_never_written(platform: Platform) -> None:
+    before = platform.config.path.read_bytes()
+    assign(platform, "j", "a")
+    with archived(platform, job="j", owner="r"):
+        platform.ledger.withdraw("j", note="enough")
+    publish_standing_of(platform)
+    assert platform.config.path.read_bytes() == before

@@ -1,0 +1,283 @@
+"""Where an installation stands: its phase, how far it is, what is in the way, and what to do next.
+
+The same is shown by `trajgen status` and written to `status.yaml`. `config.yaml` is never written for it.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trajgen_assets.core.atomic import write_yaml
+from trajgen_assets.core.clock import stamp
+from trajgen_assets.core.config.config import Config
+from trajgen_assets.core.config.load import load_config
+from trajgen_assets.core.errors import ConfigError, TrajgenError
+from trajgen_assets.core.intake.exclusions import excluded_ids
+from trajgen_assets.core.ledger.ledger import Ledger
+from trajgen_assets.core.ledger.models import Counts, JobRow, JobState
+from trajgen_assets.core.ledger.view import is_edited
+from trajgen_assets.core.paths import Root
+from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.redact import Redactor
+from trajgen_assets.core.report.archive import unfiled_jobs
+from trajgen_assets.core.rollout.lost import lost_jobs
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+
+
+class Phase(StrEnum):
+    """What goes on, in one word."""
+
+    BLOCKED = "blocked"
+    ROLLING_OUT = "rolling out"
+    STARTING = "starting"
+    PAUSED = "paused"
+    READY = "ready"
+    IDLE = "idle"
+
+
+class Severity(StrEnum):
+    """An `error` needs a person; a `warning` mends itself, or is worth a look."""
+
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """What is in the way, and how to mend it."""
+
+    severity: Severity
+    what: str
+    mend: str
+
+    @property
+    def line(self) -> str:
+        return f"{self.severity}: {self.what}. Mend: {self.mend}"
+
+
+@dataclass(frozen=True)
+class JobStanding:
+    """A job that is not over. `n_ended` of its trials have ended; `is_lost` if nothing drives it any more."""
+
+    job: str
+    dataset: str
+    campaign: str
+    state: str
+    n_tasks: int
+    n_ended: int
+    is_lost: bool
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One look at an installation.
+
+    Attributes:
+        n_free: tasks that a job could take now, over all data sets and campaigns that are configured.
+        n_excluded: tasks that would be free if no list of excluded tasks named them.
+        jobs: those that are not over.
+    """
+
+    phase: Phase
+    counts: Counts
+    n_free: int
+    n_excluded: int
+    jobs: tuple[JobStanding, ...]
+    blockers: tuple[Blocker, ...]
+    next_steps: tuple[str, ...]
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether a person has to do something."""
+        return any(each.severity is Severity.ERROR for each in self.blockers)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `status.yaml` and `trajgen status --json` have it, without the time."""
+        tasks = {name: getattr(self.counts, name) for name in _COUNTED}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "phase": self.phase.value,
+            "progress": {
+                "tasks": {**tasks, "free": self.n_free, "excluded": self.n_excluded},
+                "jobs": [asdict(job) for job in self.jobs],
+            },
+            "blockers": [{**asdict(each), "severity": each.severity.value} for each in self.blockers],
+            "next_steps": list(self.next_steps),
+        }
+
+
+_COUNTED = ("registered", "pending", "running", "done", "failed", "skipped", "waiting", "assigned")
+
+
+def standing_of(root: Root, ledger: Ledger, config: Config | ConfigError) -> Standing:
+    """Look at ledger, locks and configuration; changes nothing.
+
+    Args:
+        root: of the installation.
+        ledger: its ledger.
+        config: its configuration, or why it cannot be read.
+    """
+    counts = ledger.counts()
+    lost = {job.row.name for job in lost_jobs(root, ledger)}
+    open_jobs = ledger.jobs(JobState.RUNNING, JobState.ASSIGNED)
+    jobs = tuple(_job_standing(ledger, job, is_lost=job.name in lost) for job in open_jobs)
+    free, n_excluded = _free(root, ledger, config)
+    pauses = dict(_pauses(ledger, config))
+    blockers = (*_blockers(root, ledger, config, jobs), *_pause_blockers(pauses))
+    n_free = sum(free.values())
+    phase = _phase(jobs, blockers, n_free=n_free, all_paused=bool(free) and set(free) <= set(pauses))
+    steps = tuple(_next_steps(jobs, blockers, counts, n_free))
+    return Standing(phase, counts, n_free, n_excluded, jobs, blockers, steps)
+
+
+def configured(path: Path) -> Config | ConfigError:
+    """The configuration, or why it cannot be read, for `standing_of`."""
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        return error
+
+
+def publish_standing(root: Root, ledger: Ledger, config: Config | ConfigError) -> None:
+    """Write `status.yaml` where it says something else than before. What goes wrong is logged: it stops nothing."""
+    redactor = Redactor.of_environ() if isinstance(config, ConfigError) else Redactor.of(config)
+    try:
+        said = standing_of(root, ledger, config).as_dict()
+        if said != _published(root.status):
+            write_yaml(root.status, said | {"last_updated": stamp()})
+    except (OSError, TrajgenError) as error:
+        log.warning("%s is not up to date: %s", root.status, redactor.error(error))
+
+
+def publish_standing_of(platform: Platform) -> None:
+    """As `publish_standing`, for whoever has a platform."""
+    publish_standing(platform.root, platform.ledger, platform.config)
+
+
+@contextmanager
+def standing_published(platform: Platform) -> Iterator[None]:
+    """Publish it after the block, however that ends."""
+    try:
+        yield
+    finally:
+        publish_standing_of(platform)
+
+
+def _published(path: Path) -> dict[str, Any] | None:
+    """What the file says, without its time; None where it cannot be read."""
+    with suppress(OSError, ValueError, yaml.YAMLError):
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(said, dict):
+            return {name: value for name, value in said.items() if name != "last_updated"}
+    return None
+
+
+def _job_standing(ledger: Ledger, job: JobRow, *, is_lost: bool) -> JobStanding:
+    n_ended = len(ledger.job_attempts(job.name)) if job.state is JobState.RUNNING else 0
+    return JobStanding(job.name, job.dataset, job.campaign, job.state.value, job.n_tasks, n_ended, is_lost)
+
+
+def _free(root: Root, ledger: Ledger, config: Config | ConfigError) -> tuple[dict[str, int], int]:
+    """Free tasks of each data set that has any, and how many more there were if none were excluded."""
+    if isinstance(config, ConfigError):
+        return {}, 0
+    free: dict[str, int] = {}
+    n_excluded = 0
+    exclude: frozenset[str] = frozenset()
+    with suppress(ConfigError):  # a blocker says so
+        exclude = excluded_ids(config, root)
+    for dataset in (source.dataset for source in config.sources()):
+        for campaign in config.campaigns():
+            n_all = ledger.free(campaign, dataset).n
+            n = ledger.free(campaign, dataset, exclude=exclude).n if exclude else n_all
+            n_excluded += n_all - n
+            if n:
+                free[dataset] = free.get(dataset, 0) + n
+    return free, n_excluded
+
+
+def _pauses(ledger: Ledger, config: Config | ConfigError) -> Iterator[tuple[str, tuple[datetime, str]]]:
+    """Data sets whose launches an outage holds: until when, and the cause."""
+    for source in [] if isinstance(config, ConfigError) else config.sources():
+        breaker = ledger.breaker_state(source.dataset)
+        if breaker.until is not None and breaker.holds(ledger.now()):
+            yield source.dataset, (breaker.until, breaker.cause or "unknown")
+
+
+def _pause_blockers(pauses: dict[str, tuple[datetime, str]]) -> Iterator[Blocker]:
+    for dataset, (until, cause) in pauses.items():
+        what = f"launches of {dataset} are paused until {until:%Y-%m-%d %H:%M:%S} UTC: {cause} fails again and again"
+        yield Blocker(Severity.WARNING, what, "see what `trajgen dryrun` says; a probe goes by itself after the pause")
+
+
+def _blockers(
+    root: Root, ledger: Ledger, config: Config | ConfigError, jobs: Iterable[JobStanding]
+) -> Iterator[Blocker]:
+    """Everything in the way but pauses, the worst first. Whoever knows of more adds it here."""
+    if isinstance(config, ConfigError):
+        what = f"no new job begins: {config.what}" + (f" ({config.where})" if config.where else "")
+        yield Blocker(Severity.ERROR, what, config.mend or "`trajgen init`, or correct the file")
+    else:
+        yield from _of_sources(root, config)
+    for job in jobs:
+        if job.is_lost:
+            what = f"job {job.job}: its driver has died"
+            yield Blocker(Severity.WARNING, what, "the next tick or `trajgen start` settles it")
+    if is_edited(root.ledger_view):
+        what = f"{root.ledger_view.name} was changed by hand and is left as it is"
+        yield Blocker(Severity.WARNING, what, "`trajgen ledger import` takes the changes over")
+    if unfiled := unfiled_jobs(root, ledger):
+        what = f"not archived yet: {', '.join(unfiled)}"
+        yield Blocker(Severity.WARNING, what, "`trajgen runs` archives them, and so does the next tick")
+
+
+def _of_sources(root: Root, config: Config) -> Iterator[Blocker]:
+    for source in config.sources():
+        if not source.manifest.is_file():
+            what = f"there is no manifest of {source.dataset} ({source.manifest})"
+            yield Blocker(Severity.ERROR, what, "let the upstream block write it, or set task_source.manifest")
+    try:
+        excluded_ids(config, root)
+    except ConfigError as error:
+        yield Blocker(Severity.ERROR, f"no new job begins: {error.what} ({error.where})", error.mend or "correct it")
+
+
+def _phase(jobs: Iterable[JobStanding], blockers: Iterable[Blocker], *, n_free: int, all_paused: bool) -> Phase:
+    states = {job.state for job in jobs if not job.is_lost}
+    if JobState.RUNNING.value in states:
+        return Phase.ROLLING_OUT
+    if any(each.severity is Severity.ERROR for each in blockers):
+        return Phase.BLOCKED
+    if JobState.ASSIGNED.value in states:
+        return Phase.STARTING
+    if all_paused:
+        return Phase.PAUSED
+    return Phase.READY if n_free else Phase.IDLE
+
+
+def _next_steps(jobs: Iterable[JobStanding], blockers: Iterable[Blocker], counts: Counts, n_free: int) -> Iterator[str]:
+    if any(job.is_lost for job in jobs):
+        yield "`trajgen start` settles what the dead driver left, and goes on"
+    errors = [each for each in blockers if each.severity is Severity.ERROR]
+    if errors:
+        yield f"mend first: {errors[0].mend}"
+    elif counts.running:
+        yield f"{counts.running} tasks are being rolled out; `trajgen ui` shows them"
+    elif n_free:
+        yield f"{n_free} tasks are free: `trajgen start`"
+    else:
+        yield "nothing is free to roll out"
+    if counts.failed:
+        yield f"{counts.failed} tasks have failed: `trajgen ledger show --status failed`, then `trajgen ledger retry`"
+    if counts.waiting:
+        yield f"{counts.waiting} tasks wait for a usable folder: `trajgen ledger show --status pending`"
