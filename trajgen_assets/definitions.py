@@ -9,6 +9,7 @@ import dagster as dg
 from resources.platform import PlatformResource
 from sensors.finished_jobs import finished_jobs
 from sensors.verified_tasks import verified_tasks as verified_tasks_sensor
+from trajgen_assets.assets.checks import preflight
 from trajgen_assets.assets.datasets import job_data
 from trajgen_assets.assets.rollouts import rollout
 from trajgen_assets.assets.sources import training_run, verified_tasks
@@ -16,7 +17,7 @@ from trajgen_assets.names import DATA_JOB, JOB_RESULT, PREPARED_TASKS, ROLLOUT_J
 
 rollout_job = dg.define_asset_job(
     ROLLOUT_JOB,
-    selection=[PREPARED_TASKS, TRAJECTORIES],
+    selection=dg.AssetSelection.assets(PREPARED_TASKS, TRAJECTORIES).without_checks(),
     description="Roll out a batch of tasks: stage, run the agent behind the recording proxy, verify, settle.",
 )
 data_job = dg.define_asset_job(
@@ -31,6 +32,7 @@ def defs() -> dg.Definitions:
     """Everything that the web UI shows. Steps run in the run worker itself: a killed worker leaves none behind."""
     return dg.Definitions(
         assets=[verified_tasks, rollout, job_data, training_run],
+        asset_checks=[preflight],
         jobs=[rollout_job, data_job],
         sensors=[verified_tasks_sensor, finished_jobs],
         resources={"platform": PlatformResource()},

@@ -13,6 +13,7 @@ from tests.waiting import wait_until
 from trajgen_assets.core.ledger.models import Counts, JobState, TaskFilter, TaskStatus
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
+from trajgen_assets.core.provision.record import RECORD
 from trajgen_assets.core.report.archive import read_runs
 from trajgen_assets.core.rollout.slots import job_slot, live_holders
 from trajgen_assets.core.scripted import Fault, ScriptedModel
@@ -74,6 +75,9 @@ def test_a_proxy_that_never_gets_ready_is_one_sentence_and_consumes_nothing(
     program = broken / "litellm-venv" / "bin" / "litellm"
     program.write_text("#!/bin/sh\necho no module named proxy\nexit 1\n")
     program.chmod(0o755)
+    whole = installation.root.env / "litellm-venv"  # whose record the preflight believes
+    (broken / "litellm-venv" / "bin" / "python").symlink_to((whole / "bin" / "python").resolve())
+    shutil.copy(whole / RECORD, broken / "litellm-venv")
     installation = Installation(Root(installation.root.path, broken))
     installation.run("setup", "--skip-environments")
     code, output = installation.run("start")
@@ -92,10 +96,11 @@ def test_without_a_ledger_nothing_starts_and_the_error_says_what_to_do(installat
 
 def test_an_unknown_key_is_named_with_the_nearest_known_one(installation: Installation) -> None:
     installation.config.write_text(installation.config.read_text().replace("n_concurrent", "n_concurent"))
-    code, output = installation.run("dryrun")
-    assert code == EXIT_USAGE
-    assert "n_concurent" in output
-    assert "n_concurrent" in output
+    for command, exit_code in (("start", EXIT_USAGE), ("dryrun", EXIT_FAILED)):
+        code, output = installation.run(command)
+        assert code == exit_code
+        assert "n_concurent" in output
+        assert "n_concurrent" in output
 
 
 def test_start_rolls_out_converts_and_then_has_nothing_to_do(installation: Installation) -> None:

@@ -16,7 +16,7 @@ import typer
 
 from resources.redaction import known_secrets
 from trajgen_assets.cli import config as config_commands
-from trajgen_assets.cli import convert, demo, exclude_list, init, ledger, prepare, reap, runs, setup, start, status, ui
+from trajgen_assets.cli import convert, demo, dryrun, exclude_list, init, ledger, prepare, reap, runs, setup, start, status, ui
 from trajgen_assets.cli.state import State
 from trajgen_assets.core.errors import (
     BusyError,
@@ -45,7 +45,7 @@ app = typer.Typer(
         "First time here? `make demo` shows it all without a key; then `trajgen init` sets up your own model and tasks."
     ),
 )
-for module in (setup, init, status, prepare, exclude_list, start, convert, reap, ui, demo):
+for module in (setup, init, status, prepare, dryrun, exclude_list, start, convert, reap, ui, demo):
     module.register(app)
 app.add_typer(config_commands.app, name="config", help="Show the configuration, check it, or bring over an old one.")
 app.add_typer(runs.app, name="runs")

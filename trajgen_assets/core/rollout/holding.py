@@ -18,12 +18,11 @@ from trajgen_assets.core.faults import reached
 from trajgen_assets.core.ledger.models import BreakerState, JobRow, JobState, Lease
 from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.preflight.findings import Subject
+from trajgen_assets.core.preflight.run import refuse_unless_all_pass
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import ArchiveEntry, Status
 from trajgen_assets.core.rollout.causes import OUTSIDE_CAUSES, Cause
-from trajgen_assets.core.rollout.docker import check_engine
-from trajgen_assets.core.rollout.endpoint import check_reachable
-from trajgen_assets.core.rollout.plan import uses_docker
 from trajgen_assets.core.rollout.record import Listener
 
 # From the claim to the start of Harbor: staging, the proxy, one reply of the model. From then on progress renews it.
@@ -46,11 +45,11 @@ def refuse_unless_assigned(platform: Platform, job_name: str) -> JobRow:
 
 
 def refuse_unless_ready(platform: Platform, job_name: str, entry: ArchiveEntry, listener: Listener) -> None:
-    """Withdraw the job, so that its tasks are free again, when what it needs from outside does not answer."""
+    """Withdraw the job, so that its tasks are free again, when a check of the preflight fails."""
     job = platform.ledger.job(job_name)
     try:
-        listener.phase("checking what the job needs from outside")
-        check_outside(platform, job.campaign)
+        listener.phase("checking what the job needs")
+        check_job(platform, job)
     except TrajgenError as error:
         entry.status, entry.exit_code, entry.notes = "refused", EXIT_REFUSED, Redactor.of(platform.config).error(error)
         platform.ledger.withdraw(job_name, note=entry.notes)
@@ -131,16 +130,21 @@ def _judge_outage(platform: Platform, job: str, dataset: str, entry: ArchiveEntr
         platform.ledger.trip(dataset, max(causes, key=lambda cause: causes[cause]), job=job)
 
 
-def check_outside(platform: Platform, campaign: str) -> None:
-    """Make sure that what a job needs from outside answers, before a task is claimed for it.
+def check_job(platform: Platform, job: JobRow) -> None:
+    """Make the checks of `trajgen dryrun` that are quick, before a task is claimed for `job`.
+
+    The model's reply is asked for later, through the job's own proxy.
 
     Raises:
         EndpointError: nothing listens at the model endpoint.
-        RequirementError: trials run in Docker, and the engine does not answer.
+        RequirementError: the sandboxes cannot be made, or disk or memory are used up.
+        ProxyError: the proxy has no port.
+        ConfigError, ConversionError, RefusedError: something else is not in order.
     """
-    check_reachable(platform.config.campaign(campaign).llm_api.api_base_url)
-    if uses_docker(platform.config.runtime_info.input.harbor_job.environment):
-        check_engine()
+    config, ledger = platform.config, platform.ledger
+    refuse_unless_all_pass(
+        Subject(platform.root, config.path, config, ledger, n_tasks=job.n_tasks, campaign=job.campaign)
+    )
 
 
 def outage_of(error: TrajgenError) -> Cause:

@@ -1,0 +1,94 @@
+import subprocess
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from tests.docker import needs_docker
+from tests.unit.intake.conftest import TASK_TOML, write_task
+from tests.unit.preflight.twins import root_at, write_config, write_tasks
+from trajgen_assets.core.config.load import load_config
+from trajgen_assets.core.preflight import containers, demand
+from trajgen_assets.core.preflight.demand import base_images, demand_of, megabytes
+from trajgen_assets.core.preflight.findings import Level, looked_at
+from trajgen_assets.core.preflight.run import CHECKS, look
+
+
+def test_the_most_that_any_task_asks_for_is_what_each_trial_may_take(tmp_path: Path) -> None:
+    source = write_tasks(tmp_path / "d", "t-1")
+    sizes = "memory_mb = 4096\nstorage = '2G'\ndocker_image = 'registry.example/base:2'\n"
+    write_task(source / "t-2", toml=TASK_TOML.replace("build_timeout_sec = 300.0\n", sizes))
+    (source / "verifiable_tasks.txt").write_text("t-1\nt-2\n")
+    (source / "t-1" / "environment" / "Dockerfile").write_text("FROM python:3.12 AS base\nFROM base\n")
+    found = demand_of(load_config(write_config(tmp_path / "config.yaml", source=source)))
+    assert (found.n_tasks, found.memory_mb, found.storage_mb) == (2, 4096, 2048)
+    assert found.images == ("python:3.12", "registry.example/base:2")
+
+
+@pytest.mark.parametrize(
+    ("text", "images"),
+    [
+        ("FROM a:1\n", ["a:1"]),
+        ("from --platform=linux/amd64 a:1 as b\nFROM b\nFROM c\n", ["a:1", "c"]),
+        ("ARG V=1\nFROM a:$V\n", []),
+        ("FROM scratch\n", []),
+    ],
+)
+def test_the_images_of_a_dockerfile(text: str, images: list[str]) -> None:
+    assert base_images(text) == images
+
+
+def test_sizes_are_read_as_tasks_write_them() -> None:
+    assert [megabytes(value) for value in (512, "2G", "512 MB", "1048576", "soon", None, True)] == [
+        512, 2048, 512, 1, 0, 0, 0,
+    ]  # fmt: skip
+
+
+def test_the_engines_default_pools_hold_thirty_networks_beside_its_bridge() -> None:
+    pool = containers.pool_subnets("null")
+    assert len(pool) == 31
+    assert len(containers.free_subnets(pool, [IPv4Network("172.17.0.0/16")])) == 30
+    assert len(containers.pool_subnets('[{"Base": "10.201.0.0/16", "Size": 24}]')) == 256
+
+
+def test_more_memory_than_there_is_names_how_many_trials_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "d"
+    write_task(source / "t-1", toml=TASK_TOML + "memory_mb = 9000000\nstorage_mb = 900000000\n")
+    (source / "verifiable_tasks.txt").write_text("t-1\n")
+    config = write_config(tmp_path / "config.yaml", source=source)
+    with looked_at(root_at(tmp_path / "root"), config) as subject:
+        found = {line.check: line for line in look(subject, (each for each in CHECKS if each.group == "machine"))}
+    assert (found["memory"].level, "n_concurrent to 1" in found["memory"].mend) == (Level.WARN, True)
+    assert found["disk sandboxes"].level is Level.WARN
+    assert found["disk root"].level is Level.OK
+    assert demand.SAMPLE_S < 3
+
+
+def test_without_an_engine_its_checks_are_skipped_behind_one_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    config = write_config(tmp_path / "config.yaml", source=write_tasks(tmp_path / "d", "t"), environment="docker")
+    with looked_at(root_at(tmp_path / "root"), config) as subject:
+        found = {
+            line.check: line.level for line in look(subject, (each for each in CHECKS if each.group == "sandboxes"))
+        }
+    assert found == {"environment": Level.FAIL, "networks": Level.SKIP, "images": Level.SKIP}
+
+
+@needs_docker
+def test_the_engines_networks_are_counted_as_it_takes_them(tmp_path: Path) -> None:
+    config = write_config(tmp_path / "config.yaml", source=write_tasks(tmp_path / "d", "t"), environment="docker")
+
+    def n_free() -> int:
+        with looked_at(root_at(tmp_path / "root"), config) as subject:
+            (found,) = containers.networks(subject)
+        return int(found.text.split()[0])
+
+    before = n_free()
+    made = ["docker", "network", "create", "trajgen-preflight-test"]
+    subprocess.run(made, check=True, capture_output=True)
+    try:
+        assert n_free() == before - 1
+    finally:
+        subprocess.run([*made[:2], "rm", made[-1]], check=True, capture_output=True)

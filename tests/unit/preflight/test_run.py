@@ -1,0 +1,173 @@
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.unit.preflight.twins import KEY, root_at, tree_digest, write_config, write_tasks
+from trajgen_assets.core.errors import EndpointError, RefusedError
+from trajgen_assets.core.ledger.models import ListedTask, ManifestSeen
+from trajgen_assets.core.ledger.store import create_ledger, open_ledger
+from trajgen_assets.core.paths import Root
+from trajgen_assets.core.preflight.findings import Level, Subject, looked_at, ok
+from trajgen_assets.core.preflight.run import CHECKS, Check, Line, look, refuse_unless_all_pass, report
+from trajgen_assets.core.rollout.slots import job_slot
+
+QUICK = tuple(check for check in CHECKS if check.name != "programs")  # which takes seconds: Harbor tells its version
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    made = root_at(tmp_path / "artifacts")
+    create_ledger(made)
+    made.dagster_home.mkdir()
+    (made.dagster_home / "dagster.yaml").write_text("{}\n")
+    return made
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return write_config(tmp_path / "config.yaml", source=write_tasks(tmp_path / "d", "t-1", "t-2"))
+
+
+def lines(root: Root, config: Path, checks: tuple[Check, ...] = QUICK) -> dict[str, Line]:
+    with looked_at(root, config) as subject:
+        return {f"{line.group}/{line.check}": line for line in look(subject, checks)}
+
+
+def levels(found: dict[str, Line], level: Level) -> set[str]:
+    return {name for name, line in found.items() if line.level is level}
+
+
+def test_nothing_changes_and_it_takes_seconds(tmp_path: Path, root: Root, config: Path) -> None:
+    with job_slot(root.locks, 2, holder="a job"), open_ledger(root):
+        before, began_at = tree_digest(tmp_path), time.monotonic()
+        found = lines(root, config, CHECKS)
+        assert time.monotonic() - began_at < 30
+        assert tree_digest(tmp_path) == before
+    assert levels(found, Level.FAIL) == {"model/connection"}
+    assert found["root/jobs slot"].level is Level.WARN
+
+
+def test_a_missing_root_fails_and_is_not_made(tmp_path: Path, config: Path) -> None:
+    found = lines(Root(tmp_path / "nowhere", tmp_path / "no-env"), config)
+    assert {"root/ledger", "root/Dagster", "environments/locks"} <= levels(found, Level.FAIL)
+    assert "trajgen setup" in found["root/ledger"].mend
+    assert {"root/jobs", "root/pauses", "tasks/partitions"} == levels(found, Level.SKIP)
+    assert found["tasks/manifests d"].level is Level.OK
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_each_problem_of_a_broken_configuration_has_a_line_and_the_rest_is_looked_at(root: Root, config: Path) -> None:
+    text = config.read_text().replace("openai/scripted", "human").replace("environment:", "enviroment:")
+    config.write_text(text)
+    with looked_at(root, config) as subject:
+        found = list(look(subject, QUICK))
+    problems = [line.text for line in found if line.check == "file"]
+    assert [line for line in problems if "human" in line]
+    assert [line for line in problems if "the nearest known key is environment" in line]
+    by_name = {line.check: line for line in found}
+    assert by_name["ledger"].level is Level.OK
+    assert by_name["locks litellm-venv"].level is Level.OK
+    assert by_name["manifests"].level is Level.SKIP
+    assert "the configuration cannot be read" in by_name["manifests"].text
+
+
+def test_a_check_that_breaks_is_a_failure_and_the_next_one_is_made(root: Root, config: Path) -> None:
+    def break_off(_: Subject) -> None:
+        raise PermissionError(13, "Permission denied", "/srv/tasks")
+
+    checks = (Check("g", "breaks", break_off), Check("g", "next", lambda _: ok("made")))  # type: ignore[arg-type]
+    found = lines(root, config, checks)
+    assert (found["g/breaks"].level, "/srv/tasks" in found["g/breaks"].text) == (Level.FAIL, True)
+    assert found["g/next"].level is Level.OK
+
+
+def test_no_line_holds_the_key(root: Root, config: Path) -> None:
+    config.write_text(config.read_text().replace("http://127.0.0.1:9/v1", f"http://127.0.0.1:9/{KEY}/v1"))
+    with looked_at(root, config) as subject:
+        text = json.dumps(report(look(subject, QUICK)))
+    assert KEY not in text
+    assert json.loads(text)["schema_version"] == 1
+    assert json.loads(text)["ready"] is False
+
+
+def test_a_job_is_refused_by_the_first_failure_in_its_own_words_within_three_seconds(root: Root, config: Path) -> None:
+    with looked_at(root, config) as subject:
+        began_at = time.monotonic()
+        with pytest.raises(EndpointError, match="out of reach"):
+            refuse_unless_all_pass(dataclasses.replace(subject, n_tasks=1, campaign="main"))
+        assert time.monotonic() - began_at < 3
+
+
+def test_a_job_is_refused_where_an_environment_is_not_what_its_lock_says(tmp_path: Path, config: Path) -> None:
+    root = root_at(tmp_path / "artifacts")
+    env = tmp_path / "env"
+    (env / "litellm-venv" / "bin").mkdir(parents=True)
+    (env / "harbor-uv").symlink_to(root.env / "harbor-uv")
+    with looked_at(Root(root.path, env), config) as subject, pytest.raises(RefusedError, match="its lock"):
+        refuse_unless_all_pass(subject)
+
+
+def test_what_is_listed_and_cannot_be_rolled_out_is_counted_with_the_first_names(tmp_path: Path, root: Root) -> None:
+    source = write_tasks(tmp_path / "d", "t-1", "t-2", "t-3")
+    (source / "t-2" / "tests" / "test.sh").unlink()
+    manifest = source / "verifiable_tasks.txt"
+    manifest.write_text(manifest.read_text() + "gone\nbad id\ntorn")
+    config = write_config(tmp_path / "config.yaml", source=source)
+    with looked_at(root, config) as subject:
+        texts = [line.text for line in look(subject, QUICK) if line.check == "manifests d"]
+    assert texts == [
+        "4 listed, 2 usable",
+        "the manifest's last line has no newline, and waits for one",
+        "1 lines are left out, the first is line 5: " + texts[2].partition("line 5: ")[2],
+        "1 listed without a folder: gone",
+        "1 incomplete: t-2 lacks tests/test.sh",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("write", "level", "text"),
+    [
+        (lambda source: (source / "verifiable_tasks.txt").unlink(), Level.FAIL, "there is no manifest"),
+        (lambda source: (source / "verifiable_tasks.txt").write_text(""), Level.WARN, "lists nothing yet"),
+        (lambda source: (source / "verifiable_tasks.txt").write_text("x\n"), Level.FAIL, "none of 1 listed tasks"),
+        (lambda source: (source / "verifiable_tasks.txt").write_bytes(b"\xff\n"), Level.FAIL, "not UTF-8"),
+    ],
+)
+def test_a_manifest_without_a_usable_task(tmp_path: Path, root: Root, write: object, level: Level, text: str) -> None:
+    source = write_tasks(tmp_path / "d", "t-1")
+    write(source)  # type: ignore[operator]
+    with looked_at(root, write_config(tmp_path / "config.yaml", source=source)) as subject:
+        found = next(line for line in look(subject, QUICK) if line.check == "manifests d")
+    assert (found.level, text in found.text) == (level, True)
+
+
+def test_many_partitions_are_warned_of(root: Root, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_ledger(root) as ledger:
+        listed = [ListedTask(f"t-{n}", "0" * 64, eligible=True) for n in range(3)]
+        ledger.register("main", "d", listed, ManifestSeen("m", "0" * 64, 3))
+    monkeypatch.setattr("trajgen_assets.core.preflight.tasks.MANY_PARTITIONS", 3)
+    assert lines(root, config)["tasks/partitions"].level is Level.WARN
+
+
+def test_settings_that_cannot_work_or_are_not_acted_on_are_told_apart(tmp_path: Path, root: Root) -> None:
+    source = write_tasks(tmp_path / "d", "t-1")
+    more = (
+        "    sft_conversion: {enabled: true, exclude_repos_file: gone.txt}\n"
+        "    automation: {enabled: true}\n"
+        "    campaigns: {check: {agent: {name: oracle, max_turns: 3}}}\n"
+        "    env_extra: {HARBOR_EXCLUDE_TASKS: gone.yaml}\n"
+    )
+    found = lines(root, write_config(tmp_path / "config.yaml", source=source, more=more))
+    assert {"configuration/training data", "tasks/excluded"} <= levels(found, Level.FAIL)
+    warned = {"configuration/secrets", "configuration/agent check", "configuration/spending limit"}
+    assert warned <= levels(found, Level.WARN)
+    assert "no price is known" in found["configuration/spending main"].text
+
+
+def test_an_unset_key_is_named(tmp_path: Path, root: Root) -> None:
+    config = write_config(tmp_path / "config.yaml", source=write_tasks(tmp_path / "d", "t-1"), key="${TRAJGEN_NOT_SET}")
+    found = lines(root, config)["model/key"]
+    assert (found.level, "TRAJGEN_NOT_SET" in found.text) == (Level.FAIL, True)

@@ -1,0 +1,87 @@
+"""What stands in the configuration, and what of it is not acted on."""
+
+from collections.abc import Iterable, Iterator
+
+from trajgen_assets.core.config.config import Config
+from trajgen_assets.core.config.scaffolds import AUTO
+from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.preflight.findings import Finding, Subject, fail, ok, warn
+from trajgen_assets.core.preflight.prices import has_price
+from trajgen_assets.core.sft.filters import read_excluded_repos
+from trajgen_assets.core.sft.settings import ConversionSettings
+
+KNOBS = ("max_turns", "temperature")
+
+
+def file(subject: Subject) -> Iterable[Finding]:
+    """The file as a whole; each of its problems has a line."""
+    found = subject.config_or_error
+    if isinstance(found, Config):
+        names = ", ".join(source.dataset for source in found.sources())
+        return [ok(f"{subject.config_file}: data sets {names}; campaigns {', '.join(found.campaigns())}")]
+    problems = [line.strip() for line in (found.why or "").splitlines() if line.strip()]
+    if len(problems) < 2:
+        return [fail(found)]
+    return [fail(ConfigError(problem, where=subject.config_file)) for problem in problems]
+
+
+def older_keys(subject: Subject) -> Iterable[Finding]:
+    """Keys that are accepted and not acted on."""
+    notices = subject.config.notices()
+    return [warn(text, "leave the key out") for text in notices] or [ok("every key that is set is acted on")]
+
+
+def literal_secrets(subject: Subject) -> Iterable[Finding]:
+    """Secrets in clear."""
+    warnings = subject.config.warnings()
+    return [warn(text, "move it to the environment") for text in warnings] or [ok("none stands in the file")]
+
+
+def agent_settings(subject: Subject) -> Iterator[Finding]:
+    """What each campaign's agent is told, and which settings it does not take."""
+    for name in subject.campaigns:
+        agent = subject.config.campaign(name).agent
+        given = [knob for knob in KNOBS if knob in agent.model_fields_set]
+        if ignored := [knob for knob in given if knob not in agent.scaffold.settings]:
+            text = f"{agent.name} does not take {', '.join(ignored)}"
+            yield warn(text, f"leave it out of the agent of {name}", subject=name)
+            continue
+        told = ", ".join(f"{knob} {getattr(agent, knob)}" for knob in agent.scaffold.settings)
+        yield ok(f"{agent.name}, {told}" if told else agent.name, subject=name)
+
+
+def training_data(subject: Subject) -> Finding:
+    """Settings by which a conversion would fail after the rollouts are paid for."""
+    chosen = subject.config.runtime_info.input.sft_conversion
+    settings = ConversionSettings.of(subject.config)
+    if not chosen.enabled:
+        return ok("switched off (sft_conversion.enabled)")
+    read_excluded_repos(settings.exclude_repos_file)
+    agents = [subject.config.campaign(name).agent for name in subject.campaigns]
+    scaffolds = {agent.scaffold.sft for agent in agents if agent.scaffold.sft}
+    if scaffolds and chosen.scaffold not in (AUTO, *scaffolds):
+        raise ConfigError(
+            f"trajectories of {', '.join(sorted(scaffolds))} cannot be converted as {chosen.scaffold}",
+            where="runtime_info.input.sft_conversion.scaffold",
+            mend="set it to auto",
+        )
+    return ok(f"{settings.lf_format}, {settings.instance_status}")
+
+
+def spending(subject: Subject) -> Iterator[Finding]:
+    """Whether costs are known, and whether anything limits what automation spends."""
+    inputs = subject.config.runtime_info.input
+    for name in subject.campaigns:
+        api = subject.config.campaign(name).llm_api
+        if has_price(api):
+            yield ok(f"the price of {api.model} is known", subject=name)
+        else:
+            mend = "set input_cost_per_token and output_cost_per_token beside the model, 0 if it costs nothing"
+            yield warn(f"no price is known for {api.model}: costs are shown as unknown", mend, subject=name)
+    if not inputs.automation.enabled:
+        yield ok("automation is off: nothing is rolled out by itself", subject="limit")
+    elif inputs.automation.max_tasks_per_day is None:
+        text = "automation is on, and nothing limits how many tasks a day it rolls out"
+        yield warn(text, "set runtime_info.input.automation.max_tasks_per_day", subject="limit")
+    else:
+        yield ok(f"automation rolls out at most {inputs.automation.max_tasks_per_day} tasks a day", subject="limit")

@@ -1,0 +1,94 @@
+"""Where trials run: Docker with its networks and images, the local sandbox, or another environment of Harbor."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, ip_network
+
+from trajgen_assets.core.errors import RequirementError
+from trajgen_assets.core.paths import PROJECT
+from trajgen_assets.core.preflight.findings import ENGINE_TIMEOUT_S, Finding, Subject, ok, warn
+from trajgen_assets.core.provision.system import Survey, check_sandbox
+from trajgen_assets.core.rollout.docker import ask_docker
+from trajgen_assets.core.rollout.plan import LOCAL_ENVIRONMENT, uses_docker
+
+# What the engine takes networks from unless its daemon.json says otherwise: one for each compose project.
+DEFAULT_POOLS = (("172.17.0.0/16", 16), ("172.18.0.0/16", 16), ("172.19.0.0/16", 16), ("172.20.0.0/14", 16),
+                 ("172.24.0.0/14", 16), ("172.28.0.0/14", 16), ("192.168.0.0/16", 20))  # fmt: skip
+N_IMAGES_SHOWN = 3
+PULLS = "they are pulled when first used; anonymous pulls from Docker Hub are limited to 100 in six hours"
+
+
+def environment(subject: Subject) -> Finding:
+    """Sandboxes can be made."""
+    name = subject.config.runtime_info.input.harbor_job.environment
+    if uses_docker(name):
+        if isinstance(subject.engine, RequirementError):
+            raise subject.engine
+        return ok(f"Docker {subject.engine} with compose v2 answers", subject=name)
+    if name != LOCAL_ENVIRONMENT:
+        return ok("of Harbor: its account and its quotas are not looked at from here", subject=name)
+    found = check_sandbox(Survey(PROJECT, subject.root.env, os.environ, sandbox=True, is_root=os.geteuid() == 0))
+    if not found.ok:
+        raise RequirementError("the local sandbox cannot be made", why=found.detail, mend=found.mend)
+    return ok(f"{found.detail}; it is no security boundary", subject=name)
+
+
+def networks(subject: Subject) -> Iterable[Finding]:
+    """Docker has a free network for each trial at once; every compose project takes one."""
+    if not uses_docker(subject.config.runtime_info.input.harbor_job.environment):
+        return []
+    subject.need_engine()
+    pool = pool_subnets(ask_docker("info", "--format", "{{json .DefaultAddressPools}}", timeout_s=ENGINE_TIMEOUT_S))
+    n_free, n = len(free_subnets(pool, _taken())), subject.n_at_once
+    if n_free < n:
+        raise RequirementError(
+            f"Docker has {n_free} networks left, and {n} trials at once take {n}",
+            where="default-address-pools",
+            mend="run `docker network prune`, set more default-address-pools in daemon.json, or lower n_concurrent",
+        )
+    return [ok(f"{n_free} of {len(pool)} are free, {n} trials at once take {n}")]
+
+
+def images(subject: Subject) -> Iterator[Finding]:
+    """The images that the tasks begin from are here."""
+    if not uses_docker(subject.config.runtime_info.input.harbor_job.environment):
+        return
+    subject.need_engine()
+    needed = subject.demand.images
+    missing = [image for image in needed if not _is_here(image)]
+    if missing:
+        shown = ", ".join(missing[:N_IMAGES_SHOWN]) + (" and more" if len(missing) > N_IMAGES_SHOWN else "")
+        yield warn(f"{len(missing)} of {len(needed)} base images are not here: {shown}", PULLS)
+    else:
+        yield ok(f"{len(needed)} base images of {subject.demand.n_tasks} tasks are here")
+
+
+def free_subnets(pool: Iterable[IPv4Network], taken: Iterable[IPv4Network]) -> list[IPv4Network]:
+    """The subnets of `pool` that overlap with none that is taken."""
+    busy = list(taken)
+    return [subnet for subnet in pool if not any(subnet.overlaps(each) for each in busy)]
+
+
+def pool_subnets(text: str) -> list[IPv4Network]:
+    """What the engine's pools divide into. An engine that names none has the defaults."""
+    named = json.loads(text) or []
+    pools = [(each["Base"], each["Size"]) for each in named] or list(DEFAULT_POOLS)
+    bases = [(IPv4Network(base), size) for base, size in pools if ":" not in base]
+    return [subnet for base, size in bases for subnet in base.subnets(new_prefix=size)]
+
+
+def _taken() -> list[IPv4Network]:
+    ids = ask_docker("network", "ls", "--quiet", "--no-trunc", timeout_s=ENGINE_TIMEOUT_S).split()
+    shown = ask_docker("network", "inspect", "--format", "{{json .IPAM.Config}}", *ids, timeout_s=ENGINE_TIMEOUT_S)
+    configs = [each for line in shown.splitlines() for each in json.loads(line) or []]
+    found = [ip_network(each["Subnet"]) for each in configs if each.get("Subnet")]
+    return [each for each in found if isinstance(each, IPv4Network)]
+
+
+def _is_here(image: str) -> bool:
+    try:
+        ask_docker("image", "inspect", "--format", "{{.Id}}", image, timeout_s=ENGINE_TIMEOUT_S)
+    except RequirementError:
+        return False
+    return True

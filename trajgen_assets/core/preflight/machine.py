@@ -1,0 +1,81 @@
+"""The machine: a port for the proxy, room on its disk, memory for the trials."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from trajgen_assets.core.capture.ports import choose_port
+from trajgen_assets.core.errors import RequirementError
+from trajgen_assets.core.preflight.findings import Finding, Subject, ok, warn
+from trajgen_assets.core.rollout.plan import LOCAL_ENVIRONMENT, uses_docker
+
+LOOPBACK = "127.0.0.1"
+
+# SQLite, the logs and a few trajectories need this much to be written at all; below the other mark it gets tight.
+FULL_MB = 16
+LOW_DISK_MB = 1024
+
+# The proxy takes about 350 MB, Harbor about 200.
+JOB_MB = 550
+
+
+def proxy_port(subject: Subject) -> Finding:
+    """The proxy can listen. Agents run on the host, so no container has to reach it."""
+    wanted = subject.config.runtime_info.input.litellm_proxy.port
+    port = choose_port(LOOPBACK, wanted)
+    return ok(f"{LOOPBACK}:{port} is free" if wanted else f"{LOOPBACK} has free ports")
+
+
+def disk(subject: Subject) -> Iterator[Finding]:
+    """Room for what a job writes, and for what its sandboxes may fill."""
+    place = next(path for path in (subject.root.path, *subject.root.path.parents) if path.exists())
+    free_mb = shutil.disk_usage(place).free >> 20
+    if free_mb < FULL_MB:
+        mend = "make room, or name another root with --root"
+        raise RequirementError("the disk is full", where=place, why=f"{free_mb} MB are free", mend=mend)
+    if free_mb < LOW_DISK_MB:
+        yield warn(f"{free_mb} MB free at {place}", "make room: a job writes its trajectories there", subject="root")
+    else:
+        yield ok(f"{_gb(free_mb)} free at {place}", subject="root")
+    if subject.n_tasks is None:
+        yield from _sandbox_disk(subject, place)
+
+
+def memory(subject: Subject) -> Finding:
+    """Memory for the job's own processes, and for its trials as far as they run here."""
+    available_mb = psutil.virtual_memory().available >> 20
+    if available_mb < JOB_MB:
+        mend = "end other programs: a proxy and a Harbor take about 550 MB"
+        raise RequirementError("there is too little memory", why=f"{available_mb} MB are available", mend=mend)
+    if subject.n_tasks is not None or not _runs_here(subject):
+        return ok(f"{_gb(available_mb)} available")
+    demand, n = subject.demand, subject.n_at_once
+    need_mb = demand.memory_mb * n + JOB_MB
+    asked = f"{n} trials at once may take {_gb(need_mb)}"
+    if need_mb > available_mb:
+        mend = f"set harbor_job.n_concurrent to {max(1, int((available_mb - JOB_MB) // (demand.memory_mb or 1)))}"
+        return warn(f"{_gb(available_mb)} available, {asked}", mend)
+    return ok(f"{_gb(available_mb)} available, {asked}")
+
+
+def _sandbox_disk(subject: Subject, place: Path) -> Iterator[Finding]:
+    if not _runs_here(subject):
+        return
+    folder = Path(subject.engine_folder or place)
+    free_mb, need_mb = shutil.disk_usage(folder).free >> 20, subject.demand.storage_mb * subject.n_at_once
+    text = f"{_gb(free_mb)} free at {folder}, {subject.n_at_once} trials at once may fill {_gb(need_mb)}"
+    if need_mb > free_mb:
+        yield warn(text, "make room, or lower harbor_job.n_concurrent", subject="sandboxes")
+    else:
+        yield ok(text, subject="sandboxes")
+
+
+def _runs_here(subject: Subject) -> bool:
+    environment = subject.config.runtime_info.input.harbor_job.environment
+    return environment == LOCAL_ENVIRONMENT or uses_docker(environment)
+
+
+def _gb(size_mb: float) -> str:
+    return f"{size_mb / 1024:.1f} GB"

@@ -1,0 +1,131 @@
+"""The checks, in the order of the flow; each is made though others fail."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from trajgen_assets.core.errors import RefusedError, TrajgenError
+from trajgen_assets.core.preflight import (
+    configuration,
+    containers,
+    endpoint,
+    environments,
+    machine,
+    repositories,
+    state,
+    tasks,
+)
+from trajgen_assets.core.preflight.canary import canary
+from trajgen_assets.core.preflight.findings import Finding, Level, NotLookedError, Subject, fail
+from trajgen_assets.core.redact import Redactor
+
+SCHEMA_VERSION = 1
+
+Look = Callable[[Subject], Finding | Iterable[Finding]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check. `at_start` marks those that a job is refused by when it begins: together they take under 3 s."""
+
+    group: str
+    name: str
+    look: Look
+    at_start: bool = False
+
+
+CHECKS = (
+    Check("configuration", "file", configuration.file),
+    Check("configuration", "older keys", configuration.older_keys),
+    Check("configuration", "secrets", configuration.literal_secrets),
+    Check("configuration", "agent", configuration.agent_settings),
+    Check("configuration", "training data", configuration.training_data, at_start=True),
+    Check("configuration", "spending", configuration.spending),
+    Check("root", "ledger", state.ledger),
+    Check("root", "published view", state.published_view),
+    Check("root", "Dagster", state.dagster_instance),
+    Check("root", "jobs", state.jobs),
+    Check("root", "pauses", state.pauses),
+    Check("repositories", "checkouts", repositories.checkouts),
+    Check("environments", "locks", environments.equal_to_locks, at_start=True),
+    Check("environments", "programs", environments.programs_run),
+    Check("tasks", "manifests", tasks.manifests),
+    Check("tasks", "excluded", tasks.exclusions),
+    Check("tasks", "partitions", tasks.partitions),
+    Check("machine", "proxy port", machine.proxy_port, at_start=True),
+    Check("machine", "disk", machine.disk, at_start=True),
+    Check("machine", "memory", machine.memory, at_start=True),
+    Check("sandboxes", "environment", containers.environment, at_start=True),
+    Check("sandboxes", "networks", containers.networks, at_start=True),
+    Check("sandboxes", "images", containers.images),
+    Check("model", "key", endpoint.keys, at_start=True),
+    Check("model", "connection", endpoint.connection, at_start=True),
+)
+PROBE = Check("model", "completion", endpoint.completion)
+
+
+def canary_check(n_tasks: int, say: Callable[[str], None]) -> Check:
+    """The check that rolls out `n_tasks` tasks without a model; `say` gets a line of progress at a time."""
+    return Check("canary", "tasks", lambda subject: canary(subject, n_tasks, say))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the report."""
+
+    group: str
+    check: str
+    level: Level
+    text: str
+    mend: str = ""
+    error: TrajgenError | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The line as programs read it."""
+        return {name: value for name, value in asdict(self).items() if name != "error"}
+
+
+def look(subject: Subject, checks: Iterable[Check] = CHECKS) -> Iterator[Line]:
+    """Make `checks`, one after another; yields each line as it is known. No line holds a known secret."""
+    config = subject.config_or_error
+    redactor = Redactor.of_environ() if isinstance(config, TrajgenError) else Redactor.of(config)
+    for check in checks:
+        for found in _findings(check, subject):
+            name = f"{check.name} {found.subject}".rstrip()
+            text, mend = redactor.text(found.text), redactor.text(found.mend)
+            yield Line(check.group, name, found.level, text, mend, found.error)
+
+
+def refuse_unless_all_pass(subject: Subject) -> None:
+    """Make the checks that a job is refused by, before it consumes anything.
+
+    Raises:
+        EndpointError, RequirementError, ConfigError, RefusedError: one of them failed; the first that did.
+    """
+    for line in look(subject, (check for check in CHECKS if check.at_start)):
+        if line.level is Level.FAIL:
+            raise line.error or RefusedError(line.text, mend=line.mend)
+
+
+def report(lines: Iterable[Line]) -> dict[str, Any]:
+    """All lines, as `trajgen dryrun --json` prints them."""
+    listed = list(lines)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "ready": not any(line.level is Level.FAIL for line in listed),
+        "counts": {level.value: sum(line.level is level for line in listed) for level in Level},
+        "checks": [line.as_json() for line in listed],
+    }
+
+
+def _findings(check: Check, subject: Subject) -> Iterator[Finding]:
+    """What a check finds. Whatever stops it is its finding: the others are made all the same."""
+    try:
+        found = check.look(subject)
+        yield from [found] if isinstance(found, Finding) else found
+    except NotLookedError as reason:
+        yield Finding(Level.SKIP, f"not looked at: {reason}")
+    except TrajgenError as error:
+        yield fail(error)
+    except Exception as error:  # noqa: BLE001  a file that cannot be read, say, must not hide what the next check finds
+        yield fail(RefusedError(f"the check was stopped by {type(error).__name__}", why=error))
