@@ -1,6 +1,6 @@
 """Which runs to ask Dagster for now: of jobs that lost theirs, and of new batches of free tasks."""
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,11 +24,20 @@ from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.trial_slots import least_to_begin, this_host
 from trajgen_assets.launches import PartitionOrder, is_cancelled, is_lost, launch_of, run_config, run_key
 from trajgen_assets.names import ROLLOUT_OP
+from trajgen_assets.partitions import positions_of
 
 UNLIMITED = 1_000_000
 
 # A probe that has said nothing by then is taken for lost, and another one goes.
 PROBE_TIME_S = 1800.0
+
+
+class BatchOrder(PartitionOrder):
+    """The order of insertion, asked for the partitions of a batch alone where that can be: a tick has many of them."""
+
+    def of(self, keys: Sequence[str]) -> dict[str, int]:
+        """The position of each of `keys` among themselves, consecutive if they are so among all."""
+        return positions_of(self._instance, keys) or super().of(keys)
 
 
 def due_requests(instance: dg.DagsterInstance, platform: Platform, words: list[str]) -> Iterator[dg.RunRequest]:
@@ -40,7 +49,7 @@ def due_requests(instance: dg.DagsterInstance, platform: Platform, words: list[s
     """
     ledger, automation = platform.ledger, platform.config.runtime_info.input.automation
     let_go(instance, platform, words)
-    order = PartitionOrder(instance)
+    order = BatchOrder(instance)
     assigned = ledger.jobs_to_launch()
     waiting = [job for job in assigned if is_lost(instance, job, ledger.now())]
     room = _Room.of(platform, in_flight=[job for job in assigned if job not in waiting])

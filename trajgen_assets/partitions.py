@@ -7,11 +7,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import dagster as dg
+import sqlalchemy as sa
+from dagster._core.storage.event_log.schema import DynamicPartitionsTable
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
 from trajgen_assets.core.config import Config
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.keys import SMOKE_CAMPAIGN
 from trajgen_assets.core.ledger.ledger import Ledger
+from trajgen_assets.core.ledger.rows import chunked
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.rollout.trials import load_trials
 from trajgen_assets.core.sft.scaffolds import is_training_data
@@ -31,6 +35,32 @@ def add_partitions(instance: dg.DagsterInstance, name: str, keys: Sequence[str])
     """Add the `keys` that are not there yet; safe to repeat after a crash."""
     for start in range(0, len(keys), MAX_KEYS_PER_CALL):
         instance.add_dynamic_partitions(name, list(keys[start : start + MAX_KEYS_PER_CALL]))
+
+
+def positions_of(instance: dg.DagsterInstance, keys: Sequence[str]) -> dict[str, int] | None:
+    """A number for each of some task partitions, in order of insertion: consecutive only if no other lies between them.
+
+    Dagster's own question reads all partitions, and a hundred thousand take a quarter of a second.
+
+    Returns:
+        None if one of them is no partition, or Dagster keeps them in no table.
+    """
+    storage, table = instance.event_log_storage, DynamicPartitionsTable.c
+    if not isinstance(storage, SqlEventLogStorage):
+        return None
+    is_task = table.partitions_def_name == TASKS
+    rows: dict[str, int] = {}
+    with storage.index_connection() as conn:
+        for chunk in chunked(keys):
+            query = sa.select(table.partition, table.id).where(is_task, table.partition.in_(chunk))
+            rows |= dict(tuple(row) for row in conn.execute(query))
+        if rows.keys() != set(keys):
+            return None
+        first, last = min(rows.values()), max(rows.values())
+        n_from_first_to_last = conn.scalar(sa.select(sa.func.count()).where(is_task, table.id.between(first, last)))
+    if n_from_first_to_last != len(rows):
+        return rows  # with others between them these ids cannot be consecutive
+    return {key: n for n, key in enumerate(sorted(rows, key=lambda key: rows[key]))}
 
 
 def show_new_partitions(instance: dg.DagsterInstance, ledger: Ledger) -> None:

@@ -16,7 +16,7 @@ from trajgen_assets.core.ledger.models import ListedTask, ManifestSeen, TaskRow
 # A tick may take 60 s in all before Dagster gives it up.
 LOOK_S = 10.0
 _N_SHOWN = 3
-_N_PER_PAGE = 200
+_N_PER_PAGE = 1000
 
 
 class Seen(BaseModel):
