@@ -8,20 +8,20 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 UPSTREAM_NAME = "CANARY_UPSTREAM_KEY"
-UPSTREAM_KEY = 'canary-upstream/ä+"k"=01'
+UPSTREAM_KEY = 'canary-upstream/+"k"=01'
 
 FIELDS = {
     "runtime_info.input.llm_api.api_key": UPSTREAM_KEY,
     "runtime_info.input.campaigns.other.llm_api.api_key": "canary-campaign/key+02",
     "runtime_info.input.litellm_proxy.master_key": "canary-master/key+03",
-    "meta_info.resources.pwd": "canary pass word/04",
+    "meta_info.resources.pwd": "canary päss word/04",
     "runtime_info.input.env_extra.CANARY_TOKEN": "canary-env-extra/05",
     "environment.extra.CANARY_PASSWORD": "canary-environment/06",
     "secrets.env": "canary-unnamed-in-file/07",
 }
 
 CONFIG = """\
-meta_info: {{resources: {{pwd: "canary pass word/04"}}}}
+meta_info: {{resources: {{pwd: "canary päss word/04"}}}}
 environment: {{extra: {{CANARY_PASSWORD: canary-environment/06}}}}
 runtime_info:
   input:

@@ -57,6 +57,7 @@ class Redactor:
             if len(value) >= MIN_LENGTH:
                 for form in _forms(value):
                     self._names.setdefault(form, name)
+        self._needles = [form.encode("utf-8", "surrogateescape") for form in (*self._names, *_OUR_KEYS)]
         longest_first = sorted(self._names, key=len, reverse=True)  # a key that begins with another key
         self._pattern = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
@@ -79,6 +80,10 @@ class Redactor:
         if self._pattern is not None:
             text = self._pattern.sub(lambda found: f"<redacted:{self._names[found[0]]}>", text)
         return _OUR_KEY.sub(lambda found: f"<redacted:{_OUR_KEYS[found[1]]}>", text)
+
+    def is_in(self, data: bytes) -> bool:
+        """Whether a file's content may hold a known value. Faster than `finds`, and now and then wrongly true."""
+        return any(needle in data for needle in self._needles)
 
     def finds(self, text: str) -> bool:
         """Whether `text` holds a known value."""

@@ -182,8 +182,18 @@ class _Rollout:
         )
         write_trials(self.files.trials, header)
         policy = RetryPolicy(self.harbor_job.max_retries, self.harbor_job.max_infra_retries)
-        redactor = Redactor.of(self.platform.config)
-        return JobRecord(header, self.files, self.platform.ledger, self.lease, policy, tasks, self.listener, redactor)
+        config = self.platform.config
+        return JobRecord(
+            header,
+            self.files,
+            self.platform.ledger,
+            self.lease,
+            policy,
+            tasks,
+            self.listener,
+            redactor=Redactor.of(config),
+            given=Redactor(config.secret_values()),
+        )
 
     def _proxy(self) -> AbstractContextManager[RunningProxy]:
         return running_proxy(

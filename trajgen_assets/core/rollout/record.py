@@ -25,6 +25,7 @@ from trajgen_assets.core.ledger.models import (
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.rollout.causes import Cause
+from trajgen_assets.core.rollout.clearing import clear_files, clear_tree
 from trajgen_assets.core.rollout.results import TrialResult, read_trial_result, task_id_of
 from trajgen_assets.core.rollout.settle import settle_trial
 from trajgen_assets.core.rollout.trials import TaskRecord, TrialEntry, TrialsFile, write_trials
@@ -36,6 +37,10 @@ CAPTURE_PATIENCE_S = 5.0
 
 # A note is one line for people; the whole text lies with the trial.
 NOTE_LENGTH = 340
+
+# The record of calls stays byte for byte: what is secret was taken out of it before it was written.
+RAW_RECORDS = ("litellm-trajectory.jsonl",)
+HARBOR_FILES = ("config.json", "result.json", "lock.json", "job.log")
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,13 @@ class SilentListener:
 
 @dataclass
 class JobRecord:
-    """What has been settled so far of one job that is held under `lease`."""
+    """What has been settled so far of one job that is held under `lease`.
+
+    Attributes:
+        redactor: knows every secret of ours; for notes.
+        given: knows those that Harbor and its sandboxes can have been given; for their files, in which any other word
+            of our environment is just a word.
+    """
 
     header: TrialsFile
     files: JobPaths
@@ -99,6 +110,7 @@ class JobRecord:
     tasks: Mapping[str, StagedTask]
     listener: Listener
     redactor: Redactor = field(default_factory=Redactor.of_environ)
+    given: Redactor = field(default_factory=lambda: Redactor({}))
     cancelled_as: Cause = Cause.CANCELLED
     is_interrupted: bool = False
     stopped_for: str | None = None
@@ -147,6 +159,7 @@ class JobRecord:
             self._settle_or_note(result, errors, final=True)
         for folder in self._unsettled():
             self._record_broken(folder)
+        clear_files([self.files.harbor_log, *(self.files.dir / name for name in HARBOR_FILES)], self.given)
         if errors:
             raise errors[0]
         return True
@@ -206,6 +219,8 @@ class JobRecord:
         self._record(task, outcome, accepted=False)
 
     def _record(self, task: StagedTask, outcome: AttemptOutcome, *, accepted: bool) -> None:
+        # Before it is recorded: whoever dies in between leaves it to recovery, which does both again.
+        clear_tree(self.files.trial(outcome.trial_name), self.given, but=RAW_RECORDS)
         outcome = replace(outcome, note=self._presentable(outcome.note))
         row = self.ledger.record_attempt(self.lease, task.key, outcome, self.policy)
         reached("after_record")

@@ -11,6 +11,7 @@ import uvicorn
 
 from trajgen_assets.core.atomic import write_text
 from trajgen_assets.core.scripted.faults import Fault, FaultPlan
+from trajgen_assets.core.scripted.script import SCRIPTS
 from trajgen_assets.core.scripted.server import ScriptedServer
 
 
@@ -43,10 +44,10 @@ class ScriptedModel:
 
 @contextmanager
 def running_scripted_model(
-    *, fault: Fault | None = None, api_key: str | None = None, latency_s: float = 0.0
+    *, fault: Fault | None = None, api_key: str | None = None, latency_s: float = 0.0, scripts: Path = SCRIPTS
 ) -> Iterator[ScriptedModel]:
     """Serve the scripted model on a free loopback port while the block runs. What is still open then gets a 500."""
-    scripted = ScriptedServer(api_key=api_key, latency_s=latency_s)
+    scripted = ScriptedServer(api_key=api_key, latency_s=latency_s, scripts=scripts)
     with closing(listen("127.0.0.1", 0)) as listener:
         model = ScriptedModel(origin_of(listener), scripted)
         if fault is not None:

@@ -13,6 +13,7 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -25,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 from trajgen_assets.core.scripted import completion, dialect
 from trajgen_assets.core.scripted.conversation import Conversation
 from trajgen_assets.core.scripted.faults import REFUSALS, Fault, FaultPlan, FaultSwitch, Refusal
-from trajgen_assets.core.scripted.script import MODEL_NAME, find_script, load_scripts
+from trajgen_assets.core.scripted.script import MODEL_NAME, SCRIPTS, find_script, load_scripts
 
 MAX_REMEMBERED_REQUESTS = 200
 EVENT_STREAM = "text/event-stream"
@@ -37,15 +38,16 @@ class ScriptedServer:
     Args:
         api_key: if given, completions need it as bearer token.
         latency_s: how long every completion takes at least.
+        scripts: folder of the scripts that it knows.
     """
 
-    def __init__(self, *, api_key: str | None = None, latency_s: float = 0.0) -> None:
+    def __init__(self, *, api_key: str | None = None, latency_s: float = 0.0, scripts: Path = SCRIPTS) -> None:
         self.faults = FaultSwitch()
         self.n_requests = 0
         self.latest: deque[dict[str, Any]] = deque(maxlen=MAX_REMEMBERED_REQUESTS)
         self._api_key = api_key
         self._latency_s = latency_s
-        self._scripts = load_scripts()
+        self._scripts = load_scripts(scripts)
 
     def app(self) -> Starlette:
         """The ASGI application."""
