@@ -2,8 +2,11 @@
 
 import json
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, ip_network
+
+import psutil
 
 from trajgen_assets.core.errors import RequirementError
 from trajgen_assets.core.paths import PROJECT
@@ -40,7 +43,7 @@ def networks(subject: Subject) -> Iterable[Finding]:
         return []
     subject.need_engine()
     pool = pool_subnets(ask_docker("info", "--format", "{{json .DefaultAddressPools}}", timeout_s=ENGINE_TIMEOUT_S))
-    n_free, n = len(free_subnets(pool, _taken())), subject.n_at_once
+    n_free, n = len(free_subnets(pool, [*_taken(), *_of_host()])), subject.n_at_once
     if n_free < n:
         raise RequirementError(
             f"Docker has {n_free} networks left, and {n} trials at once take {n}",
@@ -84,6 +87,13 @@ def _taken() -> list[IPv4Network]:
     configs = [each for line in shown.splitlines() for each in json.loads(line) or []]
     found = [ip_network(each["Subnet"]) for each in configs if each.get("Subnet")]
     return [each for each in found if isinstance(each, IPv4Network)]
+
+
+def _of_host() -> list[IPv4Network]:
+    """The networks that this host is in: the engine gives none of theirs away."""
+    listed = (address for addresses in psutil.net_if_addrs().values() for address in addresses)
+    inet = [each for each in listed if each.family == socket.AF_INET and each.netmask]
+    return [IPv4Network((each.address, each.netmask), strict=False) for each in inet]
 
 
 def _is_here(image: str) -> bool:
