@@ -17,6 +17,7 @@ from tests.waiting import wait_until
 from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.process import recorded_processes
+from trajgen_assets.core.report.archive import read_metadata, read_runs
 from trajgen_assets.core.rollout.docker import leftovers_of
 from trajgen_assets.core.rollout.slots import live_holders
 from trajgen_assets.core.scripted import ScriptedModel
@@ -59,6 +60,10 @@ def test_the_bundled_tasks_give_the_same_rewards_in_containers_and_leave_none(in
     (job,) = job_names(in_docker)
     assert not leftovers_of(job)
     assert files_with(SECRET, in_docker.root.path) == []
+    (run,) = read_runs(in_docker.root).rows
+    images = read_metadata(in_docker.root.path / run.archive).images
+    assert images is not None
+    assert [(name, digest[:7]) for name, digest in images.items()] == [("trajgen/sample-base:1", "sha256:")]
 
 
 def test_harbor_killed_outright_ends_the_job_truthfully_and_its_containers_with_it(in_docker: Installation) -> None:

@@ -25,7 +25,7 @@ from trajgen_assets.core.report.archive import opened as open_entries
 from trajgen_assets.core.report.archive.filing import Ending, file_entry, is_filed
 from trajgen_assets.core.report.archive.models import RunMetadata, Status
 from trajgen_assets.core.report.archive.opened import OpenEntry
-from trajgen_assets.core.report.archive.origin import origin_of
+from trajgen_assets.core.report.archive.origin import images_of, origin_of
 from trajgen_assets.core.report.archive.session import SessionLog
 from trajgen_assets.core.rollout.record import Listener, SilentListener
 
@@ -145,8 +145,9 @@ def _begun(platform: Platform, job: str, owner: str, *, started_at: str | None =
         return None
     try:
         write_yaml(opened.path / "config.yaml", redacted(platform.config))
-        origin = origin_of(platform, platform.ledger.job(job), opened.path)
-        return opened.rewrite(opened.begun.model_copy(update={"origin": origin}))
+        row = platform.ledger.job(job)
+        known = {"origin": origin_of(platform, row, opened.path), "image_names": images_of(platform, row)}
+        return opened.rewrite(opened.begun.model_copy(update=known))
     except (OSError, TrajgenError) as error:
         log.error("what %s is made from is not archived: %s", job, Redactor.of(platform.config).error(error))
         return opened

@@ -18,7 +18,6 @@ from trajgen_assets.core.report.archive.index import METADATA, next_run_id, read
 from trajgen_assets.core.report.archive.models import RunMetadata, RunRow, Status
 from trajgen_assets.core.report.archive.monitor import monitor_text
 from trajgen_assets.core.report.archive.opened import OpenEntry
-from trajgen_assets.core.rollout.plan import uses_docker
 from trajgen_assets.core.rollout.trials import TrialEntry
 
 MONITOR = "monitor.md"
@@ -54,9 +53,8 @@ def file_entry(
     """
     job = opened.begun.job
     facts = job_facts(ledger, root.job(job), job) | ending.facts
-    if uses_docker(opened.begun.origin.environment or "") and "n_trials" in facts:
-        rows = ledger.tasks_of_job(job)
-        facts["images"] = image_digests(root.tasks / row.dataset / row.task_id for row in rows)
+    if "n_trials" in facts and opened.begun.image_names:
+        facts["images"] = image_digests(opened.begun.image_names)  # now, since a trial may have pulled them
     trials = trials_of(root.job(job)) or ()
     with locked(root.archives / ".lock"):
         runs = read_runs(root)

@@ -1,4 +1,4 @@
-"""Which images the tasks of a job were built on or run in, by name and digest, as the Docker engine has them."""
+"""Which images the tasks of a job are built on or run in, by name and digest, as the Docker engine has them."""
 
 import json
 import re
@@ -16,7 +16,7 @@ ASK_TIMEOUT_S = 10.0
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE)
 
 
-def image_digests(task_folders: Iterable[Path]) -> dict[str, str] | None:
+def image_digests(names: Iterable[str]) -> dict[str, str] | None:
     """Image name to digest, or to what is known instead.
 
     A trial's own image is removed with it. It follows from these images and from the task's digest, which covers the
@@ -25,7 +25,6 @@ def image_digests(task_folders: Iterable[Path]) -> dict[str, str] | None:
     Returns:
         None where the engine does not answer.
     """
-    names = sorted({name for folder in task_folders for name in image_names(folder)})
     try:
         listed = ask_docker("image", "ls", "--digests", "--no-trunc", "--format", "{{json .}}", timeout_s=ASK_TIMEOUT_S)
     except RequirementError:

@@ -72,8 +72,9 @@ def mend_index(root: Root) -> Runs:
     Raises:
         OSError: it cannot be written.
     """
-    if not read_runs(root).is_behind:
-        return read_runs(root)
+    runs = read_runs(root)
+    if not runs.is_behind:
+        return runs
     with locked(root.archives / ".lock"):
         runs = read_runs(root)
         if runs.is_behind:

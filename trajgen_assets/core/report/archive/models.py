@@ -106,6 +106,9 @@ class Begun(BaseModel):
     owner: str
     started_at: str
     origin: Origin = Origin()
+    image_names: tuple[str, ...] = Field(
+        default=(), strict=False, description="Images that the tasks name, where trials run in Docker."
+    )
 
 
 class RunMetadata(Origin, RunRow):

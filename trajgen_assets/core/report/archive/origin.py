@@ -15,8 +15,10 @@ from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.process import child_env
 from trajgen_assets.core.provision.record import Record
+from trajgen_assets.core.report.archive.images import image_names
 from trajgen_assets.core.report.archive.models import EnvironmentMade, Inputs, ManifestCopy, Origin, Repository
 from trajgen_assets.core.report.archive.models import Upstream as UpstreamRecord
+from trajgen_assets.core.rollout.plan import uses_docker
 
 INPUTS = "inputs"
 
@@ -43,6 +45,17 @@ def origin_of(platform: Platform, job: JobRow, folder: Path) -> Origin:
         inputs=_copied(platform, job.dataset, [row.task_id for row in rows], folder / INPUTS),
         task_digests={row.task_id: row.digest for row in rows if row.digest},
     )
+
+
+def images_of(platform: Platform, job: JobRow) -> tuple[str, ...]:
+    """The images that the tasks of `job` name, where its trials run in Docker; else none."""
+    if not uses_docker(platform.config.runtime_info.input.harbor_job.environment):
+        return ()
+    with suppress(ConfigError):
+        folder = platform.config.source(job.dataset).folder
+        rows = platform.ledger.tasks_of_job(job.name)
+        return tuple(sorted({name for row in rows for name in image_names(folder / row.task_id)}))
+    return ()
 
 
 def _upstream(config: Config, campaign: str) -> UpstreamRecord | None:
