@@ -10,7 +10,7 @@ import pytest
 from tests.unit.provision.twins import Workshop, script
 from trajgen_assets.core.errors import EnvironmentBuildError, RequirementError
 from trajgen_assets.core.paths import PROJECT
-from trajgen_assets.core.provision.environments import ensure_environment, environment_python, locked
+from trajgen_assets.core.provision.environments import ensure_environment, locked, standing_environment
 from trajgen_assets.core.provision.record import RECORD, inputs_digest, is_current
 
 WAITING = "another set-up is at work here; waiting for it"
@@ -137,10 +137,11 @@ def test_a_second_call_asks_nothing_of_uv(workshop: Workshop) -> None:
 
 def test_another_lock_makes_another_environment_and_moves_the_link(workshop: Workshop) -> None:
     build(workshop)
-    first = environment_python(workshop.link.parent, "tiny-uv")
+    first = standing_environment(workshop.link.parent, "tiny-uv")
+    assert first is not None
     assert build(workshop, "2.0")
     assert program_output(workshop.link / "bin" / "tiny") == "tiny 2.0\n"
-    assert program_output(first.parent / "tiny") == "tiny 1.0\n"  # a job that still runs keeps its own
+    assert program_output(first.path / "bin" / "tiny") == "tiny 1.0\n"  # a job that still runs keeps its own
     assert len(workshop.homes) == 2
 
 
@@ -163,9 +164,14 @@ def test_an_environment_whose_interpreter_is_gone_is_not_current(workshop: Works
     assert build(workshop)
 
 
-def test_an_environment_that_is_not_set_up_is_asked_for_by_name(workshop: Workshop) -> None:
-    with pytest.raises(RequirementError, match=r"the environment tiny-uv is not set up.*make setup"):
-        environment_python(workshop.link.parent, "tiny-uv")
+def test_an_environment_stands_only_if_it_is_complete(workshop: Workshop) -> None:
+    assert standing_environment(workshop.link.parent, "tiny-uv") is None
+    build(workshop)
+    standing = standing_environment(workshop.link.parent, "tiny-uv")
+    assert standing is not None
+    assert standing.path.name == f"tiny-uv-{standing.record.digest}"
+    (workshop.link / RECORD).unlink()
+    assert standing_environment(workshop.link.parent, "tiny-uv") is None
 
 
 def test_two_builders_at_once_build_once(workshop: Workshop) -> None:

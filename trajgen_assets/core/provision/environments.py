@@ -1,14 +1,14 @@
 """uv environments from hash-pinned locks: each is complete under its name in the store, or not there at all."""
 
+import errno
 import fcntl
-import hashlib
-import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trajgen_assets.core.clock import stamp
@@ -19,6 +19,7 @@ from trajgen_assets.core.provision.python import Interpreter, probe
 from trajgen_assets.core.provision.record import Record, inputs_digest, is_current
 from trajgen_assets.core.provision.uv import require_uv
 
+UNWRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR})
 SMOKE_TIMEOUT_S = 120.0  # `harbor --version` takes 1 s; on a busy machine with a cold disk far longer
 
 
@@ -58,29 +59,29 @@ class EnvironmentSpec:
 
 @dataclass(frozen=True)
 class Environment:
-    """An environment that is complete. `path` is its folder; `built` says whether this call made it."""
+    """An environment that is complete.
+
+    Attributes:
+        path: its folder in the store, and not the link to it: an environment that is renewed while a job runs must not
+            change under the job.
+        built: whether this call made it.
+    """
 
     name: str
     path: Path
-    built: bool
+    record: Record
+    built: bool = False
 
     @property
     def python(self) -> Path:
         return self.path / "bin" / "python"
 
 
-def environment_python(env_dir: Path, name: str) -> Path:
-    """The Python of the environment `name`, by its place in the store.
-
-    Not by the link: an environment that is replaced while a job runs must not change under the job.
-
-    Raises:
-        RequirementError: the environment is not there.
-    """
-    python = (env_dir / name).resolve() / "bin" / "python"
-    if not os.access(python, os.X_OK):
-        raise RequirementError(f"the environment {name} is not set up", where=env_dir / name, mend="run `make setup`")
-    return python
+def standing_environment(env_dir: Path, name: str) -> Environment | None:
+    """The environment `name` as it stands; None if there is none that is complete and has its interpreter."""
+    home = (env_dir / name).resolve()
+    record = Record.read(home)
+    return Environment(name, home, record) if record is not None and is_current(home, record.inputs) else None
 
 
 def ensure_environment(
@@ -91,29 +92,33 @@ def ensure_environment(
     *,
     uv: Path | None = None,
     environ: Mapping[str, str] | None = None,
+    rebuild: bool = False,
 ) -> Environment:
     """Make the environment of `spec` in `store` unless it is there, and point `link` at it.
 
     Built in a hidden folder, tried, then renamed: a folder under its final name is complete. Two builders at
     once build once. Whatever stops it, an earlier environment and its link stay as they were.
 
+    Args:
+        rebuild: make it anew though it is there. The one that is there is put away when the new one is complete.
+
     Raises:
         EnvironmentBuildError: uv failed, or what it built does not run.
-        RequirementError: the interpreter does not run, or there is no uv.
+        RequirementError: the interpreter does not run, there is no uv, or nothing can be written in `store`.
     """
     environ = os.environ if environ is None else environ
     interpreter = _interpreter(spec, environ)
-    inputs = inputs_digest(spec.lock)
-    identity = json.dumps([str(interpreter.path), interpreter.version_text, inputs])
-    home = store / f"{spec.name}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
+    record = Record(
+        spec.name, str(interpreter.path), interpreter.version_text, inputs_digest(spec.lock), built_at=stamp()
+    )
+    home = store / f"{spec.name}-{record.digest}"
     _refuse_folder(link)
     with locked(store / f".{spec.name}.lock", on_line) as lock_fd:
-        built = not is_current(home, inputs)
+        built = rebuild or not is_current(home, record.inputs)
         if built:
-            record = Record(spec.name, str(interpreter.path), interpreter.version_text, inputs, stamp())
             _build(spec, record, home, Builder(uv or require_uv(environ), environ, on_line, lock_fd))
         _replace_link(link, home)
-    return Environment(spec.name, home, built)
+    return Environment(spec.name, home, Record.read(home) or record, built)
 
 
 def _interpreter(spec: EnvironmentSpec, environ: Mapping[str, str]) -> Interpreter:
@@ -123,19 +128,29 @@ def _interpreter(spec: EnvironmentSpec, environ: Mapping[str, str]) -> Interpret
 
 
 def _build(spec: EnvironmentSpec, record: Record, home: Path, builder: Builder) -> None:
-    building = home.with_name(f".building-{home.name}")
-    for leftover in (*home.parent.glob(f".building-{spec.name}-*"), home):
+    building, started_at = home.with_name(f".building-{home.name}"), time.monotonic()
+    for leftover in home.parent.glob(f".building-{spec.name}-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     try:
         builder.create(building, Path(record.interpreter))
         builder.sync(building, spec.lock)
         _try_out(spec, building, builder.environ)
-        record.write(building)
+        replace(record, build_s=round(time.monotonic() - started_at, 1)).write(building)
         os.sync()  # a power cut after the rename must not leave empty modules under a name that says complete
-        building.rename(home)
+        _put_in_place(building, home)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
+
+
+def _put_in_place(building: Path, home: Path) -> None:
+    """Give the finished folder its final name. Whoever is killed between the two renames leaves nothing that passes for
+    complete, and the next call builds."""
+    earlier = building.with_name(f"{building.name}.earlier")
+    with suppress(FileNotFoundError):
+        home.rename(earlier)
+    building.rename(home)
+    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def _try_out(spec: EnvironmentSpec, building: Path, environ: Mapping[str, str]) -> None:
@@ -162,9 +177,11 @@ def locked(path: Path, say: Say) -> Iterator[int]:
 
     A child that inherits the descriptor keeps the lock until it ends too. So it is given back by closing it
     and never by LOCK_UN, which would free it under that child.
+
+    Raises:
+        RequirementError: nothing can be written there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fd = _open_lock(path)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -174,6 +191,21 @@ def locked(path: Path, say: Say) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise RequirementError(
+            "environments cannot be built here",
+            where=path.parent,
+            why=error.strerror,
+            mend="name a place that can be written: export TRAJGEN_ENV_DIR=…",
+        ) from error
 
 
 def _refuse_folder(link: Path) -> None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 RECORD = "trajgen-environment.json"
@@ -12,7 +12,12 @@ RECORD = "trajgen-environment.json"
 
 @dataclass(frozen=True)
 class Record:
-    """What an environment was made from, kept in the environment itself."""
+    """What an environment was made from, kept in the environment itself.
+
+    Attributes:
+        inputs: digest of the lock, which pins the sources, and of the kind of machine.
+        build_s: seconds that building it took; None where it was built before that was noted.
+    """
 
     name: str
     interpreter: str
@@ -20,15 +25,23 @@ class Record:
     inputs: str
     built_at: str
     schema_version: int = 1
+    build_s: float | None = None
+
+    @property
+    def digest(self) -> str:
+        """What the environment is, in 16 hex digits: its interpreter and its inputs. Part of its name in the store."""
+        identity = json.dumps([self.interpreter, self.version, self.inputs])
+        return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
     def write(self, environment: Path) -> None:
         (environment / RECORD).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, environment: Path) -> "Record | None":
-        """The record of `environment`; None if it has none that we understand."""
+        """The record of `environment`; None if it has none that we understand. What a later version added is let be."""
         try:
-            return cls(**json.loads((environment / RECORD).read_bytes()))
+            found = json.loads((environment / RECORD).read_bytes())
+            return cls(**{each.name: found[each.name] for each in fields(cls) if each.name in found})
         except (OSError, ValueError, TypeError):
             return None
 

@@ -10,7 +10,7 @@ from trajgen_assets.core.clock import stamp
 from trajgen_assets.core.errors import RequirementError
 from trajgen_assets.core.provision.builder import Builder
 from trajgen_assets.core.provision.command import Say
-from trajgen_assets.core.provision.environments import EnvironmentSpec, ensure_environment, locked
+from trajgen_assets.core.provision.environments import Environment, EnvironmentSpec, ensure_environment, locked
 from trajgen_assets.core.provision.packages import Authority, install_packages
 from trajgen_assets.core.provision.python import (
     HARBOR_PYTHON_VARIABLE,
@@ -89,7 +89,7 @@ def setup(
     tests: bool = False,
     authority: Authority | None = None,
     environ: Mapping[str, str] | None = None,
-) -> None:
+) -> tuple[str, ...]:
     """Bring the checkout `project` to where every command of trajgen runs; environments go to `env_dir`.
 
     Args:
@@ -99,6 +99,9 @@ def setup(
         tests: build what only the tests need, too.
         authority: what may be done to the system; by default that of this process.
 
+    Returns:
+        What was built.
+
     Raises:
         RequirementError: the machine lacks something. Nothing was downloaded or changed.
         EnvironmentBuildError: an environment could not be built. None is left half-built.
@@ -106,17 +109,19 @@ def setup(
     environ = os.environ if environ is None else environ
     authority = authority or Authority.of_this_process()
     job = Setup(project, env_dir, environ, say, harbor_python, sandbox, authority)
-    steps = [step for step in (TEST_STEPS if tests else STEPS) if not _is_done(job, step.name)]
+    steps = [step for step in (TEST_STEPS if tests else STEPS) if not is_done(job, step.name)]
     tools = check_tools(Survey(project, env_dir, environ, sandbox=sandbox, is_root=authority.is_root))
     if not steps and not _failed(tools):
         say("set-up is complete")
-        return
+        return ()
     _prepare_system(job, steps)
     _build_all(job, steps)
     say("set-up is complete")
+    return tuple(step.name for step in steps)
 
 
-def _is_done(job: Setup, step: str) -> bool:
+def is_done(job: Setup, step: str) -> bool:
+    """Whether the environment `step` stands as its lock and its interpreter are now. Runs nothing."""
     if step == PLATFORM:
         return is_current(job.project / PLATFORM, _platform_inputs(job))
     home = job.env_dir / step
@@ -184,7 +189,7 @@ def _build_all(job: Setup, steps: Sequence[Step]) -> None:
     names = f"{len(steps)} environment{'s' if len(steps) > 1 else ''}"
     job.say(f"to build: {names}; about {download_mb} MB to download, {disk_mb} MB on disk, up to 3 minutes")
     uv = find_uv(job.project, job.environ) or _install_uv(job)
-    pythons = {step.name: _python(job, step.name, uv) for step in steps}  # before anything large is downloaded
+    pythons = {step.name: python_for(job, step.name, uv) for step in steps}  # before anything large is downloaded
     for number, step in enumerate(steps, start=1):
         job.say(f"[{number}/{len(steps)}] {step.title}")
         started_at = time.monotonic()
@@ -197,7 +202,12 @@ def _install_uv(job: Setup) -> Path:
     return install_uv(job.project, job.environ, _indented(job.say))
 
 
-def _python(job: Setup, step: str, uv: Path) -> Interpreter:
+def python_for(job: Setup, step: str, uv: Path) -> Interpreter:
+    """The interpreter that `step` is to be made for.
+
+    Raises:
+        RequirementError: there is none.
+    """
     if step != HARBOR:
         return running_python(job.environ)
     found = find_harbor_python(job.project, job.harbor_python, job.environ)
@@ -208,9 +218,16 @@ def _build(job: Setup, step: str, uv: Path, python: Interpreter) -> None:
     if step == PLATFORM:
         _build_platform(job, uv, python)
         return
+    build_environment(job, step, uv, python)
+
+
+def build_environment(job: Setup, step: str, uv: Path, python: Interpreter, *, rebuild: bool = False) -> Environment:
+    """Make an environment that lies in the store; see `ensure_environment`."""
     distribution, smoke = SMOKES[step]
     spec = EnvironmentSpec(step, python.path, job.lock_file(step), distribution, smoke)
-    ensure_environment(spec, job.store, job.env_dir / step, _indented(job.say), uv=uv, environ=job.environ)
+    return ensure_environment(
+        spec, job.store, job.env_dir / step, _indented(job.say), uv=uv, environ=job.environ, rebuild=rebuild
+    )
 
 
 def _build_platform(job: Setup, uv: Path, python: Interpreter) -> None:
