@@ -25,7 +25,8 @@ meta_info: {{resources: {{pwd: "canary päss word/04"}}}}
 environment: {{extra: {{CANARY_PASSWORD: canary-environment/06}}}}
 runtime_info:
   input:
-    llm_api: {{model: openai/scripted, api_base_url: "{base_url}", api_key: "${{CANARY_UPSTREAM_KEY}}"}}
+    llm_api: {{model: openai/scripted, api_base_url: "{base_url}", api_key: "${{CANARY_UPSTREAM_KEY}}",
+               description: bought as canary-unnamed-in-file/07 and canary-master/key+03}}
     litellm_proxy: {{master_key: canary-master/key+03}}
     campaigns:
       other: {{llm_api: {{model: openai/scripted, api_base_url: "{base_url}", api_key: canary-campaign/key+02}}}}
@@ -59,7 +60,7 @@ def _base64_spellings(value: str) -> Iterator[str]:
         yield from {encoded.decode(), base64.urlsafe_b64encode(f"{before}{value};".encode()).decode()}
 
 
-def _needles(value: str) -> Iterator[str]:
+def needles_of(value: str) -> Iterator[str]:
     """What every spelling of a secret holds, whatever stands around it."""
     yield from _plain_spellings(value)
     for encoded in _base64_spellings(value):
@@ -76,7 +77,7 @@ def all_spellings(values: Mapping[str, str] = FIELDS) -> str:
 def found_in(folder: Path, *, but: Iterable[Path] = (), values: Mapping[str, str] = FIELDS) -> list[str]:
     """Each secret and the file below `folder` that holds it in any spelling, the pages of databases included."""
     _checkpoint(folder)
-    needles = {name: [form.encode() for form in _needles(value)] for name, value in values.items()}
+    needles = {name: [form.encode() for form in needles_of(value)] for name, value in values.items()}
     leaks = []
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink() and path not in set(but):

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.canaries import needles_of
 from trajgen_assets.core.paths import PROJECT, Root
 from trajgen_assets.core.scripted import ScriptedModel, running_scripted_model
 
@@ -132,6 +133,9 @@ def installation(tmp_path: Path, env_dir: Path, model: ScriptedModel) -> Iterato
 
 
 def files_with(text: str, folder: Path) -> list[Path]:
-    """Files below `folder` whose bytes hold `text`."""
-    needle = text.encode()
-    return [path for path in folder.rglob("*") if path.is_file() and needle in path.read_bytes()]
+    """Files below `folder` whose bytes hold `text`, in clear or as URLs, JSON or base64 spell it."""
+    return [path for path in folder.rglob("*") if path.is_file() and _holds(path.read_bytes(), text)]
+
+
+def _holds(data: bytes, text: str) -> bool:
+    return any(needle.encode() in data for needle in needles_of(text))

@@ -47,6 +47,13 @@ def test_a_literal_secret_works_and_is_warned_of() -> None:
     ]
 
 
+def test_no_copy_of_a_configuration_holds_a_secret_wherever_it_was_written() -> None:
+    llm_api = {"api_key": LITERAL, "description": f"bought as {LITERAL}"}
+    copy = redacted(config_of(input={"llm_api": llm_api, "env_extra": {"NOTE": f"see {LITERAL}!"}}))
+    assert LITERAL not in json.dumps(copy)
+    assert copy["runtime_info"]["input"]["env_extra"]["NOTE"] == "see <redacted:runtime_info.input.llm_api.api_key>!"
+
+
 def test_no_print_or_dump_of_a_configuration_shows_a_literal_secret() -> None:
     config = config_of(
         input={

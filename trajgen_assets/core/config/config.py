@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +18,7 @@ from trajgen_assets.core.config.section import Notice, Section, given_values, is
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.intake.source import TaskSource, data_sets_of
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN
+from trajgen_assets.core.redact import Redactor
 
 EXCLUDE_NAME = "HARBOR_EXCLUDE_TASKS"
 
@@ -224,19 +225,24 @@ class Config(Section):
 def redacted(config: Config) -> dict[str, Any]:
     """Return `config` with every default filled in, as JSON and YAML can hold it, without any literal secret.
 
-    `${NAME}` references stay; literal secrets and logins within addresses become `<redacted>`.
+    `${NAME}` references stay; literal secrets and logins within addresses become `<redacted>`, and so does a secret's
+    value wherever else it stands, in a description for example.
     """
     plain: dict[str, Any] = without_logins(config.model_dump(mode="json"))
-    return plain
+    return {name: _each_text(value, Redactor(config.secret_values()).text) for name, value in plain.items()}
 
 
 def without_logins(value: Any) -> Any:
     """The same value with `<redacted>` for each login within an address."""
+    return _each_text(value, lambda text: _URL_LOGIN.sub("<redacted>", text))
+
+
+def _each_text(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, dict):
-        return {key: without_logins(each) for key, each in value.items()}
+        return {key: _each_text(each, change) for key, each in value.items()}
     if isinstance(value, list):
-        return [without_logins(each) for each in value]
-    return _URL_LOGIN.sub("<redacted>", value) if isinstance(value, str) else value
+        return [_each_text(each, change) for each in value]
+    return change(value) if isinstance(value, str) else value
 
 
 def _campaign_llm(base: LlmApi, choice: CampaignChoice) -> LlmApi:
