@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from trajgen_assets.core import clock
 from trajgen_assets.core.keys import TaskKey
-from trajgen_assets.core.ledger import attempts, breaker, jobs, people, queries, register, rows, slots
+from trajgen_assets.core.ledger import attempts, breaker, jobs, people, queries, register, rows, slots, unattended
 from trajgen_assets.core.ledger.connect import Store
 from trajgen_assets.core.ledger.models import (
     AskedBy,
@@ -26,8 +26,10 @@ from trajgen_assets.core.ledger.models import (
     ListedTask,
     ManifestRow,
     ManifestSeen,
+    Pause,
     RegisterResult,
     RetryPolicy,
+    StopRequest,
     TaskFilter,
     TaskRow,
 )
@@ -124,23 +126,6 @@ class Ledger:
     ) -> Lease:
         """Take the lease of an assigned job; BusyError if another run has it."""
         with self.store.write() as conn:
-            return jobs.claim(conn, self.now(), job_name, owner, ttl_s=ttl_s, run_id=run_id, host=host)
-
-    def assign_and_claim(
-        self,
-        job_name: str,
-        batch: Batch,
-        owner: str,
-        *,
-        ttl_s: float,
-        config_digest: str | None = None,
-        run_id: str | None = None,
-        host: str | None = None,
-    ) -> Lease | None:
-        """Assign and claim at once, for a run that nobody assigned a job to; None when no task is free."""
-        with self.store.write() as conn:
-            if jobs.assign(conn, self.now(), job_name, batch, config_digest=config_digest) is None:
-                return None
             return jobs.claim(conn, self.now(), job_name, owner, ttl_s=ttl_s, run_id=run_id, host=host)
 
     def seize(self, job: JobRow, owner: str, *, ttl_s: float) -> Lease:
@@ -253,6 +238,42 @@ class Ledger:
         """Make a task pending again; one that is done only by `force`."""
         with self.store.write() as conn:
             return people.reset(conn, self.now(), key, force=force)
+
+    # People: jobs that nobody watches
+
+    def ask_to_stop(self, job_name: str, asked_by: str, *, drain: bool) -> StopRequest:
+        """Ask the driver of a running job to end it; LedgerError if it does not run."""
+        with self.store.write() as conn:
+            return unattended.ask_to_stop(conn, self.now(), job_name, asked_by, drain=drain)
+
+    def stop_request(self, job_name: str) -> StopRequest | None:
+        """What a person has asked of a job."""
+        with self.store.read() as conn:
+            return unattended.stop_request(conn, job_name)
+
+    def pause(self, dataset: str, paused_by: str, reason: str = "") -> Pause:
+        """Let no new job of a data set begin, or of any if it is empty."""
+        with self.store.write() as conn:
+            return unattended.pause(conn, self.now(), dataset, paused_by, reason)
+
+    def resume(self, dataset: str) -> list[Pause]:
+        """Lift the pause of a data set, or every one; returns what was lifted."""
+        with self.store.write() as conn:
+            return unattended.resume(conn, dataset)
+
+    def pauses(self) -> list[Pause]:
+        """What people have paused, the oldest first."""
+        with self.store.read() as conn:
+            return unattended.standing_pauses(conn)
+
+    def pause_of(self, dataset: str) -> Pause | None:
+        """The pause by which a data set gets no new job; None if people let it."""
+        return next((each for each in self.pauses() if each.dataset in (unattended.EVERY, dataset)), None)
+
+    def note_once(self, key: str, value: str) -> bool:
+        """Whether `value` is news under `key`, so that the caller is the one to tell of it."""
+        with self.store.write() as conn:
+            return unattended.note_once(conn, key, value)
 
     # Circuit breaker and trial slots
 

@@ -195,6 +195,33 @@ class Breaker:
 
 
 @dataclass(frozen=True, slots=True)
+class StopRequest:
+    """That a person wants a job to end: at once, or with `drain` when the trials that run have ended."""
+
+    job: str
+    drain: bool
+    asked_by: str
+    asked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """That a person wants no new job of a data set, or of any if `dataset` is empty, until it is lifted."""
+
+    dataset: str
+    paused_by: str
+    paused_at: datetime
+    reason: str
+
+    @property
+    def words(self) -> str:
+        """Who paused what since when, and why."""
+        what = f"launches of {self.dataset}" if self.dataset else "all launches"
+        why = f": {self.reason}" if self.reason else ""
+        return f"{what} are paused by {self.paused_by} since {self.paused_at:%Y-%m-%d %H:%M:%S} UTC{why}"
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestRow:
     """The manifest as last registered. `n_entries` counts distinct ids."""
 

@@ -206,6 +206,24 @@ trial_slots = sa.Table(
     sa.Column("updated_at", Moment, nullable=False),
 )
 
+stop_requests = sa.Table(
+    "stop_requests",
+    metadata,
+    sa.Column("job", sa.ForeignKey("jobs.name"), primary_key=True),
+    sa.Column("drain", sa.Boolean, nullable=False),
+    sa.Column("asked_by", sa.String(300), nullable=False),
+    sa.Column("asked_at", Moment, nullable=False),
+)
+
+pauses = sa.Table(
+    "pauses",
+    metadata,
+    sa.Column("dataset", sa.String(200), primary_key=True),  # empty: every data set
+    sa.Column("paused_by", sa.String(300), nullable=False),
+    sa.Column("paused_at", Moment, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+
 manifests = sa.Table(
     "manifests",
     metadata,
