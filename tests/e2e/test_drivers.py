@@ -146,8 +146,8 @@ def test_daemon_terminals_and_clicks_at_once_roll_out_each_task_once_within_the_
         with web_ui(host) as ui:
             wait_until(lambda: are_partitions(host, n_tasks), limit_s=UI_TIME_S)
             terminals += [start(), start()]
-            click_about(ui, partitions, partitions[selected])
-            wait_until(lambda: is_quiet(host, n_tasks), limit_s=limit_s)
+            backfill = click_about(ui, partitions, partitions[selected])
+            wait_until(lambda: is_quiet(host, n_tasks) and ui.is_over(backfill), limit_s=limit_s)
         ended = [terminal.result() for terminal in terminals]
     assert [code for code, _ in ended] == [0, 0, 0], ended
 
@@ -173,12 +173,15 @@ def web_ui(installation: Installation) -> Iterator[WebUi]:
     assert child.returncode == 0, output
 
 
-def click_about(ui: WebUi, partitions: list[str], selection: list[str]) -> None:
-    """Ask for single tasks, one of them twice, and for a selection; others have some of these, or want them, too."""
+def click_about(ui: WebUi, partitions: list[str], selection: list[str]) -> str:
+    """Ask for single tasks, one of them twice, and for a selection; others have some of these, or want them, too.
+
+    Returns:
+        The backfill of the selection. It is over when all that it asked for has ended.
+    """
     for partition in (partitions[-1], partitions[0], partitions[-1], partitions[-2]):
         ui.materialize(partition)
-    backfill = ui.backfill(selection)
-    wait_until(lambda: ui.is_over(backfill), limit_s=UI_TIME_S)
+    return ui.backfill(selection)
 
 
 def are_partitions(installation: Installation, n: int) -> bool:
