@@ -1,6 +1,7 @@
 """Which runs to ask Dagster for now: of jobs that lost theirs, and of new batches of free tasks."""
 
-from collections.abc import Container, Iterator, Sequence
+import math
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -21,23 +22,15 @@ from trajgen_assets.core.ledger.models import (
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.report.alerts import alert
 from trajgen_assets.core.rollout.batch import assign_batch
+from trajgen_assets.core.rollout.limits import max_runtime_s
 from trajgen_assets.core.rollout.trial_slots import least_to_begin, this_host
-from trajgen_assets.launches import PartitionOrder, is_cancelled, is_lost, launch_of, run_config, run_key
+from trajgen_assets.launches import is_cancelled, is_lost, launch_of, run_config, run_key
 from trajgen_assets.names import ROLLOUT_OP
-from trajgen_assets.partitions import positions_of
 
 UNLIMITED = 1_000_000
 
 # A probe that has said nothing by then is taken for lost, and another one goes.
 PROBE_TIME_S = 1800.0
-
-
-class BatchOrder(PartitionOrder):
-    """The order of insertion, asked for the partitions of a batch alone where that can be: a tick has many of them."""
-
-    def of(self, keys: Sequence[str]) -> dict[str, int]:
-        """The position of each of `keys` among themselves, consecutive if they are so among all."""
-        return positions_of(self._instance, keys) or super().of(keys)
 
 
 def due_requests(instance: dg.DagsterInstance, platform: Platform, words: list[str]) -> Iterator[dg.RunRequest]:
@@ -49,20 +42,19 @@ def due_requests(instance: dg.DagsterInstance, platform: Platform, words: list[s
     """
     ledger, automation = platform.ledger, platform.config.runtime_info.input.automation
     let_go(instance, platform, words)
-    order = BatchOrder(instance)
     assigned = ledger.jobs_to_launch()
     waiting = [job for job in assigned if is_lost(instance, job, ledger.now())]
     room = _Room.of(platform, in_flight=[job for job in assigned if job not in waiting])
     by_click = [job for job in waiting if job.asked_by is AskedBy.CLICK]
-    yield from _again(order, platform, by_click, room, words)
+    yield from _again(instance, platform, by_click, room, words)
     if not automation.enabled:
         words.append("automation.enabled is false, so nothing is requested; `trajgen start` rolls out by hand")
         return
-    yield from _again(order, platform, [job for job in waiting if job not in by_click], room, words)
+    yield from _again(instance, platform, [job for job in waiting if job not in by_click], room, words)
     datasets = [source.dataset for source in platform.config.sources()]
     while datasets:  # a batch from each in turn, so that a large data set does not hold up the others
         jobs = {dataset: _next_job_or_word(platform, dataset, room, words) for dataset in datasets}
-        yield from (_request(order, platform, job) for job in jobs.values() if job is not None)
+        yield from (_request(instance, platform, job) for job in jobs.values() if job is not None)
         datasets = [dataset for dataset, job in jobs.items() if job is not None]
 
 
@@ -151,7 +143,7 @@ def _why_given_up(instance: dg.DagsterInstance, platform: Platform, job: JobRow)
 
 
 def _again(
-    order: PartitionOrder, platform: Platform, waiting: list[JobRow], room: _Room, words: list[str]
+    instance: dg.DagsterInstance, platform: Platform, waiting: list[JobRow], room: _Room, words: list[str]
 ) -> Iterator[dg.RunRequest]:
     """Launch jobs whose run was lost, or found no slot, once more. In a pause a batch of the sensor is given up."""
     for job in waiting:
@@ -165,7 +157,7 @@ def _again(
                 fresh = job if job.requested_at is None else platform.ledger.new_launch(job.name)
                 words.append(f"job {job.name} is requested again, as launch {fresh.launch}")
                 room.take(job.n_tasks)
-                yield _request(order, platform, fresh)
+                yield _request(instance, platform, fresh)
 
 
 def _next_job_or_word(platform: Platform, dataset: str, room: _Room, words: list[str]) -> JobRow | None:
@@ -241,10 +233,10 @@ def _waited_enough(platform: Platform, free: FreeTasks) -> bool:
     return free.since is not None and (platform.ledger.now() - free.since).total_seconds() >= wait_s
 
 
-def _request(order: PartitionOrder, platform: Platform, job: JobRow) -> dg.RunRequest:
+def _request(instance: dg.DagsterInstance, platform: Platform, job: JobRow) -> dg.RunRequest:
     """Ask for the run of a job, and note in the ledger that it was asked for."""
     keys = [row.key.partition for row in platform.ledger.tasks_of_job(job.name)]
-    launch = launch_of(order, keys)
+    launch = launch_of(instance, keys)
     platform.ledger.mark_requested(job.name, job.launch)
     return dg.RunRequest(
         run_key=run_key(job),
@@ -255,5 +247,6 @@ def _request(order: PartitionOrder, platform: Platform, job: JobRow) -> dg.RunRe
             "trajgen/job": job.name,
             "trajgen/dataset": job.dataset,
             "trajgen/n_tasks": str(len(keys)),
+            dg.MAX_RUNTIME_SECONDS_TAG: str(math.ceil(max_runtime_s(platform, job))),
         },
     )

@@ -12,8 +12,7 @@ from dagster._core.launcher import WorkerStatus
 from trajgen_assets.core.ledger.models import AskedBy, JobRow
 from trajgen_assets.core.process import ProcessId
 from trajgen_assets.core.rollout.trial_slots import this_host
-from trajgen_assets.names import TASKS
-from trajgen_assets.partitions import add_partitions
+from trajgen_assets.partitions import positions_of
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
@@ -32,29 +31,14 @@ class Launch:
     tags: dict[str, str]
 
 
-class PartitionOrder:
-    """The task partitions in order of insertion, read once: a hundred thousand of them take a quarter of a second."""
-
-    def __init__(self, instance: dg.DagsterInstance) -> None:
-        self._instance = instance
-        self._position: dict[str, int] = {}
-
-    def of(self, keys: Sequence[str]) -> dict[str, int]:
-        """The position of each of `keys`; one that is no partition yet becomes one."""
-        if any(key not in self._position for key in keys):
-            add_partitions(self._instance, TASKS, keys)  # an instance that was lost and made anew does not know them
-            self._position = {key: n for n, key in enumerate(self._instance.get_dynamic_partitions(TASKS))}
-        return {key: self._position[key] for key in keys}
-
-
-def launch_of(order: PartitionOrder, keys: Sequence[str]) -> Launch:
+def launch_of(instance: dg.DagsterInstance, keys: Sequence[str]) -> Launch:
     """Choose the form of launch for a batch of task partitions.
 
     A batch that is contiguous in order of insertion is a range: the UI then shows each of its tasks as
     planned, running, done or failed. Any other batch is launched under its first key, with all its keys in
     the ledger; a range over it would take in every task between.
     """
-    position = order.of(keys)
+    position = positions_of(instance, keys)
     numbers = sorted(position.values())
     contiguous = numbers == list(range(numbers[0], numbers[0] + len(keys)))
     if len(keys) > 1 and contiguous:

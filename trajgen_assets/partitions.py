@@ -37,17 +37,29 @@ def add_partitions(instance: dg.DagsterInstance, name: str, keys: Sequence[str])
         instance.add_dynamic_partitions(name, list(keys[start : start + MAX_KEYS_PER_CALL]))
 
 
-def positions_of(instance: dg.DagsterInstance, keys: Sequence[str]) -> dict[str, int] | None:
+def positions_of(instance: dg.DagsterInstance, keys: Sequence[str]) -> dict[str, int]:
     """A number for each of some task partitions, in order of insertion: consecutive only if no other lies between them.
 
-    Dagster's own question reads all partitions, and a hundred thousand take a quarter of a second.
-
-    Returns:
-        None if one of them is no partition, or Dagster keeps them in no table.
+    One that is no partition yet becomes one: an instance that was lost and made anew does not know them.
     """
-    storage, table = instance.event_log_storage, DynamicPartitionsTable.c
+    storage = instance.event_log_storage
     if not isinstance(storage, SqlEventLogStorage):
-        return None
+        add_partitions(instance, TASKS, keys)
+        all_keys = {key: n for n, key in enumerate(instance.get_dynamic_partitions(TASKS))}
+        return {key: all_keys[key] for key in keys}
+    found = _positions_in(storage, keys)
+    if found is None:
+        add_partitions(instance, TASKS, keys)
+        found = _positions_in(storage, keys)
+    return found or {}
+
+
+def _positions_in(storage: SqlEventLogStorage, keys: Sequence[str]) -> dict[str, int] | None:
+    """As `positions_of`, from Dagster's own table; None if one of them is not there.
+
+    Dagster's own question reads all partitions: a hundred thousand take a quarter of a second, for each batch.
+    """
+    table = DynamicPartitionsTable.c
     is_task = table.partitions_def_name == TASKS
     rows: dict[str, int] = {}
     with storage.index_connection() as conn:

@@ -20,7 +20,7 @@ from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.scripted import Fault, ScriptedModel
 from trajgen_assets.definitions import defs
-from trajgen_assets.launches import RANGE_START_TAG, PartitionOrder, launch_of, run_config
+from trajgen_assets.launches import RANGE_START_TAG, launch_of, run_config
 from trajgen_assets.names import ROLLOUT_JOB, ROLLOUT_OP
 from trajgen_assets.partitions import show_new_partitions
 
@@ -81,7 +81,7 @@ def launch_batch(opened: tuple[Platform, dg.DagsterInstance], task_ids: list[str
     platform, instance = opened
     job = assign_batch(platform, MAIN_CAMPAIGN, "py-cc", asked_by=AskedBy.SENSOR, task_ids=task_ids).job
     assert job is not None
-    launch = launch_of(PartitionOrder(instance), [partition(task_id) for task_id in task_ids])
+    launch = launch_of(instance, [partition(task_id) for task_id in task_ids])
     config = run_config(ROLLOUT_OP, job=job.name)
     return execute(instance, partition_key=launch.partition_key, tags=launch.tags, run_config=config)
 

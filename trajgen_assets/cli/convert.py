@@ -7,6 +7,7 @@ import typer
 from trajgen_assets.cli.state import state_of
 from trajgen_assets.core.placing import place_data
 from trajgen_assets.core.sft.convert import convert_job
+from trajgen_assets.core.sft.making import making_data
 from trajgen_assets.core.sft.settings import ConversionSettings
 
 
@@ -24,7 +25,8 @@ def convert(
         settings = ConversionSettings.of(platform.config)
         for name in job:
             place_data(platform.root, platform.config, platform.root.job(name))
-            receipt = convert_job(platform.root.job(name), settings)
+            with making_data(platform.root, name):
+                receipt = convert_job(platform.root.job(name), settings)
             state = "written" if receipt.changed else "unchanged"
             typer.echo(f"{name}: {receipt.n_rows} rows, {state}: {receipt.folder}")
             for kind, reasons in receipt.rejected.items():

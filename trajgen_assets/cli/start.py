@@ -22,7 +22,7 @@ from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch, take_back
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
 from trajgen_assets.dispatch import let_go
-from trajgen_assets.launches import PartitionOrder, launch_of, run_config, this_process
+from trajgen_assets.launches import launch_of, run_config, this_process
 from trajgen_assets.names import DATA_JOB, JOBS, ROLLOUT_JOB, ROLLOUT_OP
 from trajgen_assets.partitions import add_partitions, data_assets, is_converted, show_settled_trials
 
@@ -168,7 +168,7 @@ def _roll_out(
     definitions: dg.Definitions,
 ) -> None:
     """Execute the rollout job here. How the tasks ended is read from the ledger, so a failure raises nothing."""
-    launch = launch_of(PartitionOrder(instance), [row.key.partition for row in rows])
+    launch = launch_of(instance, [row.key.partition for row in rows])
     with shown(JobView(state.root, job.name, len(rows), platform.ledger)):
         definitions.resolve_job_def(ROLLOUT_JOB).execute_in_process(
             run_config=_quiet(run_config(ROLLOUT_OP, job=job.name, wait=True)),

@@ -43,7 +43,6 @@ WRITES: dict[str, Callable[[Ledger], object]] = {
     "mark_partitioned": lambda ledger: ledger.mark_partitioned(ledger.partitions_to_add()),
     "assign": lambda ledger: ledger.assign("new", batch()),
     "claim": lambda ledger: ledger.claim("assigned", "run-2", ttl_s=60),
-    "assign_and_claim": lambda ledger: ledger.assign_and_claim("new", batch(), "run-2", ttl_s=60),
     "seize": lambda ledger: ledger.seize(ledger.job("running"), "recovery", ttl_s=60),
     "renew": lambda ledger: ledger.renew(HELD, ttl_s=60),
     "release": lambda ledger: ledger.release(HELD, JobState.FAILED),
