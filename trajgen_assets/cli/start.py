@@ -14,7 +14,7 @@ from trajgen_assets.cli.prepare import register_all
 from trajgen_assets.cli.progress import JobView, shown
 from trajgen_assets.cli.state import State, console, state_of
 from trajgen_assets.core.errors import ConfigError
-from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_REFUSED
+from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import AskedBy, JobRow, JobState, TaskFilter, TaskRow
@@ -153,9 +153,11 @@ def run_in_foreground(state: State, platform: Platform, instance: dg.DagsterInst
         if unclaimed:  # interrupted while it waited: nobody else launches what was started by hand
             platform.ledger.withdraw(job.name, note="interrupted before it began")
     ended = platform.ledger.job(job.name)
-    if unclaimed or ended.state is JobState.INTERRUPTED:
+    was_asked = platform.ledger.stop_request(job.name) is not None
+    if unclaimed or (ended.state is JobState.INTERRUPTED and not was_asked):
         raise KeyboardInterrupt  # Dagster has taken the first one for the end of its run
-    made = ended.state is JobState.REFUSED or make_data(platform, instance, ended, definitions)
+    has_none = ended.state is JobState.REFUSED or not platform.root.job(job.name).trials.exists()
+    made = has_none or make_data(platform, instance, ended, definitions)
     return conclude(platform, ended) if made else EXIT_FAILED
 
 
@@ -217,7 +219,7 @@ def conclude(platform: Platform, job: JobRow) -> int:
             console.print(f"{label}: {path}")
     if job.state is not JobState.FINISHED:
         typer.echo(f"the job is {job.state.value}: {job.note}", err=True)
-        return EXIT_FAILED
+        return EXIT_INTERRUPTED if job.state is JobState.INTERRUPTED else EXIT_FAILED
     return EXIT_OK if all_accepted(platform, job.name) else EXIT_FAILED
 
 

@@ -17,6 +17,7 @@ TrajgenError
 ├── ProxyError (ConnectionError)             the LiteLLM proxy did not start or died
 ├── HarnessError (RuntimeError)              Harbor did not start, or left nothing that can be read
 ├── RefusedError (RuntimeError)              a job was refused before any trial; nothing was consumed
+├── StoppedError (RuntimeError)              a person asked for the end of a job, and it has ended
 ├── ArchiveError (ValueError)                an entry of the run archive cannot be read, or is not there
 ├── ConversionError (ValueError)             a job cannot be turned into training data
 └── BusyError (BlockingIOError)              another process holds what is needed
@@ -119,6 +120,10 @@ class HarnessError(TrajgenError, RuntimeError):
 
 class RefusedError(TrajgenError, RuntimeError):
     """A job was refused before any trial of it began."""
+
+
+class StoppedError(TrajgenError, RuntimeError):
+    """A person asked for the end of a job. What ended before is settled, the rest is pending again."""
 
 
 class ArchiveError(TrajgenError, ValueError):

@@ -140,6 +140,11 @@ class JobPaths:
         return self.proxy / "tasks"
 
     @property
+    def stop(self) -> Path:
+        """While it is there, the job starts no more trials."""
+        return self.proxy / "stop"
+
+    @property
     def events(self) -> Path:
         return self.proxy / "events.jsonl"
 

@@ -7,6 +7,7 @@ from trajgen_assets.core.errors import HarnessError, ProxyError
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.harbor import HarborRun, TrialEvent
 from trajgen_assets.core.rollout.record import JobRecord
+from trajgen_assets.core.rollout.stopping import StopLooks
 from trajgen_assets.core.rollout.trial_slots import TrialSlots
 
 POLL_S = 0.2
@@ -36,9 +37,10 @@ def follow(
     Raises:
         ProxyError: the proxy died; nothing that runs on can be captured.
         HarnessError: nothing happened for `stall_s` seconds.
+        StoppedError: a person asked for the end of the job.
         StaleLeaseError: somebody else has taken the job over.
     """
-    progress = _Progress(record, stall_s, lease_s=stall_s + margin_s)
+    progress, stops = _Progress(record, stall_s, lease_s=stall_s + margin_s), StopLooks(record)
     over: set[str] = set()  # a cancelled trial is said to have ended, too
     while True:
         ended = harbor.poll() is not None  # asked before the feed is read, so that its last lines are not missed
@@ -53,6 +55,7 @@ def follow(
             return
         if not proxy.alive():
             raise ProxyError("the LiteLLM proxy died while trials were running", where=proxy.log_path)
+        stops.look()
         time.sleep(POLL_S)
 
 

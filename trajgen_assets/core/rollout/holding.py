@@ -11,6 +11,7 @@ from trajgen_assets.core.errors import (
     LedgerError,
     ProxyError,
     RequirementError,
+    StoppedError,
     TrajgenError,
 )
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED
@@ -82,6 +83,10 @@ def released(platform: Platform, lease: Lease, entry: ArchiveEntry) -> Iterator[
     except (LedgerError, BusyError) as error:
         # What ended may not be on record: the job stays as it is, and recovery settles it from disk.
         ending, entry.notes = None, Redactor.of(platform.config).error(error)
+        raise
+    except StoppedError as error:
+        ending = _Ending(JobState.INTERRUPTED, "interrupted", EXIT_INTERRUPTED)
+        entry.notes = Redactor.of(platform.config).error(error)
         raise
     except TrajgenError as error:
         entry.notes = Redactor.of(platform.config).error(error)

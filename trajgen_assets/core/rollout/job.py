@@ -19,6 +19,7 @@ from trajgen_assets.core.config.inputs import LlmApi
 from trajgen_assets.core.errors import (
     HarnessError,
     RequirementError,
+    StoppedError,
     TaskError,
 )
 from trajgen_assets.core.intake.exclusions import excluded_ids
@@ -45,6 +46,7 @@ from trajgen_assets.core.rollout.plan import RolloutPlan, harbor_job_config, use
 from trajgen_assets.core.rollout.record import JobRecord, Listener, StagedTask
 from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
 from trajgen_assets.core.rollout.slots import job_slot
+from trajgen_assets.core.rollout.stopping import end_if_asked, end_if_drained
 from trajgen_assets.core.rollout.trial_slots import TrialSlots, trial_slots
 from trajgen_assets.core.rollout.trials import AgentRecord, TrialEntry, TrialsFile, write_trials
 
@@ -83,6 +85,7 @@ def run_job(
     Raises:
         BusyError: no job slot is free, or too few trial slots, or another owner holds the job. Nothing has changed.
         EndpointError, ProxyError, RequirementError: the job was refused before any trial; its tasks are pending.
+        StoppedError: a person asked for its end; what ended is settled, the rest is pending.
         TrajgenError: the job broke while it ran; what ended is settled, the rest is pending.
     """
     inputs = platform.config.runtime_info.input
@@ -131,6 +134,7 @@ class _Rollout:
         place_job(self.platform.root, self.platform.config, self.files)
         write_yaml(self.files.config, redacted(self.platform.config))
         tasks = self._stage(rows)
+        end_if_asked(self.platform.ledger, self.job.name)
         record = self._record(tasks)
         if tasks:
             self.listener.phase("starting the LiteLLM proxy")
@@ -138,6 +142,7 @@ class _Rollout:
                 record_processes(self.files.processes, {"proxy": proxy.process})
                 self._note_host(proxy)
                 self._check_model(proxy)
+                end_if_asked(self.platform.ledger, self.job.name)
                 self._roll_out(record, proxy)
         return self._outcome(rows, record)
 
@@ -233,7 +238,7 @@ class _Rollout:
                 follow(harbor, proxy, record, self.slots, stall_s=silence_s, margin_s=margin_s)
                 log_tail = harbor.log_tail()
         except BaseException as error:
-            record.is_interrupted = not isinstance(error, Exception)
+            record.is_interrupted = isinstance(error, StoppedError) or not isinstance(error, Exception)
             raise
         finally:
             self._clear_away()
@@ -242,6 +247,7 @@ class _Rollout:
         if missing := sorted(record.tasks.keys() - {entry.task_id for entry in record.entries.values()}):
             what = f"Harbor ended before {len(missing)} of {len(record.tasks)} tasks had a trial"
             raise HarnessError(what, where=self.files.harbor_log, why=log_tail)
+        end_if_drained(record)
 
     def _harbor(self, record: JobRecord, proxy: RunningProxy) -> AbstractContextManager[HarborRun]:
         agent = self.campaign.agent

@@ -20,6 +20,7 @@ from trajgen_assets.core.ledger.models import (
     CaptureVerdict,
     Lease,
     RetryPolicy,
+    StopRequest,
     TaskStatus,
 )
 from trajgen_assets.core.paths import JobPaths
@@ -114,6 +115,7 @@ class JobRecord:
     cancelled_as: Cause = Cause.CANCELLED
     is_interrupted: bool = False
     stopped_for: str | None = None
+    drained_for: StopRequest | None = None
     entries: dict[str, TrialEntry] = field(default_factory=dict)
     _waiting: dict[str, float] = field(default_factory=dict)
 
@@ -237,6 +239,10 @@ class JobRecord:
         """A note as it may be stored: programs in a sandbox quote what they were given. Cut last, not within a key."""
         return self.redactor.text(note)[:NOTE_LENGTH] if note else note
 
+    def start_no_more(self) -> None:
+        """Let the trials that run end, and begin no others: Harbor's guest looks for this file before each trial."""
+        self.files.stop.touch()
+
     def _stop_in_an_outage(self, outcome: AttemptOutcome) -> None:
         """Start no more trials when the last ones all failed from one outside cause; that costs no task an attempt.
 
@@ -246,9 +252,8 @@ class JobRecord:
             self.ledger.forgive(self.lease.job, self.stopped_for)
             return
         cause = tripping_cause(self.ledger.recent_outcomes(self.lease.job))
-        stop = self.files.proxy / "stop"
-        if cause is not None and not stop.exists():
-            stop.touch()  # Harbor's guest looks for it before each trial
+        if cause is not None and not self.files.stop.exists():
+            self.start_no_more()
             self.stopped_for = cause
             self.ledger.trip(self.header.dataset, cause, job=self.lease.job)
             log.error("%s: stopped after repeated failures: %s", self.lease.job, cause)
