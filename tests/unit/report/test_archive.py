@@ -208,7 +208,12 @@ def trial(task_id: str, **fields: Any) -> TrialEntry:
 
 def ended_trials(platform: Platform, job: str) -> None:
     solved = {"accepted": True, "status": "done", "reward": 1.0, "trajectory": "a__x/t", "cost_usd": 0.25}
-    failed = {"cause": "sandbox", "note": "the build failed:\n<b>no | space</b> `left`", "cost_usd": 0.5}
+    failed = {
+        "status": "failed",
+        "cause": "sandbox",
+        "note": "the build failed:\n<b>no | space</b> `left`",
+        "cost_usd": 0.5,
+    }
     header = TrialsFile(
         job=job,
         dataset=DATASET,
@@ -234,9 +239,12 @@ def test_the_account_tells_progress_failures_by_cause_and_commands_to_run_next(p
     assert "- valid results: 1, of these solved: 1" in text
     assert "- tokens: 2,048; cost: 0.75 US dollars" in text
     assert "### sandbox: 1 of 2" in text
-    assert r"- `b` (attempt 1, now pending): the build failed: \<b\>no \| space\</b\> \`left\`" in text
+    assert r"- `b` (attempt 1, now failed): the build failed: \<b\>no \| space\</b\> \`left\`" in text
     assert f"trajgen --root {platform.root.path} ledger show --job j" in text
     assert f"trajgen --root {platform.root.path} start" in text
+    assert f"trajgen --root {platform.root.path} ledger retry {DATASET}/b" in text
+    assert "- `jobs/j/`: results" in text
+    assert "sft_data" not in text  # no training data was made
 
 
 # Killed, and the disk full

@@ -65,6 +65,7 @@ def test_an_outage_is_a_pause_with_its_cause_and_its_end(platform: Platform) -> 
     (blocker,) = now.blockers
     assert blocker.line.startswith(f"warning: launches of {DATASET} are paused until ")
     assert "model_provider" in blocker.line
+    assert now.next_steps == ("3 tasks are free and wait for the end of the pause; `trajgen start` does not wait",)
 
 
 def test_what_only_a_person_can_mend_is_an_error_with_the_mend_first(platform: Platform) -> None:

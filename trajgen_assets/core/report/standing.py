@@ -136,7 +136,7 @@ def standing_of(root: Root, ledger: Ledger, config: Config | ConfigError) -> Sta
     blockers = (*_blockers(root, ledger, config, jobs), *_pause_blockers(pauses))
     n_free = sum(free.values())
     phase = _phase(jobs, blockers, n_free=n_free, all_paused=bool(free) and set(free) <= set(pauses))
-    steps = tuple(_next_steps(jobs, blockers, counts, n_free))
+    steps = tuple(_next_steps(phase, jobs, blockers, counts, n_free))
     return Standing(phase, counts, n_free, n_excluded, jobs, blockers, steps)
 
 
@@ -265,7 +265,9 @@ def _phase(jobs: Iterable[JobStanding], blockers: Iterable[Blocker], *, n_free: 
     return Phase.READY if n_free else Phase.IDLE
 
 
-def _next_steps(jobs: Iterable[JobStanding], blockers: Iterable[Blocker], counts: Counts, n_free: int) -> Iterator[str]:
+def _next_steps(
+    phase: Phase, jobs: Iterable[JobStanding], blockers: Iterable[Blocker], counts: Counts, n_free: int
+) -> Iterator[str]:
     if any(job.is_lost for job in jobs):
         yield "`trajgen start` settles what the dead driver left, and goes on"
     errors = [each for each in blockers if each.severity is Severity.ERROR]
@@ -273,6 +275,8 @@ def _next_steps(jobs: Iterable[JobStanding], blockers: Iterable[Blocker], counts
         yield f"mend first: {errors[0].mend}"
     elif counts.running:
         yield f"{counts.running} tasks are being rolled out; `trajgen ui` shows them"
+    elif phase is Phase.PAUSED:
+        yield f"{n_free} tasks are free and wait for the end of the pause; `trajgen start` does not wait"
     elif n_free:
         yield f"{n_free} tasks are free: `trajgen start`"
     else:

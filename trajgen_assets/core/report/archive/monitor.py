@@ -30,7 +30,7 @@ MEANINGS = {
 
 def monitor_text(root: Root, run: RunMetadata, trials: Sequence[TrialEntry]) -> str:
     """The whole account, as Markdown."""
-    parts = [_head(run), _progress(run), *_failures(run, trials), _next_steps(root, run), _places(run)]
+    parts = [_head(run), _progress(run), *_failures(run, trials), _next_steps(root, run, trials), _places(root, run)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -73,7 +73,7 @@ def _head(run: RunMetadata) -> str:
 
 def _progress(run: RunMetadata) -> str:
     if run.n_trials is None:
-        return "## Progress\n\nNo trial began. No task was consumed."
+        return "## Progress\n\nNo trial is on record, and no task was consumed."
     lines = [
         f"- tasks: {run.n_tasks}; trials that ended: {run.n_trials}",
         f"- valid results: {run.n_accepted}, of these solved: {run.n_resolved}",
@@ -120,12 +120,12 @@ def _plain(text: str) -> str:
     return "".join(f"\\{each}" if each in "\\`*_[]<>#|!" else each for each in one_line(text))
 
 
-def _next_steps(root: Root, run: RunMetadata) -> str:
-    steps = [f"- `{trajgen(root, command)}`: {what}" for command, what in _commands(run)]
+def _next_steps(root: Root, run: RunMetadata, trials: Sequence[TrialEntry]) -> str:
+    steps = [f"- `{trajgen(root, command)}`: {what}" for command, what in _commands(run, trials)]
     return "\n".join(["## What to do next", "", *steps])
 
 
-def _commands(run: RunMetadata) -> Iterator[tuple[str, str]]:
+def _commands(run: RunMetadata, trials: Sequence[TrialEntry]) -> Iterator[tuple[str, str]]:
     if run.status == "refused":
         yield "dryrun", "see that what refused the run is mended"
         yield "start", "try again by hand; with automation on, a probe goes by itself when the pause is over"
@@ -134,21 +134,21 @@ def _commands(run: RunMetadata) -> Iterator[tuple[str, str]]:
     n_failed = (run.n_trials or 0) - (run.n_accepted or 0)
     if run.status == "interrupted" or n_failed or run.status == "failed":
         yield "start", "roll out what is pending again, as a new job; what ended is kept"
-        yield "ledger retry TASK", "let a task be tried again that is failed: its retries are used up"
+    for entry in [entry for entry in trials if entry.status == "failed"][:N_SHOWN]:
+        yield f"ledger retry {entry.task_key}", "its retries are used up; this lets it be tried again"
     if run.n_accepted:
         yield f"convert --job {run.job}", "make its training data again, for example after a change of settings"
     elif not n_failed and run.status == "completed":
         yield "start", "take the next free tasks"
 
 
-def _places(run: RunMetadata) -> str:
-    return "\n".join(
-        [
-            "## Where it lies, under the root",
-            "",
-            f"- `jobs/{run.job}/`: results, `trials.json`, one folder for each trial",
-            f"- `litellm/{run.job}/`: `proxy.log`, `harbor.log`, the events of the job",
-            f"- `sft_data/{run.job}/`: training data, where it was made",
-            f"- `{run.archive}/`: this folder; `session.log` tells all in order, `scripts/` what was executed",
-        ]
-    )
+def _places(root: Root, run: RunMetadata) -> str:
+    files = root.job(run.job)
+    places = {
+        files.dir: "results, `trials.json`, one folder for each trial",
+        files.proxy: "`proxy.log`, `harbor.log`, the events of the job",
+        files.sft: "training data",
+    }
+    lines = [f"- `{path.relative_to(root.path)}/`: {what}" for path, what in places.items() if path.exists()]
+    here = f"- `{run.archive}/`: this folder; `session.log` tells all in order, `scripts/` has what was executed"
+    return "\n".join(["## Where it lies, under the root", "", *lines, here])
