@@ -13,9 +13,15 @@ from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.core.config import Config, redacted
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.config.write import is_unfilled, write_minimal_config
-from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.errors import ConfigError, EndpointError
 from trajgen_assets.core.keys import SMOKE_CAMPAIGN
-from trajgen_assets.core.rollout.endpoint import check_answers, check_reachable
+from trajgen_assets.core.preflight.asking import Question
+from trajgen_assets.core.preflight.probe import Place
+from trajgen_assets.core.preflight.probe import probe as ask_for_one_reply
+from trajgen_assets.core.redact import Redactor
+from trajgen_assets.core.rollout.endpoint import check_reachable
+
+OPTIONS = Place("--model", "--base-url", "--key-env", joint=" ")
 
 
 def register(app: typer.Typer) -> None:
@@ -80,14 +86,16 @@ def probe(config: Config) -> None:
     """Ask the configured endpoint for one short completion.
 
     Raises:
-        EndpointError: it is out of reach, or refuses.
+        EndpointError: it is out of reach, or refuses; it names the neighbouring address or model that answers.
     """
     api = config.campaign().llm_api
     check_reachable(api.api_base_url)
-    if api.model.startswith(("openai/", "hosted_vllm/", "custom_openai/")):  # others are asked through the job's proxy
-        name = api.model.partition("/")[2]
-        check_answers(api.api_base_url, key=api.api_key.reveal(), model=name, where=api.api_base_url)
-    typer.echo(f"the endpoint answers: {api.api_base_url}")
+    try:
+        found = ask_for_one_reply(Question(api.model, api.api_base_url, api.api_key.reveal()), OPTIONS)
+    except EndpointError as error:
+        Redactor.of(config).in_place(error)
+        raise
+    typer.echo(found.text)
 
 
 def roll_out_one(state: State) -> None:

@@ -8,7 +8,7 @@ from trajgen_assets.core.preflight.findings import Level
 from trajgen_assets.core.preflight.probe import Place, bases_of, probe
 from trajgen_assets.core.scripted.faults import Fault, FaultPlan
 
-PLACE = Place("llm_api.model", "llm_api")
+PLACE = Place("llm_api.model", "llm_api.api_base_url", "llm_api.api_key")
 
 
 @pytest.fixture(autouse=True)

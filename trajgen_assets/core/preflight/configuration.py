@@ -22,7 +22,7 @@ def file(subject: Subject) -> Iterable[Finding]:
     problems = [line.strip() for line in (found.why or "").splitlines() if line.strip()]
     if len(problems) < 2:
         return [fail(found)]
-    return [fail(ConfigError(problem, where=subject.config_file)) for problem in problems]
+    return [fail(ConfigError(found.what, where=found.where)), *(fail(ConfigError(problem)) for problem in problems)]
 
 
 def older_keys(subject: Subject) -> Iterable[Finding]:

@@ -24,10 +24,15 @@ N_NEAREST = 3
 
 @dataclass(frozen=True)
 class Place:
-    """Where the configuration says model and address of a campaign, as dotted keys."""
+    """Where model, address and key are said: dotted keys of the configuration, or the options of a command.
+
+    `joint` stands between such a name and its value.
+    """
 
     model: str
-    section: str
+    base_url: str
+    key: str
+    joint: str = ": "
 
     @classmethod
     def of(cls, config: Config, campaign: str) -> "Place":
@@ -36,7 +41,8 @@ class Place:
         choice = config.runtime_info.input.campaigns.get(entry, CampaignChoice())
         base, own = "runtime_info.input.llm_api", f"runtime_info.input.campaigns.{entry}"
         section = f"{own}.llm_api" if choice.llm_api else base
-        return cls(f"{own}.model" if choice.model else f"{section}.model", section)
+        model = f"{own}.model" if choice.model else f"{section}.model"
+        return cls(model, f"{section}.api_base_url", f"{section}.api_key")
 
 
 def probe(question: Question, place: Place) -> Finding:
@@ -72,7 +78,7 @@ _WHAT = {
 
 def _mend(question: Question, answer: Answer, place: Place) -> str:
     if answer.verdict is Verdict.UNREACHABLE:
-        return f"check {place.section}.api_base_url, and that the endpoint is up"
+        return f"check {place.base_url}, and that the endpoint is up"
     if answer.verdict is Verdict.BUSY:
         return "wait, or ask for a higher limit; an account without credit is refused in this way, too"
     if answer.verdict is Verdict.SILENT:
@@ -81,18 +87,18 @@ def _mend(question: Question, answer: Answer, place: Place) -> str:
     if found := _neighbour(question, names):
         return correction(question, found, place)
     if answer.verdict is Verdict.REFUSED:
-        return f"check {place.section}.api_key; some endpoints also refuse by address or program (a filter before them)"
+        return f"check {place.key}; some endpoints also refuse by address or program (a filter before them)"
     listed = f"; it lists {', '.join(_nearest(question, names))}" if names else ""
-    return f"check {place.model} and {place.section}.api_base_url: no neighbouring shape gets a reply{listed}"
+    return f"check {place.model} and {place.base_url}: no neighbouring shape gets a reply{listed}"
 
 
 def correction(question: Question, right: Question, place: Place) -> str:
-    """The keys to change, as they are to stand in the file."""
+    """What to change, as it is to stand in the file or on the command line."""
     changes = []
     if right.base_url != question.base_url:
-        changes.append(f"{place.section}.api_base_url: {right.base_url}")
+        changes.append(f"{place.base_url}{place.joint}{right.base_url}")
     if right.model != question.model:
-        changes.append(f"{place.model}: {right.model}")
+        changes.append(f"{place.model}{place.joint}{right.model}")
     return f"set {' and '.join(changes)} (asked: it answers)"
 
 
