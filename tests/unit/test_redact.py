@@ -1,5 +1,6 @@
 import base64
 import json
+import traceback
 from urllib.parse import quote
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trajgen_assets.core.redact import Redactor, looks_secret
+from trajgen_assets.guest.trial_keys import MASTER_PREFIX, derive_subkey, mint
 
 SECRET = 'sk-a/b+c"d\\e é=1'
 
@@ -77,3 +79,27 @@ def test_other_names_are_not_taken_for_secrets(name: str) -> None:
 def test_no_neighbours_hide_a_secret_in_base64(before: bytes, after: bytes, secret: str) -> None:
     encoded = base64.b64encode(before + secret.encode() + after).decode()
     assert "<redacted:A>" in Redactor({"A": secret}).text(encoded)
+
+
+def test_the_keys_that_we_make_are_known_by_their_shape() -> None:
+    subkey = derive_subkey(f"{MASTER_PREFIX}0123456789abcdef")
+    text = f"{MASTER_PREFIX}0123456789abcdef {subkey} {mint(subkey, 'job', 'trial')}. sk-tk-short sk-other-0123456789"
+    expected = "<redacted:master key> <redacted:trial subkey> <redacted:trial key>. sk-tk-short sk-other-0123456789"
+    assert Redactor({}).text(text) == expected
+
+
+def test_an_error_loses_secrets_in_place_with_all_that_it_follows_and_groups() -> None:
+    class UpstreamError(Exception):
+        def __init__(self, message: str) -> None:
+            super().__init__(message, {"body": [message]})
+            self.body = message.encode()
+
+    cause, context = UpstreamError(f"cause {SECRET}"), KeyError(SECRET)
+    inner = ValueError(f"in a group {SECRET}")
+    error = ExceptionGroup("several", [inner])
+    error.__cause__, inner.__context__, context.__cause__ = cause, context, error
+    Redactor({"KEY": SECRET}).in_place(error)
+    assert cause.args == ("cause <redacted:KEY>", {"body": ["cause <redacted:KEY>"]})
+    assert cause.body == b"cause <redacted:KEY>"
+    assert (context.args, inner.args) == (("<redacted:KEY>",), ("in a group <redacted:KEY>",))
+    assert "a/b" not in "".join(traceback.format_exception(error))

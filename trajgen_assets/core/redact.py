@@ -93,7 +93,7 @@ class Redactor:
     def in_place(self, error: BaseException) -> None:
         """Take known values out of `error` and of every error that it follows, which keep their class and place.
 
-        Whoever catches it next may store its text: Dagster does, with all causes.
+        Whoever catches it next may show its text, with all causes. The title of a group stays: Python keeps it fixed.
         """
         pending, seen = [error], set[int]()
         while pending:

@@ -1,0 +1,43 @@
+"""A long-lived process knows the secrets of now, and those of before."""
+
+from pathlib import Path
+
+import pytest
+
+from resources.redaction import KnownSecrets
+from tests.canaries import FIELDS, UPSTREAM_KEY, plant
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    return plant(tmp_path, base_url="http://127.0.0.1:9/v1", tasks=tmp_path / "tasks")
+
+
+def test_every_secret_field_is_known(config: Path) -> None:
+    assert not any(value in KnownSecrets(config).text(" ".join(FIELDS.values())) for value in FIELDS.values())
+
+
+def test_a_key_that_was_rotated_is_known_beside_the_one_before(config: Path) -> None:
+    known = KnownSecrets(config)
+    assert UPSTREAM_KEY not in known.text(UPSTREAM_KEY)
+    secrets = config.with_name("secrets.env")
+    secrets.write_text("CANARY_UPSTREAM_KEY=canary-rotated-08\n")
+    clean = known.text(f"{UPSTREAM_KEY} canary-rotated-08")
+    assert UPSTREAM_KEY not in clean
+    assert "rotated" not in clean
+
+
+def test_a_configuration_that_broke_takes_nothing_back(config: Path) -> None:
+    known = KnownSecrets(config)
+    known.redactor()
+    config.write_text("nonsense: true\n")
+    assert not any(value in known.text(value) for value in FIELDS.values())
+
+
+def test_of_a_configuration_that_never_worked_its_secrets_file_and_the_environment_are_known(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text("nonsense: true\n")
+    monkeypatch.setenv("SOME_API_KEY", "canary-environ-09")
+    clean = KnownSecrets(config).text(f"{UPSTREAM_KEY} canary-environ-09")
+    assert clean == "<redacted:CANARY_UPSTREAM_KEY> <redacted:SOME_API_KEY>"
