@@ -2,18 +2,12 @@ import pytest
 
 from tests.unit.preflight.twins import KEY, OddEndpoint, running
 from trajgen_assets.core.errors import EndpointError
-from trajgen_assets.core.preflight import asking
 from trajgen_assets.core.preflight.asking import Question, Verdict, ask_patiently
 from trajgen_assets.core.preflight.findings import Level
 from trajgen_assets.core.preflight.probe import Place, bases_of, probe
 from trajgen_assets.core.scripted.faults import Fault, FaultPlan
 
 PLACE = Place("llm_api.model", "llm_api.api_base_url", "llm_api.api_key")
-
-
-@pytest.fixture(autouse=True)
-def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "PAUSE_S", 0.0)
 
 
 def refusal(question: Question) -> EndpointError:
@@ -84,7 +78,7 @@ def test_a_reasoning_model_that_used_up_its_tokens_is_there_all_the_same() -> No
 def test_what_passes_by_itself_is_asked_three_times() -> None:
     with running(OddEndpoint()) as endpoint:
         endpoint.inner.faults.set(FaultPlan(fault=Fault.SERVER_ERROR, count=2))
-        answer = ask_patiently(Question("openai/scripted", f"{endpoint.origin}/v1", KEY))
+        answer = ask_patiently(Question("openai/scripted", f"{endpoint.origin}/v1", KEY), pause_s=0)
     assert (answer.verdict, len(endpoint.asked)) == (Verdict.ANSWERED, 3)
 
 
@@ -100,7 +94,7 @@ def test_what_passes_by_itself_is_asked_three_times() -> None:
 def test_each_trouble_has_its_name(fault: Fault, verdict: Verdict) -> None:
     with running(OddEndpoint()) as endpoint:
         endpoint.inner.faults.set(FaultPlan(fault=fault))
-        answer = ask_patiently(Question("openai/scripted", f"{endpoint.origin}/v1", KEY), timeout_s=1)
+        answer = ask_patiently(Question("openai/scripted", f"{endpoint.origin}/v1", KEY), timeout_s=1, pause_s=0)
     assert answer.verdict is verdict
 
 

@@ -12,6 +12,7 @@ from trajgen_assets.core.ledger.store import create_ledger, open_ledger
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.preflight.findings import Level, Subject, looked_at, ok
 from trajgen_assets.core.preflight.run import CHECKS, Check, Line, look, refuse_unless_all_pass, report
+from trajgen_assets.core.preflight.tasks import partitions
 from trajgen_assets.core.rollout.slots import job_slot
 
 QUICK = tuple(check for check in CHECKS if check.name != "programs")  # which takes seconds: Harbor tells its version
@@ -144,12 +145,12 @@ def test_a_manifest_without_a_usable_task(tmp_path: Path, root: Root, write: obj
     assert (found.level, text in found.text) == (level, True)
 
 
-def test_many_partitions_are_warned_of(root: Root, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_partitions_are_warned_of(root: Root, config: Path) -> None:
     with open_ledger(root) as ledger:
         listed = [ListedTask(f"t-{n}", "0" * 64, eligible=True) for n in range(3)]
         ledger.register("main", "d", listed, ManifestSeen("m", "0" * 64, 3))
-    monkeypatch.setattr("trajgen_assets.core.preflight.tasks.MANY_PARTITIONS", 3)
-    assert lines(root, config)["tasks/partitions"].level is Level.WARN
+    with looked_at(root, config) as subject:
+        assert [partitions(subject, many=n).level for n in (3, 4)] == [Level.WARN, Level.OK]
 
 
 def test_settings_that_cannot_work_or_are_not_acted_on_are_told_apart(tmp_path: Path, root: Root) -> None:

@@ -69,13 +69,13 @@ class Answer:
         return self.verdict in (Verdict.ANSWERED, Verdict.THOUGHT)
 
 
-def ask_patiently(question: Question, *, timeout_s: float = ANSWER_TIMEOUT_S) -> Answer:
+def ask_patiently(question: Question, *, timeout_s: float = ANSWER_TIMEOUT_S, pause_s: float = PAUSE_S) -> Answer:
     """Ask up to three times: what passes by itself is no reason to call an endpoint wrong."""
     answer = ask(question, timeout_s=timeout_s)
     for n_asked in range(1, N_ATTEMPTS):
         if answer.verdict not in PASSING:
             break
-        time.sleep(PAUSE_S * n_asked)
+        time.sleep(pause_s * n_asked)
         answer = ask(question, timeout_s=timeout_s)
     return answer
 

@@ -9,6 +9,7 @@ import psutil
 from trajgen_assets.core.capture.ports import choose_port
 from trajgen_assets.core.errors import RequirementError
 from trajgen_assets.core.preflight.findings import Finding, Subject, ok, warn
+from trajgen_assets.core.rollout.disk import refuse_below_mark
 from trajgen_assets.core.rollout.plan import LOCAL_ENVIRONMENT, uses_docker
 
 LOOPBACK = "127.0.0.1"
@@ -35,6 +36,7 @@ def disk(subject: Subject) -> Iterator[Finding]:
     if free_mb < FULL_MB:
         mend = "make room, or name another root with --root"
         raise RequirementError("the disk is full", where=place, why=f"{free_mb} MB are free", mend=mend)
+    refuse_below_mark(subject.root, subject.config.runtime_info.input.harbor_job.min_free_gb)
     if free_mb < LOW_DISK_MB:
         yield warn(f"{free_mb} MB free at {place}", "make room: a job writes its trajectories there", subject="root")
     else:

@@ -55,12 +55,13 @@ def jobs(subject: Subject) -> Iterator[Finding]:
 
 
 def pauses(subject: Subject) -> Iterable[Finding]:
-    """Data sets whose launches are paused after an outage."""
+    """Data sets whose launches are paused, by a person or after an outage."""
     now = subject.ledger.now()
     breakers = [subject.ledger.breaker_state(source.dataset) for source in subject.config.sources()]
     paused = [each for each in breakers if each.holds(now)]
     mend = "see to the cause; the sensor tries again by itself, and `trajgen start` is not held back"
-    return [
+    by_people = [warn(each.words, each.mend) for each in subject.ledger.pauses()]
+    return by_people + [
         warn(f"launches are paused until {each.until:%Y-%m-%d %H:%M:%S} UTC: {each.cause}", mend, subject=each.dataset)
         for each in paused
     ] or [ok("no data set is paused")]

@@ -35,14 +35,14 @@ def exclusions(subject: Subject) -> Finding:
     return ok(f"{n} ids" if n else "none")
 
 
-def partitions(subject: Subject) -> Finding:
+def partitions(subject: Subject, *, many: int = MANY_PARTITIONS) -> Finding:
     """How many partitions the tasks of this root are, or become."""
     counts = subject.ledger.counts()
     n = counts.registered - counts.waiting
-    if n >= MANY_PARTITIONS:
+    if n >= many:
         mend = "give further data sets a root of their own: `trajgen --root DIR setup`"
         return warn(f"{n:,} tasks are partitions; the web UI gets slow from 100,000 on", mend)
-    return ok(f"{n:,} of at most {MANY_PARTITIONS:,}")
+    return ok(f"{n:,} of at most {many:,}")
 
 
 def _manifest(source: TaskSource, within_s: float) -> Iterator[Finding]:
