@@ -79,6 +79,20 @@ def test_harbor_s_end_is_the_end_whatever_its_exit_code(
     assert record.entries == {}
 
 
+@pytest.mark.parametrize("n_ended", [0, 1])
+def test_a_harbor_that_was_killed_under_its_trials_is_no_end_of_the_job(
+    child: subprocess.Popen[bytes], record: JobRecord, tmp_path: Path, n_ended: int
+) -> None:
+    events = [("trial_started", "t__1"), ("trial_started", "u__1"), *[("trial_ended", "t__1")] * n_ended]
+    lines = (json.dumps({"event": name, "trial": trial}) + "\n" for name, trial in events)
+    (tmp_path / "events.jsonl").write_text("".join(lines))
+    child.kill()
+    child.wait()
+    alive = proxy_of(ProcessId.of(os.getpid()), tmp_path)
+    with pytest.raises(HarnessError, match=f"while {2 - n_ended} trials were running.*exit code -9"):
+        follow(run_of(child, tmp_path), alive, record, lent(record, 2), stall_s=60)
+
+
 def test_a_trial_that_ends_with_no_task_left_gives_its_slot_back(
     child: subprocess.Popen[bytes], record: JobRecord, tmp_path: Path
 ) -> None:

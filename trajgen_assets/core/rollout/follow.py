@@ -36,22 +36,25 @@ def follow(
 
     Raises:
         ProxyError: the proxy died; nothing that runs on can be captured.
-        HarnessError: nothing happened for `stall_s` seconds.
+        HarnessError: nothing happened for `stall_s` seconds, or Harbor ended while trials were running.
         StoppedError: a person asked for the end of the job.
         StaleLeaseError: somebody else has taken the job over.
     """
     progress, stops = _Progress(record, stall_s, lease_s=stall_s + margin_s), StopLooks(record)
+    began: set[str] = set()
     over: set[str] = set()  # a cancelled trial is said to have ended, too
     while True:
         ended = harbor.poll() is not None  # asked before the feed is read, so that its last lines are not missed
         events = harbor.feed.read()
         for event in events:
             _handle(event, record)
+        began |= {event.trial for event in events if event.event == "trial_started"}
         over |= {event.trial for event in events if event.event in TRIAL_ENDS}
         slots.keep(len(record.tasks) - len(over))
         record.settle_waiting()
         progress.seen(bool(events))
         if ended:
+            _refuse_killed(harbor, began - over)
             return
         if not proxy.alive():
             raise ProxyError("the LiteLLM proxy died while trials were running", where=proxy.log_path)
@@ -59,9 +62,22 @@ def follow(
         time.sleep(POLL_S)
 
 
+def _refuse_killed(harbor: HarborRun, running: set[str]) -> None:
+    """However Harbor ends by itself, it ends its trials first and says so."""
+    if running:
+        raise HarnessError(
+            f"Harbor ended while {len(running)} trials were running",
+            where=harbor.log_path,
+            why=f"exit code {harbor.poll()}; -9 is a kill, for example for want of memory",
+            mend="nothing: their tasks are tried again; give the host more memory or less to do if it comes back",
+        )
+
+
 def _handle(event: TrialEvent, record: JobRecord) -> None:
     if event.event == "trial_started" and event.task_dir is not None:
         record.listener.trial_started(event.task_dir.name)
+    elif event.event == "trial_waits":
+        record.listener.phase(f"{event.trial} waits: less than harbor_job.min_free_gb is free on the disk")
     elif event.event in TRIAL_ENDS:
         record.trial_ended(event.trial)
 
