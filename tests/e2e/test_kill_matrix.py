@@ -35,6 +35,8 @@ from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.process import ProcessId, recorded_processes
+from trajgen_assets.core.redact import Redactor
+from trajgen_assets.core.report.archive import file_left_open, read_runs
 from trajgen_assets.core.rollout.slots import live_holders
 from trajgen_assets.core.rollout.trial_slots import this_host
 from trajgen_assets.core.rollout.trials import load_trials
@@ -64,7 +66,7 @@ runtime_info:
 IN_A_TICK = ("after_register", "after_partitions", "after_assign")
 BEFORE_HARBOR = ("before_claim", "during_staging")
 WITH_HARBOR = ("mid_trial", "before_record", "during_publish", "after_record")
-AT_THE_END = ("before_release",)
+AT_THE_END = ("before_release", "before_archive")
 
 MATRIX = [
     *((who, where) for who in ("daemon", "code_server", "all") for where in IN_A_TICK),
@@ -278,7 +280,10 @@ def check_once_each(host: Host) -> None:
     with open_instance(host.installation.root) as instance:
         shown = instance.event_log_storage.get_materialized_partitions(TRAJECTORIES)
     assert shown == {row.key.partition for row in host.ledger.rows()}
+    file_left_open(host.installation.root, host.ledger, Redactor({}))  # as the next tick does
+    archived = Counter(run.job for run in read_runs(host.installation.root).rows)
     for job in host.ledger.jobs():
+        assert archived[job.name] == 1 or job.started_at is None
         files = host.installation.root.job(job.name)
         recorded = [(attempt.trial_name, attempt.accepted) for _, attempt in host.ledger.job_attempts(job.name)]
         if recorded:

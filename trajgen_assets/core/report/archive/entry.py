@@ -16,6 +16,7 @@ from trajgen_assets.core.clock import stamp
 from trajgen_assets.core.config.config import redacted
 from trajgen_assets.core.errors import LedgerError, TrajgenError
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED
+from trajgen_assets.core.faults import reached
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import JobRow, JobState
 from trajgen_assets.core.paths import Root
@@ -199,6 +200,7 @@ def _leave(
         if platform.ledger.job(entry.job).state is JobState.RUNNING:
             return  # what ended may not be on record: recovery settles the job, and files its entry
         session.say(f"{entry.status}" + (f": {entry.notes}" if entry.notes else ""))
+        reached("before_archive")
         ending = Ending(entry.status, entry.exit_code, entry.notes, entry.outage, entry.facts)
         file_entry(platform.root, platform.ledger, opened, ending, redact=redactor.text)
     except (OSError, TrajgenError) as error:
