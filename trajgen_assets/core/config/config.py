@@ -154,7 +154,7 @@ class Config(Section):
 
     def warnings(self) -> list[str]:
         """What works but should not stay: each secret that stands in the file itself."""
-        advice = "is a secret in clear: write ${NAME}, and set NAME in the environment or in secrets.env beside this file"
+        advice = "is a secret in clear: write ${NAME}, and set NAME in the environment or in secrets.env beside it"
         return [f"{path} {advice}" for path in self.literal_secrets()]
 
     def literal_secrets(self) -> dict[str, str]:
