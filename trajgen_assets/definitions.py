@@ -11,6 +11,7 @@ from sensors.finished_jobs import finished_jobs
 from sensors.verified_tasks import verified_tasks as verified_tasks_sensor
 from trajgen_assets.assets.checks import preflight
 from trajgen_assets.assets.datasets import job_data
+from trajgen_assets.assets.pausing import pause_rollouts, resume_rollouts
 from trajgen_assets.assets.rollouts import rollout
 from trajgen_assets.assets.sources import training_run, verified_tasks
 from trajgen_assets.names import DATA_JOB, JOB_RESULT, PREPARED_TASKS, ROLLOUT_JOB, SFT_IM, SFT_LF, TRAJECTORIES
@@ -33,7 +34,7 @@ def defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[verified_tasks, rollout, job_data, training_run],
         asset_checks=[preflight],
-        jobs=[rollout_job, data_job],
+        jobs=[rollout_job, data_job, pause_rollouts, resume_rollouts],
         sensors=[verified_tasks_sensor, finished_jobs],
         resources={"platform": PlatformResource()},
         executor=dg.in_process_executor,

@@ -23,6 +23,8 @@ from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.report.alerts import alert
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.limits import max_runtime_s
+from trajgen_assets.core.rollout.disk import tell_of_disk
+from trajgen_assets.core.rollout.pausing import why_none_begins
 from trajgen_assets.core.rollout.trial_slots import least_to_begin, this_host
 from trajgen_assets.launches import is_cancelled, is_lost, launch_of, run_config, run_key
 from trajgen_assets.names import ROLLOUT_OP
@@ -42,6 +44,7 @@ def due_requests(instance: dg.DagsterInstance, platform: Platform, words: list[s
     """
     ledger, automation = platform.ledger, platform.config.runtime_info.input.automation
     let_go(instance, platform, words)
+    tell_of_disk(platform)
     assigned = ledger.jobs_to_launch()
     waiting = [job for job in assigned if is_lost(instance, job, ledger.now())]
     room = _Room.of(platform, in_flight=[job for job in assigned if job not in waiting])
@@ -147,9 +150,14 @@ def _again(
 ) -> Iterator[dg.RunRequest]:
     """Launch jobs whose run was lost, or found no slot, once more. In a pause a batch of the sensor is given up."""
     for job in waiting:
+        held = why_none_begins(platform, job.dataset)
         in_a_pause = platform.ledger.breaker_state(job.dataset).state is not BreakerState.CLOSED
         if in_a_pause and job.asked_by is not AskedBy.CLICK:
             _withdraw(platform, job, "launches are paused", words)
+        elif held is not None and job.asked_by is not AskedBy.CLICK:
+            _withdraw(platform, job, held, words)
+        elif held is not None:
+            words.append(f"job {job.name} waits: {held}")
         elif not room.has(job.n_tasks):
             words.append(f"job {job.name} waits: {room.why_full}")
         elif _may_launch(platform, job.dataset, words) > 0:
@@ -163,6 +171,9 @@ def _again(
 def _next_job_or_word(platform: Platform, dataset: str, room: _Room, words: list[str]) -> JobRow | None:
     """As `_next_job`; what is wrong with one data set does not keep back the others, nor what was asked for already."""
     try:
+        if held := why_none_begins(platform, dataset):
+            words.append(f"{dataset}: {held}")
+            return None
         return _next_job(platform, dataset, room, words)
     except TrajgenError as error:
         words.append(f"{dataset}: {error}")

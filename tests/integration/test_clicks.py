@@ -156,3 +156,30 @@ def test_an_interrupt_gives_back_what_has_not_begun(clicks: Clicks) -> None:
     ended = {(job.state, job.note) for job in clicks.jobs().values()}
     assert ended == {(JobState.REFUSED, "its run ended before it was claimed")}
     assert clicks.platform.ledger.counts().assignable == 4
+
+
+def test_a_click_into_a_pause_begins_nothing_says_who_paused_and_leaves_the_other_data_set_its_turn(
+    clicks: Clicks,
+) -> None:
+    clicks.platform.ledger.pause(LARGE, "ann", "new keys")
+    text = failure(clicks.click())
+    jobs = clicks.jobs()
+    assert f"job {jobs[LARGE].name}: launches of {LARGE} are paused by ann since " in text
+    assert "new keys" in text
+    assert "out of reach" in (jobs[SMALL].note or "")
+    assert clicks.platform.ledger.counts(MAIN_CAMPAIGN, LARGE).assignable == 2
+
+
+@pytest.mark.parametrize("dataset", ["", LARGE])
+def test_the_web_ui_pauses_and_resumes_by_a_job_of_its_own_even_with_a_broken_configuration(
+    clicks: Clicks, dataset: str
+) -> None:
+    clicks.platform.config.path.write_text("runtime_info: [")
+    ledger = clicks.platform.ledger
+    config = {"pause": {"config": {"dataset": dataset, "reason": "the endpoint is dear by day"}}}
+    launched = defs().resolve_job_def("pause_rollouts")
+    assert launched.execute_in_process(run_config={"ops": config}, instance=clicks.instance).success
+    (pause,) = ledger.pauses()
+    assert (pause.dataset, pause.paused_by, pause.reason) == (dataset, "the web UI", "the endpoint is dear by day")
+    assert defs().resolve_job_def("resume_rollouts").execute_in_process(instance=clicks.instance).success
+    assert ledger.pauses() == []

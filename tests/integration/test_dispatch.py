@@ -1,5 +1,6 @@
 """Which runs a tick asks for: what lost its run, what a person clicked on, a probe after a pause, no more than fit."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -247,3 +248,34 @@ def test_jobs_that_wait_behind_a_running_one_of_their_run_take_no_room(host: Hos
     ledger.acquire_slots(this_host(), first.name, want=4, max_trials=8)
     ledger.claim(first.name, run_id, ttl_s=60)
     assert [ledger.job(name).n_tasks for name in asked(host)[0]] == [3]
+
+
+def test_a_person_s_pause_holds_new_batches_and_gives_back_those_of_the_sensor_and_says_who(host: Host) -> None:
+    ledger = host.platform.ledger
+    lost = job_by(host, AskedBy.SENSOR)
+    clicked = job_by(host, AskedBy.CLICK)
+    for job in (lost, clicked):
+        ledger.return_job(job.name, "its run found no slot")
+    ledger.pause(DATA_SET, "ann", "new keys")
+    jobs, words = asked(host)
+    assert jobs == []
+    assert f"job {clicked.name} waits: launches of {DATA_SET} are paused by ann" in words
+    assert f"{DATA_SET}: launches of {DATA_SET} are paused by ann" in words
+    assert ledger.job(lost.name).state is JobState.REFUSED
+    ledger.resume("")
+    assert clicked.name in asked(host)[0]
+
+
+def test_below_the_disk_mark_no_run_is_asked_for_and_one_alert_says_so(host: Host) -> None:
+    config = host.platform.config
+    inputs = config.runtime_info.input
+    full = inputs.harbor_job.model_copy(update={"min_free_gb": 1e9})
+    info = config.runtime_info.model_copy(update={"input": inputs.model_copy(update={"harbor_job": full})})
+    platform = Platform(host.platform.root, config.model_copy(update={"runtime_info": info}), host.platform.ledger)
+    on_full_disk = Host(platform, host.instance, host.clock)
+    for _ in range(2):
+        jobs, words = asked(on_full_disk)
+        assert (jobs, "fewer than harbor_job.min_free_gb" in words) == ([], True)
+    alerts = (platform.root.logs / "alerts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["kind"] for line in alerts] == ["disk"]
+    assert asked(host)[0]

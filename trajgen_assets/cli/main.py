@@ -16,7 +16,23 @@ import typer
 
 from resources.redaction import known_secrets
 from trajgen_assets.cli import config as config_commands
-from trajgen_assets.cli import convert, demo, dryrun, exclude_list, init, ledger, prepare, reap, runs, setup, start, status, ui
+from trajgen_assets.cli import (
+    convert,
+    demo,
+    dryrun,
+    exclude_list,
+    init,
+    ledger,
+    pause,
+    prepare,
+    reap,
+    runs,
+    setup,
+    start,
+    status,
+    stop,
+    ui,
+)
 from trajgen_assets.cli.state import State
 from trajgen_assets.core.errors import (
     BusyError,
@@ -46,6 +62,8 @@ app = typer.Typer(
     ),
 )
 for module in (setup, init, status, prepare, dryrun, exclude_list, start, convert, reap, ui, demo):
+    module.register(app)
+for module in (stop, pause):
     module.register(app)
 app.add_typer(config_commands.app, name="config", help="Show the configuration, check it, or bring over an old one.")
 app.add_typer(runs.app, name="runs")

@@ -13,11 +13,11 @@ from resources.instance import dagster_environ, open_instance
 from trajgen_assets.cli.prepare import register_all
 from trajgen_assets.cli.progress import JobView, shown
 from trajgen_assets.cli.state import State, console, state_of
-from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.errors import ConfigError, RefusedError
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger.ledger import Ledger
-from trajgen_assets.core.ledger.models import AskedBy, JobRow, JobState, TaskFilter, TaskRow
+from trajgen_assets.core.ledger.models import AskedBy, JobRow, JobState, Pause, TaskFilter, TaskRow
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch, take_back
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
@@ -75,6 +75,9 @@ def next_job(
     """Register the manifests and bind free tasks to a new job; None, and a word why, when there are none.
 
     The job has the id of the run that will drive it from the start, so that no sensor takes it for lost.
+
+    Raises:
+        RefusedError: a person has paused launches of what is asked for.
     """
     platform.config.campaign(campaign)  # a mistyped one must leave nothing in the ledger
     if dataset is not None:
@@ -85,8 +88,12 @@ def next_job(
     register_all(platform, campaign, instance, first=_how_many_to_register(platform, campaign, wanted))
     if force:
         take_back(platform, _keys_of(platform, campaign, dataset, tasks or []))
+    paused: list[Pause] = []
     for source in platform.config.sources():
         if dataset not in (None, source.dataset):
+            continue
+        if (pause := platform.ledger.pause_of(source.dataset)) is not None:
+            paused.append(pause)
             continue
         limit_here = None if tasks else wanted
         found = assign_batch(
@@ -97,6 +104,8 @@ def next_job(
         if found.job is not None:
             platform.ledger.mark_requested(found.job.name, found.job.launch, make_new_run_id(), owner=this_process())
             return platform.ledger.job(found.job.name)
+    if paused:
+        raise RefusedError(paused[0].words, mend=paused[0].mend)
     _say_why_nothing(platform, campaign, dataset)
     return None
 

@@ -133,3 +133,20 @@ def test_the_configuration_is_never_written(platform: Platform) -> None:
         platform.ledger.withdraw("j", note="enough")
     publish_standing_of(platform)
     assert platform.config.path.read_bytes() == before
+
+
+def test_what_a_person_has_paused_is_a_pause_with_who_and_why_and_no_error(platform: Platform) -> None:
+    platform.ledger.pause(DATASET, "ann", "the endpoint is for others today")
+    now = stands(platform)
+    (blocker,) = now.blockers
+    assert (now.phase, now.is_blocked) == (Phase.PAUSED, False)
+    assert blocker.line.startswith(f"warning: launches of {DATASET} are paused by ann since ")
+    assert f"the endpoint is for others today. Mend: `trajgen resume` --dataset {DATASET} lifts it" in blocker.line
+
+
+def test_a_disk_below_the_mark_is_an_error(platform: Platform) -> None:
+    text = platform.config.path.read_text()
+    platform.config.path.write_text(text.replace("{environment: local}", "{environment: local, min_free_gb: 1.0e+9}"))
+    now = standing_of(platform.root, platform.ledger, configured(platform.config.path))
+    assert (now.phase, now.is_blocked) == (Phase.BLOCKED, True)
+    assert "fewer than harbor_job.min_free_gb = 1e+09" in now.blockers[0].what

@@ -147,6 +147,7 @@ class HarborJob(Section):
     max_infra_retries: Count = 3
     timeout_multiplier: Number = 2.0
     stall_margin_s: Positive = 600
+    min_free_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
     jobs_dir: Annotated[str | None, lies_under(JOBS_DIR)] = None
     dataset_path: Annotated[
         str | None,

@@ -272,6 +272,9 @@ class Ledger:
 
     def note_once(self, key: str, value: str) -> bool:
         """Whether `value` is news under `key`, so that the caller is the one to tell of it."""
+        with self.store.read() as conn:  # mostly it is not, and ticks need not take turns with writers for that
+            if unattended.noted(conn, key) == value:
+                return False
         with self.store.write() as conn:
             return unattended.note_once(conn, key, value)
 

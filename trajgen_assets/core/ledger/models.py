@@ -220,6 +220,11 @@ class Pause:
         why = f": {self.reason}" if self.reason else ""
         return f"{what} are paused by {self.paused_by} since {self.paused_at:%Y-%m-%d %H:%M:%S} UTC{why}"
 
+    @property
+    def mend(self) -> str:
+        """How a person lifts it."""
+        return "`trajgen resume`" + (f" --dataset {self.dataset}" if self.dataset else "") + " lifts it"
+
 
 @dataclass(frozen=True, slots=True)
 class ManifestRow:

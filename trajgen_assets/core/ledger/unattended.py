@@ -70,9 +70,14 @@ def standing_pauses(conn: sa.Connection) -> list[Pause]:
     return [Pause(*row) for row in conn.execute(sa.select(pauses).order_by(pauses.c.paused_at, pauses.c.dataset))]
 
 
+def noted(conn: sa.Connection, key: str) -> str | None:
+    """What stands under `key`."""
+    return conn.scalar(sa.select(meta.c.value).where(meta.c.key == key))
+
+
 def note_once(conn: sa.Connection, key: str, value: str) -> bool:
     """Write down `value` under `key`. Returns whether it is another one than stood there."""
-    if conn.scalar(sa.select(meta.c.value).where(meta.c.key == key)) == value:
+    if noted(conn, key) == value:
         return False
     conn.execute(sa.delete(meta).where(meta.c.key == key))
     conn.execute(meta.insert(), {"key": key, "value": value})

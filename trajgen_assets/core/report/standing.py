@@ -27,6 +27,7 @@ from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import unfiled_jobs
+from trajgen_assets.core.rollout.disk import low_disk
 from trajgen_assets.core.rollout.lost import lost_jobs
 
 log = logging.getLogger(__name__)
@@ -135,7 +136,8 @@ def standing_of(root: Root, ledger: Ledger, config: Config | ConfigError) -> Sta
     pauses = dict(_pauses(ledger, config))
     blockers = (*_blockers(root, ledger, config, jobs), *_pause_blockers(pauses))
     n_free = sum(free.values())
-    phase = _phase(jobs, blockers, n_free=n_free, all_paused=bool(free) and set(free) <= set(pauses))
+    all_paused = bool(free) and all(name in pauses or ledger.pause_of(name) for name in free)
+    phase = _phase(jobs, blockers, n_free=n_free, all_paused=all_paused)
     steps = tuple(_next_steps(phase, jobs, blockers, counts, n_free))
     return Standing(phase, counts, n_free, n_excluded, jobs, blockers, steps)
 
@@ -229,6 +231,10 @@ def _blockers(
         yield Blocker(Severity.ERROR, what, config.mend or "`trajgen init`, or correct the file")
     else:
         yield from _of_sources(root, config)
+        if why := low_disk(root, config.runtime_info.input.harbor_job.min_free_gb):
+            yield Blocker(Severity.ERROR, f"no trial begins: {why}", "make room, or lower harbor_job.min_free_gb")
+    for pause in ledger.pauses():
+        yield Blocker(Severity.WARNING, pause.words, pause.mend)
     for job in jobs:
         if job.is_lost:
             what = f"job {job.job}: its driver has died"

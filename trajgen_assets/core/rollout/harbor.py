@@ -94,6 +94,7 @@ def running_harbor(
     config: Mapping[str, Any],
     secrets: Mapping[str, str],
     lock_fd: int,
+    min_free_gb: float = 0.0,
 ) -> Iterator[HarborRun]:
     """Run Harbor on `config`; on leaving the block it is stopped, whatever happened.
 
@@ -104,6 +105,7 @@ def running_harbor(
         config: the job configuration, written to `files.harbor_config`.
         secrets: environment of the process beyond the allow-list; never written to a file.
         lock_fd: descriptor of the job slot, held by Harbor as long as it lives.
+        min_free_gb: trials wait to begin while less than this is free where the job's files lie.
 
     Raises:
         HarnessError: the program is not there.
@@ -113,7 +115,7 @@ def running_harbor(
         raise HarnessError("Harbor is not installed", where=program, mend="run `trajgen setup`")
     write_yaml(files.harbor_config, dict(config))
     argv: list[str | Path] = [program, "run", "-c", files.harbor_config, "--plugin", "event_feed:EventFeed"]
-    for name, value in _feed_settings(files).items():
+    for name, value in _feed_settings(files, min_free_gb).items():
         argv += ["--plugin-kwarg", f"{name}={value}"]
     plain = {**QUIET_ENV, "PYTHONPATH": str(guest), "PYTHONDONTWRITEBYTECODE": "1"}
     _keep_command(files, argv, plain, secrets)
@@ -138,9 +140,10 @@ def _keep_command(
     write_text(files.harbor_script, text)
 
 
-def _feed_settings(files: JobPaths) -> dict[str, Path]:
+def _feed_settings(files: JobPaths, min_free_gb: float) -> dict[str, Path | float]:
     return {
         "path": files.events,
         "ended_dir": files.proxy / "ended",
         "digests": files.task_digests,
+        "min_free_gb": min_free_gb,
     }

@@ -42,6 +42,7 @@ from trajgen_assets.core.rollout.host_facts import HostFacts, write_host_facts
 from trajgen_assets.core.rollout.interrupts import Interrupts
 from trajgen_assets.core.rollout.limits import stall_s
 from trajgen_assets.core.rollout.memory import with_more_memory
+from trajgen_assets.core.rollout.pausing import refuse_while_paused, while_wanted
 from trajgen_assets.core.rollout.plan import RolloutPlan, harbor_job_config, uses_docker
 from trajgen_assets.core.rollout.record import JobRecord, Listener, StagedTask
 from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
@@ -84,12 +85,16 @@ def run_job(
 
     Raises:
         BusyError: no job slot is free, or too few trial slots, or another owner holds the job. Nothing has changed.
+        RefusedError: a person has paused launches; the job is withdrawn.
         EndpointError, ProxyError, RequirementError: the job was refused before any trial; its tasks are pending.
         StoppedError: a person asked for its end; what ended is settled, the rest is pending.
         TrajgenError: the job broke while it ran; what ended is settled, the rest is pending.
     """
     inputs = platform.config.runtime_info.input
-    want = min(inputs.harbor_job.n_concurrent, refuse_unless_assigned(platform, job_name).n_tasks)
+    job = refuse_unless_assigned(platform, job_name)
+    refuse_while_paused(platform, job)
+    want = min(inputs.harbor_job.n_concurrent, job.n_tasks)
+    wait_for_slot = wait_for_slot and while_wanted(platform, job, wait_for_slot)
     max_trials = inputs.automation.max_trials
     interrupts = Interrupts(job_name)
     with (
@@ -277,6 +282,7 @@ class _Rollout:
                 "TRAJGEN_TRIAL_SUBKEY": proxy.subkey,
             },
             lock_fd=self.lock_fd,
+            min_free_gb=self.harbor_job.min_free_gb,
         )
 
     def _clear_away(self) -> None:

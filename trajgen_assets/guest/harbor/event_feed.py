@@ -6,15 +6,17 @@ Each event is one JSON line, appended in one write. `environment_started` and `v
 phase begins. At `trial_ended` the sandbox is stopped and `result.json` is on disk; it also follows
 `trial_cancelled`. `job_ended` is missing where Harbor was interrupted.
 
-Before a sandbox is started, the task's content is compared with its recorded digest, and the stop file is looked
-for. Harbor hooks may refuse a trial only there: an error raised earlier or later would end the whole job.
+Before a sandbox is started, the task's content is compared with its recorded digest, the stop file is looked for, and
+the trial waits as long as too little disk is free; `trial_waits` says so, once a minute. Harbor hooks may refuse a trial only there: an error raised earlier or later would end the whole job.
 """
 
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +30,11 @@ from harbor.models.trial.result import TrialResult
 from harbor.trial.hooks import TrialHookEvent
 
 
+# While a trial waits for room on the disk it looks so often, and says so that often: whoever follows hears that it lives.
+DISK_LOOK_S = 2.0
+DISK_WORD_S = 60.0
+
+
 class TaskChangedError(RuntimeError):
     """A task's content is not what was recorded when it was prepared; its trial was not run."""
 
@@ -37,9 +44,14 @@ class JobStoppedError(RuntimeError):
 
 
 class EventFeed(BaseJobPlugin):
-    """See the module. Takes `path` (the feed), `ended_dir` (end markers) and `digests` (recorded task digests)."""
+    """See the module.
 
-    def __init__(self, path: str, ended_dir: str, digests: str | None = None, **kwargs: Any) -> None:
+    Takes `path` (the feed), `ended_dir` (end markers), `digests` (recorded task digests) and `min_free_gb` (of disk).
+    """
+
+    def __init__(
+        self, path: str, ended_dir: str, digests: str | None = None, min_free_gb: float = 0.0, **kwargs: Any
+    ) -> None:
         """Read what is needed; nothing is written yet.
 
         Args:
@@ -47,6 +59,7 @@ class EventFeed(BaseJobPlugin):
             ended_dir: folder in which `<trial>` appears as soon as a trial's model key is to be refused.
             digests: JSON file that maps a task's absolute path, or its name, to its digest. Without it, no task
                 is checked; with it, a task that is not named in it is refused.
+            min_free_gb: trials wait to begin while less than this is free where the feed lies.
         """
         super().__init__(**kwargs)
         self._path = Path(path)
@@ -54,6 +67,7 @@ class EventFeed(BaseJobPlugin):
         self._digests: dict[str, str] | None = None if digests is None else json.loads(Path(digests).read_bytes())
         proxy_dir = os.environ.get("TRAJGEN_PROXY_DIR")
         self._stop_file = Path(proxy_dir, "stop") if proxy_dir else None
+        self._min_free_gb = float(min_free_gb)
         self._fd = -1
         self._failures: list[str] = []
 
@@ -110,10 +124,27 @@ class EventFeed(BaseJobPlugin):
 
     async def _before_environment(self, event: TrialHookEvent) -> None:
         """Refuse the trial, or say that its environment is about to start. Harbor records what is raised here."""
-        if self._stop_file is not None and self._stop_file.exists():
+        await self._wait_for_disk(event)
+        if self._is_stopped():
             raise JobStoppedError(f"{self._stop_file} asks for no more trials")
         await self._check_digest(event)
         self._append("environment_started", _trial_fields(event))
+
+    def _is_stopped(self) -> bool:
+        return self._stop_file is not None and self._stop_file.exists()
+
+    async def _wait_for_disk(self, event: TrialHookEvent) -> None:
+        """Hold the trial back while too little is free; Harbor's own limits begin after this hook."""
+        said_at = -DISK_WORD_S
+        while not self._is_stopped() and (free_gb := self._free_gb()) < self._min_free_gb:
+            if time.monotonic() - said_at >= DISK_WORD_S:
+                said_at = time.monotonic()
+                figures = {"free_gb": round(free_gb, 3), "min_free_gb": self._min_free_gb}
+                self._append("trial_waits", {**_trial_fields(event), **figures})
+            await asyncio.sleep(DISK_LOOK_S)
+
+    def _free_gb(self) -> float:
+        return shutil.disk_usage(self._path.parent).free / (1 << 30)
 
     async def _check_digest(self, event: TrialHookEvent) -> None:
         if self._digests is None:

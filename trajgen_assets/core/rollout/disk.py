@@ -1,0 +1,38 @@
+"""Room on the disk: below a mark no job begins and no trial, so that what runs can still be written down."""
+
+import shutil
+
+from trajgen_assets.core.errors import RequirementError
+from trajgen_assets.core.paths import Root
+from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.report.alerts import alert
+
+NOTE = "disk"
+
+
+def low_disk(root: Root, min_free_gb: float) -> str | None:
+    """What is wrong with the disk of the root, in words; None while at least `min_free_gb` is free."""
+    place = next(path for path in (root.path, *root.path.parents) if path.exists())
+    free_gb = shutil.disk_usage(place).free / (1 << 30)
+    if free_gb >= min_free_gb:
+        return None
+    return f"{free_gb:.1f} GB are free at {place}, fewer than harbor_job.min_free_gb = {min_free_gb:g}"
+
+
+def refuse_below_mark(root: Root, min_free_gb: float) -> None:
+    """Refuse to begin a job on a disk that is nearly full.
+
+    Raises:
+        RequirementError
+    """
+    why = low_disk(root, min_free_gb)
+    if why is not None:
+        mend = "make room, lower harbor_job.min_free_gb, or name another root with --root"
+        raise RequirementError("too little disk is free", why=why, mend=mend)
+
+
+def tell_of_disk(platform: Platform) -> None:
+    """Alert once when too little disk is free, and again only after there was enough in between."""
+    why = low_disk(platform.root, platform.config.runtime_info.input.harbor_job.min_free_gb)
+    if platform.ledger.note_once(NOTE, "enough" if why is None else "low") and why is not None:
+        alert(platform.root, "disk", f"no trial begins: {why}")
