@@ -70,6 +70,11 @@ def prepare_instance(root: Root, *, max_jobs: int) -> None:
             raise RequirementError("Dagster's run launcher could not be made", where=root.dagster_home)
 
 
+def has_instance(root: Root) -> bool:
+    """Whether set-up has been run for this root."""
+    return (root.dagster_home / "dagster.yaml").exists()
+
+
 def open_instance(root: Root) -> dg.DagsterInstance:
     """The instance under `root`, as a context manager.
 
@@ -77,7 +82,7 @@ def open_instance(root: Root) -> dg.DagsterInstance:
         RequirementError: set-up has not been run for this root.
     """
     home = root.dagster_home
-    if not (home / "dagster.yaml").exists():
+    if not has_instance(root):
         raise RequirementError("there is no Dagster instance yet", where=home, mend="run `trajgen setup`")
     os.environ["DAGSTER_HOME"] = str(home)  # its run workers inherit it
     return dg.DagsterInstance.from_config(str(home))

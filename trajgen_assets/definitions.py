@@ -1,7 +1,8 @@
 """The table of contents, in the order in which data flows.
 
 swegen/verified_tasks → prepared_tasks → trajectories → job_result → sft_im → sft_lf → sft/training_run
-   (one manifest)          [one task]      [one task]     [one job]   [one job] [one job]   (the sft block)
+   (one manifest)          [one task]    ↗ [one task]     [one job]   [one job] [one job]   (the sft block)
+                    harbor_env, litellm_env
 """
 
 import dagster as dg
@@ -11,6 +12,7 @@ from sensors.finished_jobs import finished_jobs
 from sensors.verified_tasks import verified_tasks as verified_tasks_sensor
 from trajgen_assets.assets.checks import preflight
 from trajgen_assets.assets.datasets import job_data
+from trajgen_assets.assets.environments import environment_assets
 from trajgen_assets.assets.pausing import pause_rollouts, resume_rollouts
 from trajgen_assets.assets.rollouts import rollout
 from trajgen_assets.assets.sources import training_run, verified_tasks
@@ -32,7 +34,7 @@ data_job = dg.define_asset_job(
 def defs() -> dg.Definitions:
     """Everything that the web UI shows. Steps run in the run worker itself: a killed worker leaves none behind."""
     return dg.Definitions(
-        assets=[verified_tasks, rollout, job_data, training_run],
+        assets=[verified_tasks, *environment_assets(), rollout, job_data, training_run],
         asset_checks=[preflight],
         jobs=[rollout_job, data_job, pause_rollouts, resume_rollouts],
         sensors=[verified_tasks_sensor, finished_jobs],

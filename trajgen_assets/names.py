@@ -5,6 +5,8 @@ import dagster as dg
 # Assets, in the order of flow.
 VERIFIED_TASKS = dg.AssetKey(["swegen", "verified_tasks"])
 PREPARED_TASKS = dg.AssetKey("prepared_tasks")
+HARBOR_ENV = dg.AssetKey("harbor_env")
+LITELLM_ENV = dg.AssetKey("litellm_env")
 TRAJECTORIES = dg.AssetKey("trajectories")
 JOB_RESULT = dg.AssetKey("job_result")
 SFT_IM = dg.AssetKey("sft_im")

@@ -6,9 +6,12 @@ import signal
 import time
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from resources.instance import open_instance
 from tests.e2e.conftest import KEY_ENV, SECRET, SOLVED, TASKS, UNSOLVED, Installation, files_with
+from tests.staleness import stale_reasons
 from tests.waiting import wait_until
 from trajgen_assets.core.ledger.models import Counts, JobState, TaskFilter, TaskStatus
 from trajgen_assets.core.ledger.store import open_ledger
@@ -17,6 +20,7 @@ from trajgen_assets.core.provision.record import RECORD
 from trajgen_assets.core.report.archive import read_runs
 from trajgen_assets.core.rollout.slots import job_slot, live_holders
 from trajgen_assets.core.scripted import Fault, ScriptedModel
+from trajgen_assets.names import HARBOR_ENV, LITELLM_ENV, TRAJECTORIES
 
 pytestmark = pytest.mark.e2e
 
@@ -105,6 +109,8 @@ def test_an_unknown_key_is_named_with_the_nearest_known_one(installation: Instal
 
 def test_start_rolls_out_converts_and_then_has_nothing_to_do(installation: Installation) -> None:
     installation.run("setup", "--skip-environments")
+    with open_instance(installation.root) as instance:
+        instance.wipe_assets([HARBOR_ENV, LITELLM_ENV])  # as where nothing has reported them yet
     code, output = installation.run("start")
     assert code == 0, output
     assert accepted_trials(installation) == dict.fromkeys([*SOLVED, UNSOLVED], 1)
@@ -120,8 +126,14 @@ def test_start_rolls_out_converts_and_then_has_nothing_to_do(installation: Insta
     }
     assert len((data / "im.jsonl").read_text().splitlines()) == 4
     assert files_with(SECRET, installation.root.path) == []
+    with open_instance(installation.root) as instance:  # the job itself had reported what it ran in
+        assert not any(stale_reasons(instance, TRAJECTORIES, f"py-cc/{task}") for task in [*SOLVED, UNSOLVED])
+        instance.report_runless_asset_event(dg.AssetMaterialization(HARBOR_ENV, tags={"dagster/data_version": "next"}))
+        assert stale_reasons(instance, TRAJECTORIES, f"py-cc/{UNSOLVED}") == [
+            f"{HARBOR_ENV}: has a new dependency data version"
+        ]
 
-    code, output = installation.run("start")
+    code, output = installation.run("start")  # and being out of date is no reason to roll out again
     assert code == 0
     assert "nothing to roll out" in output
     assert accepted_trials(installation) == dict.fromkeys([*SOLVED, UNSOLVED], 1)

@@ -10,7 +10,7 @@ from resources.instance import open_instance, prepare_instance
 from resources.platform import PlatformResource
 from tests.unit.preflight.twins import root_at, write_config, write_tasks
 from trajgen_assets.assets.checks import PREFLIGHT
-from trajgen_assets.core.errors import RefusedError
+from trajgen_assets.core.errors import EnvironmentBuildError
 from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.models import AskedBy, BreakerState, JobState
@@ -84,7 +84,7 @@ def test_a_job_that_it_refuses_is_withdrawn_and_pauses_its_data_set(
     with PlatformResource().opened() as platform:
         job = assign_batch(platform, MAIN_CAMPAIGN, "d", asked_by=AskedBy.START, limit=1).job
         assert job is not None
-        with pytest.raises(RefusedError, match="its lock"):
+        with pytest.raises(EnvironmentBuildError, match="a folder stands where the link"):
             run_job(platform, job.name, owner="run", listener=SilentListener())
         counts = platform.ledger.check_balance()
         assert (counts.pending, counts.running, counts.assigned) == (1, 0, 0)

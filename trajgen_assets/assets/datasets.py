@@ -104,7 +104,7 @@ def _report(context: dg.AssetExecutionContext, platform: Platform, job: str) -> 
     trials = load_trials(files.trials)
     tasks = {"tasks": task_table(platform.ledger.tasks_of_job(job), trials.trials)}
     result = job_result_of(files.dir, trials)
-    if JOB_RESULT in selected and is_news(context, JOB_RESULT, job, result.digest):
+    if JOB_RESULT in selected and is_news(context.instance, JOB_RESULT, job, result.digest):
         log_version(context, JOB_RESULT, job, result.digest, result_metadata(result) | tasks)
     if not {SFT_IM, SFT_LF} & selected:
         return
@@ -115,7 +115,7 @@ def _report(context: dg.AssetExecutionContext, platform: Platform, job: str) -> 
     place_data(platform.root, platform.config, files)
     receipt = convert_job(files, ConversionSettings.of(platform.config))
     for asset, metadata in ((SFT_IM, im_metadata(receipt)), (SFT_LF, lf_metadata(receipt) | tasks)):
-        if asset in selected and is_news(context, asset, job, receipt.signature):
+        if asset in selected and is_news(context.instance, asset, job, receipt.signature):
             log_version(context, asset, job, receipt.signature, metadata)
 
 

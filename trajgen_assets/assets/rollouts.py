@@ -1,7 +1,7 @@
 """From verified tasks to trajectories: one partition is one task under one campaign."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -11,18 +11,28 @@ import dagster as dg
 
 from resources.instance import ROLLOUT_POOL
 from resources.platform import PlatformResource
+from trajgen_assets.assets.environments import ASSETS, report_environment
 from trajgen_assets.assets.links import partition_page
-from trajgen_assets.assets.standing import is_news, log_version
+from trajgen_assets.assets.standing import Input, is_news, log_version, standing_input
 from trajgen_assets.core.errors import BusyError, LedgerError, TaskError
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger.models import AskedBy
 from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.provision.environments import Environment
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.rollout.batch import assign_batch, stage_for, take_back
 from trajgen_assets.core.rollout.job import run_job
 from trajgen_assets.core.rollout.record import StagedTask
 from trajgen_assets.core.rollout.trials import TrialEntry
-from trajgen_assets.names import JOB_RESULT, PREPARED_TASKS, ROLLOUT_OP, TRAJECTORIES, VERIFIED_TASKS
+from trajgen_assets.names import (
+    HARBOR_ENV,
+    JOB_RESULT,
+    LITELLM_ENV,
+    PREPARED_TASKS,
+    ROLLOUT_OP,
+    TRAJECTORIES,
+    VERIFIED_TASKS,
+)
 from trajgen_assets.partitions import MAX_TASKS_PER_RUN, task_partitions
 
 # How often a run that waits for a job slot looks again.
@@ -63,7 +73,7 @@ class RolloutConfig(dg.Config):
         ),
         dg.AssetSpec(
             TRAJECTORIES,
-            deps=[PREPARED_TASKS],
+            deps=[PREPARED_TASKS, HARBOR_ENV, LITELLM_ENV],
             skippable=True,
             group_name="rollouts",
             kinds={"harbor", "litellm"},
@@ -134,7 +144,7 @@ def _stage(context: dg.AssetExecutionContext, platform: Platform) -> dict[str, s
             missing[key.partition] = Redactor.of(platform.config).error(error)
             context.log.warning("%s: not staged: %s", key.partition, missing[key.partition])
     for task in staged:
-        if missing or is_news(context, PREPARED_TASKS, task.key.partition, task.digest):
+        if missing or is_news(context.instance, PREPARED_TASKS, task.key.partition, task.digest):
             events.staged(task)
     return missing
 
@@ -217,6 +227,8 @@ class _EventLog:
     def __init__(self, context: dg.AssetExecutionContext, job: str) -> None:
         self._context = context
         self._job = job
+        self._environments: list[Input] = []
+        self._prepared: dict[str, Input] = {}
 
     def phase(self, text: str) -> None:
         self._context.log.info(f"{self._job}: {text}")
@@ -225,10 +237,19 @@ class _EventLog:
         self._context.log.info(f"{self._job}: waits for room on this host: {holders}")
         time.sleep(SLOT_LOOK_S)
 
+    def environments_ready(self, environments: Sequence[Environment]) -> None:
+        """Report what Dagster does not show yet: without it, what is made in it looks out of date."""
+        for each in environments:
+            report_environment(self._context.instance, each)
+            self._environments.append(Input(ASSETS[each.name], each.record.digest))
+
     def staged(self, task: StagedTask) -> None:
         """Log it also where only `trajectories` was selected: without it, what is made from it looks out of date."""
         metadata = {"digest": task.digest, "path": dg.MetadataValue.path(str(task.folder.folder)), "job": self._job}
-        log_version(self._context, PREPARED_TASKS, task.key.partition, task.digest, metadata)
+        partition = task.key.partition
+        log_version(self._context, PREPARED_TASKS, partition, task.digest, metadata)
+        if (standing := standing_input(self._context.instance, PREPARED_TASKS, partition)) is not None:
+            self._prepared[partition] = standing
 
     def trial_started(self, task_id: str) -> None:
         self._context.log.debug(f"{self._job}: {task_id} started")
@@ -240,10 +261,14 @@ class _EventLog:
             return
         if entry.accepted:
             version, metadata = entry.trajectory_sha256 or "", trajectory_metadata(self._job, entry)
-            log_version(self._context, TRAJECTORIES, entry.task_key, version, metadata)
+            log_version(self._context, TRAJECTORIES, entry.task_key, version, metadata, self._made_from(entry.task_key))
         else:  # an observation changes no status: it is what the partition's page says beside its red mark
             metadata = failure_metadata(self._job, entry)
             self._context.log_event(dg.AssetObservation(TRAJECTORIES, partition=entry.task_key, metadata=metadata))
+
+    def _made_from(self, partition: str) -> list[Input]:
+        prepared = self._prepared.get(partition)
+        return [*self._environments, prepared] if prepared is not None else []
 
 
 def trajectory_metadata(job: str, entry: TrialEntry) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from trajgen_assets.cli import (
     reap,
     runs,
     setup,
+    setup_envs,
     start,
     status,
     stop,
@@ -61,9 +62,22 @@ app = typer.Typer(
         "First time here? `make demo` shows it all without a key; then `trajgen init` sets up your own model and tasks."
     ),
 )
-for module in (setup, init, status, prepare, dryrun, exclude_list, start, convert, reap, ui, demo):
-    module.register(app)
-for module in (stop, pause):
+for module in (
+    setup,
+    setup_envs,
+    init,
+    status,
+    prepare,
+    dryrun,
+    exclude_list,
+    start,
+    stop,
+    pause,
+    convert,
+    reap,
+    ui,
+    demo,
+):
     module.register(app)
 app.add_typer(config_commands.app, name="config", help="Show the configuration, check it, or bring over an old one.")
 app.add_typer(runs.app, name="runs")

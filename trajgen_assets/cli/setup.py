@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from resources.instance import open_instance, prepare_instance
+from resources.instance import has_instance, open_instance, prepare_instance
+from trajgen_assets.assets.environments import report_environments
 from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.core.config.inputs import Automation
 from trajgen_assets.core.config.load import load_config
@@ -33,7 +34,7 @@ def setup(
 
 
 def prepare_root(state: State) -> None:
-    """Make ledger and Dagster instance of a root that has none.
+    """Make ledger and Dagster instance of a root that has none, and have the web UI show the environments that stand.
 
     Raises:
         LedgerError: there is no ledger, but work of an earlier one.
@@ -45,10 +46,12 @@ def prepare_root(state: State) -> None:
     if create_ledger(state.root, has_materializations=lambda: _has_materializations(state)):
         typer.echo(f"made an empty ledger: {state.root.ledger}")
     prepare_instance(state.root, max_jobs=max_jobs)
+    with open_instance(state.root) as instance:
+        report_environments(instance, state.root)
 
 
 def _has_materializations(state: State) -> bool:
-    if not (state.root.dagster_home / "dagster.yaml").exists():
+    if not has_instance(state.root):
         return False
     with open_instance(state.root) as instance:
         return bool(instance.get_asset_keys(prefix=TRAJECTORIES.path))

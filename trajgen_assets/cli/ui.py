@@ -1,5 +1,6 @@
 """`trajgen ui`: Dagster's webserver and daemon on one root, until Ctrl-C."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from trajgen_assets.core.capture.redacted_log import RedactedLog
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import ConfigError, RequirementError
 from trajgen_assets.core.paths import PROJECT
+from trajgen_assets.core.provision.command import build_settings
 
 WORKSPACE = PROJECT / "workspace.yaml"
 LOOPBACK = "127.0.0.1"
@@ -132,7 +134,7 @@ def _dagster_child(
 ) -> Iterator[subprocess.Popen[bytes]]:
     state.root.logs.mkdir(parents=True, exist_ok=True)
     executable = Path(sys.executable).parent / program
-    env = process.child_env({**secrets, **dagster_environ(state.root, state.config)})
+    env = process.child_env({**build_settings(os.environ), **secrets, **dagster_environ(state.root, state.config)})
     log = RedactedLog(state.root.logs / f"{program}.log", known_secrets(state.config).text)
     with log.writer:  # our end of it: from here on the log ends when the child's does
         child = process.spawn([executable, *arguments], env=env, cwd=PROJECT, log=log.writer)

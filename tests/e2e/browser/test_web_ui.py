@@ -19,7 +19,9 @@ from trajgen_assets.core.scripted import Fault
 from trajgen_assets.launches import RANGE_END_TAG, RANGE_START_TAG
 from trajgen_assets.names import (
     DATA_JOB,
+    HARBOR_ENV,
     JOB_RESULT,
+    LITELLM_ENV,
     ROLLOUT_JOB,
     SFT_IM,
     SFT_LF,
@@ -35,6 +37,7 @@ pytestmark = [pytest.mark.e2e, needs_chromium]
 STANZACONF, LEASETABLE, TABLEFOLD = (f"py-cc/{task_id}" for task_id in SOLVED)
 RETRYLINE = f"py-cc/{UNSOLVED}"
 RANGE = (STANZACONF, LEASETABLE, TABLEFOLD)
+ENVIRONMENTS = {HARBOR_ENV, LITELLM_ENV}
 FLOW = ("verified_tasks", "prepared_tasks", "trajectories", "job_result", "sft_im", "sft_lf", "training_run")
 
 DAGSTER_LOOKS_BELOW = 100
@@ -43,6 +46,13 @@ DEFINITION = """
 query($asset: AssetKeyInput!) {
   assetNodes(assetKeys: [$asset]) {
     groupName kinds owners { ... on TeamAssetOwner { team } } dependencyKeys { path }
+  }
+}
+"""
+ENVIRONMENT = """
+query($asset: AssetKeyInput!) {
+  assetNodes(assetKeys: [$asset]) {
+    groupName staleStatus dependencyKeys { path } assetMaterializations(limit: 1) { timestamp }
   }
 }
 """
@@ -179,10 +189,20 @@ def test_lineage_leads_from_the_sft_block_back_to_the_manifest(served: Served) -
     key, upstream = TRAINING_RUN, [TRAINING_RUN]
     while key != VERIFIED_TASKS:
         (node,) = served.ask(DEFINITION, asset={"path": key.path})["assetNodes"]
-        (above,) = node["dependencyKeys"]
-        key = dg.AssetKey(above["path"])
+        above = {dg.AssetKey(each["path"]) for each in node["dependencyKeys"]}
+        if key == TRAJECTORIES:
+            assert above >= ENVIRONMENTS
+            above -= ENVIRONMENTS
+        (key,) = above
         upstream.append(key)
     assert [each.path[-1] for each in reversed(upstream)] == list(FLOW)
+
+
+def test_the_environments_are_reported_before_anything_was_rolled_out_in_them(served: Served) -> None:
+    for key in ENVIRONMENTS:
+        (node,) = served.ask(ENVIRONMENT, asset={"path": key.path})["assetNodes"]
+        assert (node["groupName"], node["staleStatus"], node["dependencyKeys"]) == ("environments", "FRESH", [])
+        assert node["assetMaterializations"]
 
 
 def test_a_job_and_its_data_set_materialize_by_click(served: Served, page: Page, range_job: str) -> None:

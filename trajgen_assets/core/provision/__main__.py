@@ -2,22 +2,24 @@
 
 import argparse
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
 from trajgen_assets.core.errors import TrajgenError
 from trajgen_assets.core.paths import PROJECT, Root
-from trajgen_assets.core.provision.setup import setup
+from trajgen_assets.core.provision.setup import PLATFORM, setup
 
 
 def main() -> int:
     """Run set-up. Returns 0 when it is complete, 1 when it is not, 130 when it was interrupted."""
     arguments = _arguments()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that uv is ended and its work removed
+    root = Root.from_environ()
     try:
-        setup(
+        built = setup(
             PROJECT,
-            Root.from_environ().env,
+            root.env,
             harbor_python=arguments.harbor_python,
             say=_say,
             sandbox=arguments.sandbox,
@@ -29,7 +31,16 @@ def main() -> int:
     except KeyboardInterrupt:
         sys.stderr.write("set-up interrupted; nothing half-built is left, `make setup` goes on from here\n")
         return 130
+    if built and root.dagster_home.exists():
+        _report(root)
     return 0
+
+
+def _report(root: Root) -> None:
+    """Have the web UI show what was built. The command knows Dagster, which this Python does not."""
+    argv: list[str | Path] = [PROJECT / PLATFORM / "bin" / "trajgen", "--root", root.path, "setup-envs"]
+    if subprocess.run(argv, check=False).returncode != 0:
+        _say("note: the web UI does not show the environments; `trajgen setup-envs` says why")
 
 
 def _arguments() -> argparse.Namespace:

@@ -30,6 +30,8 @@ PASSED = frozenset((
 ))  # fmt: skip
 PASSED_PREFIXES = ("UV_", "PIP_", "PYENV_", "XDG_")
 
+HARBOR_PYTHON_VARIABLE = "TRAJGEN_HARBOR_PYTHON"
+
 # Settings of other work that would send packages elsewhere, or other packages here.
 REFUSED = frozenset((
     "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_PROJECT_ENVIRONMENT", "UV_PROJECT",
@@ -46,6 +48,15 @@ def tool_environ(environ: Mapping[str, str]) -> dict[str, str]:
     return (
         passed | index_settings(environ) | {"NO_COLOR": "1", "PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     )
+
+
+def build_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Where `environ` has packages and Pythons looked for: what a process needs that may have to build later."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if (name.startswith(PASSED_PREFIXES) and _is_passed(name)) or name == HARBOR_PYTHON_VARIABLE
+    }
 
 
 def _is_passed(name: str) -> bool:

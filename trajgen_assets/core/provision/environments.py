@@ -76,6 +76,15 @@ class Environment:
     def python(self) -> Path:
         return self.path / "bin" / "python"
 
+    @property
+    def n_packages(self) -> int:
+        return sum(1 for _ in self.path.glob("lib/python*/site-packages/*.dist-info"))
+
+    @property
+    def size_bytes(self) -> int:
+        """What its files hold together. It looks at each of some 30,000."""
+        return sum(path.lstat().st_size for path in self.path.rglob("*"))
+
 
 def standing_environment(env_dir: Path, name: str) -> Environment | None:
     """The environment `name` as it stands; None if there is none that is complete and has its interpreter."""

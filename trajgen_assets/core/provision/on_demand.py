@@ -6,15 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from trajgen_assets.core.paths import PROJECT
-from trajgen_assets.core.provision.command import Say
+from trajgen_assets.core.provision.command import HARBOR_PYTHON_VARIABLE, Say
 from trajgen_assets.core.provision.environments import Environment, standing_environment
-from trajgen_assets.core.provision.python import HARBOR_PYTHON_VARIABLE, HARBOR_PYTHONS, probe
+from trajgen_assets.core.provision.python import HARBOR_PYTHONS, probe
 from trajgen_assets.core.provision.record import Record, inputs_digest
 from trajgen_assets.core.provision.setup import HARBOR, LITELLM, LOCKS, Setup, build_environment, is_done, python_for
 from trajgen_assets.core.provision.uv import find_uv, install_uv
 
-# What every job runs in.
-JOB_ENVIRONMENTS = (HARBOR, LITELLM)
+# What every job runs in, by the short name that people use for it.
+JOB_ENVIRONMENTS = {"harbor": HARBOR, "litellm": LITELLM}
+
+
+def short_name(name: str) -> str:
+    """What people call the environment `name`."""
+    return next(short for short, known in JOB_ENVIRONMENTS.items() if known == name)
 
 
 def inputs_of(name: str, project: Path = PROJECT) -> str:
@@ -53,7 +58,7 @@ def needed_environment(
 
 def ready_environments(env_dir: Path, say: Say) -> Sequence[Environment]:
     """Both environments that a job runs in; see `needed_environment`."""
-    return [needed_environment(name, env_dir, say) for name in JOB_ENVIRONMENTS]
+    return [needed_environment(name, env_dir, say) for name in JOB_ENVIRONMENTS.values()]
 
 
 def _is_renewed(record: Record, environ: Mapping[str, str]) -> bool:

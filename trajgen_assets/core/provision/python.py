@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trajgen_assets.core.errors import RequirementError
-from trajgen_assets.core.provision.command import Say, run, tool_environ, which
+from trajgen_assets.core.provision.command import HARBOR_PYTHON_VARIABLE, Say, run, tool_environ, which
 
 PROBE_TIMEOUT_S = 5.0
 DOWNLOAD_TIMEOUT_S = 60.0
-HARBOR_PYTHON_VARIABLE = "TRAJGEN_HARBOR_PYTHON"
 
 # Prints where it lies and what it is. The imports are what a Python built without its libraries lacks.
 PROBE = """

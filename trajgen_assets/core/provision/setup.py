@@ -9,11 +9,10 @@ from pathlib import Path
 from trajgen_assets.core.clock import stamp
 from trajgen_assets.core.errors import RequirementError
 from trajgen_assets.core.provision.builder import Builder
-from trajgen_assets.core.provision.command import Say
+from trajgen_assets.core.provision.command import HARBOR_PYTHON_VARIABLE, Say
 from trajgen_assets.core.provision.environments import Environment, EnvironmentSpec, ensure_environment, locked
 from trajgen_assets.core.provision.packages import Authority, install_packages
 from trajgen_assets.core.provision.python import (
-    HARBOR_PYTHON_VARIABLE,
     Interpreter,
     download_harbor_python,
     find_harbor_python,

@@ -1,6 +1,6 @@
 """A job in somebody's hands: refused before it is claimed, claimed, and released as it ended."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,6 +21,8 @@ from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.preflight.findings import Subject
 from trajgen_assets.core.preflight.run import refuse_unless_all_pass
+from trajgen_assets.core.provision.environments import Environment
+from trajgen_assets.core.provision.on_demand import ready_environments, short_name
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import ArchiveEntry, Status
 from trajgen_assets.core.rollout.causes import OUTSIDE_CAUSES, Cause
@@ -45,12 +47,20 @@ def refuse_unless_assigned(platform: Platform, job_name: str) -> JobRow:
     return job
 
 
-def refuse_unless_ready(platform: Platform, job_name: str, entry: ArchiveEntry, listener: Listener) -> None:
-    """Withdraw the job, so that its tasks are free again, when a check of the preflight fails."""
+def refuse_unless_ready(
+    platform: Platform, job_name: str, entry: ArchiveEntry, listener: Listener
+) -> Sequence[Environment]:
+    """Build what is missing of the job's environments, and make the quick checks of the preflight.
+
+    When one of both fails, the job is withdrawn, so that its tasks are free again. Returns the environments.
+    """
     job = platform.ledger.job(job_name)
     try:
         listener.phase("checking what the job needs")
+        environments = ready_environments(platform.root.env, listener.phase)
         check_job(platform, job)
+        entry.runs_in({short_name(each.name): each.path for each in environments})
+        listener.environments_ready(environments)
     except TrajgenError as error:
         entry.status, entry.exit_code, entry.notes = "refused", EXIT_REFUSED, Redactor.of(platform.config).error(error)
         platform.ledger.withdraw(job_name, note=entry.notes)
@@ -59,6 +69,7 @@ def refuse_unless_ready(platform: Platform, job_name: str, entry: ArchiveEntry, 
     except BaseException:
         platform.ledger.withdraw(job_name, note="ended before it was claimed")
         raise
+    return environments
 
 
 def claim(platform: Platform, job_name: str, owner: str, entry: ArchiveEntry) -> Lease:

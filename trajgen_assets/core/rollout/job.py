@@ -28,6 +28,8 @@ from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.placing import place_job
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.process import ProcessId, record_processes
+from trajgen_assets.core.provision.environments import Environment
+from trajgen_assets.core.provision.setup import HARBOR, LITELLM
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import ArchiveEntry, archived
 from trajgen_assets.core.report.archive.facts import trial_facts
@@ -104,11 +106,11 @@ def run_job(
         standing_published(platform),
         archived(platform, job=job_name, owner=owner, listener=listener) as entry,
     ):
-        refuse_unless_ready(platform, job_name, entry, entry.listener)
+        environments = refuse_unless_ready(platform, job_name, entry, entry.listener)
         lease = claim(platform, job_name, owner, entry)
         with released(platform, lease, entry), interrupts.closing():
             job = platform.ledger.job(job_name)
-            return _Rollout(platform, job, lease, entry.listener, entry, lock_fd, slots, interrupts).run()
+            return _Rollout(platform, job, lease, entry.listener, entry, lock_fd, slots, interrupts, environments).run()
 
 
 @dataclass
@@ -123,8 +125,10 @@ class _Rollout:
     lock_fd: int
     slots: TrialSlots
     interrupts: Interrupts
+    environments: Sequence[Environment]
 
     def __post_init__(self) -> None:
+        self.env = {each.name: each.path for each in self.environments}
         self.files: JobPaths = self.platform.root.job(self.job.name)
         self.harbor_job = self.platform.config.runtime_info.input.harbor_job
         self.campaign = self.platform.config.campaign(self.job.campaign)
@@ -207,7 +211,7 @@ class _Rollout:
 
     def _proxy(self) -> AbstractContextManager[RunningProxy]:
         return running_proxy(
-            env=self.platform.litellm_env,
+            env=self.env[LITELLM],
             folder=self.files.proxy,
             job=self.job.name,
             upstream=upstream_of(self.campaign.llm_api, self.platform.config.secret_values()),
@@ -270,7 +274,7 @@ class _Rollout:
             timeout_multiplier=self.harbor_job.timeout_multiplier,
         )
         return running_harbor(
-            harbor_env=self.platform.harbor_env,
+            harbor_env=self.env[HARBOR],
             files=self.files,
             guest=self.files.guest,
             config=harbor_job_config(plan),

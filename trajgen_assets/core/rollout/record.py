@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +24,7 @@ from trajgen_assets.core.ledger.models import (
     TaskStatus,
 )
 from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.provision.environments import Environment
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.clearing import clear_files, clear_tree
@@ -67,6 +68,9 @@ class Listener(Protocol):
     def phase(self, text: str) -> None:
         """The job has come to its next step."""
 
+    def environments_ready(self, environments: Sequence[Environment]) -> None:
+        """These are what the job runs in."""
+
     def staged(self, task: StagedTask) -> None:
         """A task lies ready."""
 
@@ -81,6 +85,9 @@ class SilentListener:
     """Listens to nothing."""
 
     def phase(self, text: str) -> None:
+        """Nothing."""
+
+    def environments_ready(self, environments: Sequence[Environment]) -> None:
         """Nothing."""
 
     def staged(self, task: StagedTask) -> None:

@@ -6,9 +6,10 @@ just then, by the next tick.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from trajgen_assets.core.atomic import write_yaml
@@ -26,7 +27,7 @@ from trajgen_assets.core.report.archive import opened as open_entries
 from trajgen_assets.core.report.archive.filing import Ending, file_entry, is_filed
 from trajgen_assets.core.report.archive.models import RunMetadata, Status
 from trajgen_assets.core.report.archive.opened import OpenEntry
-from trajgen_assets.core.report.archive.origin import images_of, origin_of
+from trajgen_assets.core.report.archive.origin import images_of, made_environments, origin_of
 from trajgen_assets.core.report.archive.session import SessionLog
 from trajgen_assets.core.rollout.record import Listener, SilentListener
 
@@ -51,6 +52,7 @@ class ArchiveEntry:
         outage: what refused the run, by data set and beginning; runs that one outage refuses share one entry.
         facts: what only the run itself knows: that it was stopped, and for what.
         listener: whoever is told of the run's steps, behind its session log.
+        opened: where the entry is being made; None where it cannot be written.
     """
 
     job: str
@@ -63,6 +65,19 @@ class ArchiveEntry:
     outage: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     listener: Listener = field(default_factory=SilentListener)
+    opened: OpenEntry | None = None
+
+    def runs_in(self, environments: Mapping[str, Path]) -> None:
+        """Note the environments of the run, where one of them was built after the entry had been begun."""
+        made = made_environments(environments)
+        if self.opened is None or self.opened.begun.origin.environments == made:
+            return
+        begun = self.opened.begun
+        origin = begun.origin.model_copy(update={"environments": made})
+        try:
+            self.opened = self.opened.rewrite(begun.model_copy(update={"origin": origin}))
+        except OSError as error:
+            log.error("the archive entry of %s names an earlier environment: %s", self.job, error)
 
 
 @contextmanager
@@ -164,7 +179,7 @@ def _written(
     redactor = Redactor.of(platform.config)
     session = SessionLog(opened.session if opened else None, listener or SilentListener(), redactor.text)
     entry = ArchiveEntry(job=job, owner=owner, started_at=opened.begun.started_at if opened else stamp())
-    entry.listener = session
+    entry.listener, entry.opened = session, opened
     try:
         with session.hearing_the_program():
             session.say(f"job {job}, driven by {owner}")
@@ -181,7 +196,7 @@ def _written(
         raise
     finally:
         try:
-            _leave(platform, entry, opened, session, redactor)
+            _leave(platform, entry, entry.opened, session, redactor)
         finally:
             if opened is not None:
                 opened.let_go()

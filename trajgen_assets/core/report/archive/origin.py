@@ -2,7 +2,7 @@
 
 import hashlib
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def origin_of(platform: Platform, job: JobRow, folder: Path) -> Origin:
         environment=config.runtime_info.input.harbor_job.environment,
         upstream=_upstream(config, job.campaign),
         repositories=_repositories(config, job.dataset),
-        environments=_environments(platform),
+        environments=made_environments({"harbor": platform.harbor_env, "litellm": platform.litellm_env}),
         inputs=_copied(platform, job.dataset, [row.task_id for row in rows], folder / INPUTS),
         task_digests={row.task_id: row.digest for row in rows if row.digest},
     )
@@ -100,10 +100,11 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _environments(platform: Platform) -> dict[str, EnvironmentMade]:
+def made_environments(places: Mapping[str, Path]) -> dict[str, EnvironmentMade]:
+    """What is known of the environments at these places, or behind these links; nothing of one that is not there."""
     found = {}
-    for name, link in (("harbor", platform.harbor_env), ("litellm", platform.litellm_env)):
-        home = link.resolve()
+    for name, place in places.items():
+        home = place.resolve()
         if (record := Record.read(home)) is not None:
             found[name] = EnvironmentMade(
                 digest=record.inputs, store=home.name, python=record.version, built_at=record.built_at

@@ -1,12 +1,13 @@
 """`session.log`: what happened in a run, in order, each line with its time, on disk as it happens."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from trajgen_assets.core.clock import now
+from trajgen_assets.core.provision.environments import Environment
 from trajgen_assets.core.rollout.record import Listener, StagedTask
 from trajgen_assets.core.rollout.trials import TrialEntry
 
@@ -31,6 +32,10 @@ class SessionLog:
     def phase(self, text: str) -> None:
         self.say(text)
         self.listener.phase(text)
+
+    def environments_ready(self, environments: Sequence[Environment]) -> None:
+        self.say(f"runs in {', '.join(each.path.name for each in environments)}")
+        self.listener.environments_ready(environments)
 
     def staged(self, task: StagedTask) -> None:
         self.say(f"staged {task.key.partition}, digest {task.digest}")

@@ -1,0 +1,51 @@
+"""`trajgen setup-envs`: the environments that jobs run in, as the assets `harbor_env` and `litellm_env` make them."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from resources.instance import has_instance, open_instance
+from trajgen_assets.assets.environments import report_environment
+from trajgen_assets.cli.state import state_of
+from trajgen_assets.core.provision.environments import Environment
+from trajgen_assets.core.provision.on_demand import JOB_ENVIRONMENTS, needed_environment, short_name
+
+
+class Env(StrEnum):
+    """The short names of the environments."""
+
+    HARBOR = "harbor"
+    LITELLM = "litellm"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("setup-envs")(setup_envs)
+
+
+def setup_envs(
+    context: typer.Context,
+    env: Annotated[list[Env] | None, typer.Option(help="Only this one; repeat the option for more.")] = None,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Build anew though nothing changed.")] = False,
+) -> None:
+    """Build the environments that jobs run in where lock or interpreter changed; leave them as they stand elsewhere."""
+    root = state_of(context).root
+    for name in env or list(Env):
+        typer.echo(f"{name}: looking at lock and interpreter")
+        found = needed_environment(JOB_ENVIRONMENTS[name], root.env, typer.echo, rebuild=rebuild)
+        typer.echo(_line(found))
+        if has_instance(root):
+            with open_instance(root) as instance:
+                report_environment(instance, found)
+    if not has_instance(root):
+        typer.echo(f"root {root.path} has no Dagster instance yet; `trajgen setup` makes it, and reports them there")
+
+
+def _line(found: Environment) -> str:
+    record = found.record
+    how = f"built in {record.build_s:.0f} s" if found.built and record.build_s is not None else "unchanged"
+    return (
+        f"{short_name(found.name)}: {how}: {found.path.name}, {found.n_packages} packages on Python {record.version}, "
+        f"{found.size_bytes // 2**20} MB"
+    )
