@@ -22,8 +22,8 @@ from trajgen_assets.core.ledger.models import (
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.report.alerts import alert
 from trajgen_assets.core.rollout.batch import assign_batch
-from trajgen_assets.core.rollout.limits import max_runtime_s
 from trajgen_assets.core.rollout.disk import tell_of_disk
+from trajgen_assets.core.rollout.limits import max_runtime_s
 from trajgen_assets.core.rollout.pausing import why_none_begins
 from trajgen_assets.core.rollout.trial_slots import least_to_begin, this_host
 from trajgen_assets.launches import is_cancelled, is_lost, launch_of, run_config, run_key

@@ -7,7 +7,8 @@ phase begins. At `trial_ended` the sandbox is stopped and `result.json` is on di
 `trial_cancelled`. `job_ended` is missing where Harbor was interrupted.
 
 Before a sandbox is started, the task's content is compared with its recorded digest, the stop file is looked for, and
-the trial waits as long as too little disk is free; `trial_waits` says so, once a minute. Harbor hooks may refuse a trial only there: an error raised earlier or later would end the whole job.
+the trial waits as long as too little disk is free; `trial_waits` says so, once a minute. Harbor hooks may refuse a
+trial only there: an error raised earlier or later would end the whole job.
 """
 
 import asyncio
@@ -29,8 +30,7 @@ from harbor.models.job.result import JobResult
 from harbor.models.trial.result import TrialResult
 from harbor.trial.hooks import TrialHookEvent
 
-
-# While a trial waits for room on the disk it looks so often, and says so that often: whoever follows hears that it lives.
+# While a trial waits for room on the disk it looks so often, and says so that often: whoever follows must hear of it.
 DISK_LOOK_S = 2.0
 DISK_WORD_S = 60.0
 
