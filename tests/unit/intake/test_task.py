@@ -42,6 +42,13 @@ def test_an_image_or_a_compose_file_stands_for_a_dockerfile(tmp_path: Path) -> N
     [
         ("task.toml", b"[metadata\n", "task.toml is not TOML"),
         ("task.toml", b"\xff", "task.toml is not UTF-8"),
+        (
+            "task.toml",
+            b'[verifier.env]\nA = "1"\nB = "${HOST_KEY}"\n',
+            "[verifier.env] B asks for a variable of the host",
+        ),
+        ("task.toml", b'[environment]\nenv = {A = "${K:-x}"}\n', "[environment.env] A asks for a variable of the host"),
+        ("task.toml", b'[[steps]]\n[steps.verifier.env]\nA = "${K}"\n', "[steps.verifier.env] A asks for a variable"),
         ("task.toml", b"[agent]\ntimeout_sec = -1\n", "[agent] timeout_sec is not a positive number"),
         ("task.toml", b"[verifier]\ntimeout_sec = nan\n", "[verifier] timeout_sec is not a positive number"),
         ("task.toml", b"[environment]\nbuild_timeout_sec = true\n", "build_timeout_sec is not a positive number"),

@@ -87,7 +87,7 @@ def _inspect(folder: Path) -> TaskFolder:
     settings, toml_problem = _read_toml(folder / "task.toml")
     instruction, text_problem = _read_text(folder / "instruction.md")
     limits, limit_problems = _read_limits(settings)
-    problems = [toml_problem, text_problem, *limit_problems, *_strays(folder)]
+    problems = [toml_problem, text_problem, *limit_problems, *_host_variables(settings), *_strays(folder)]
     return TaskFolder(
         folder.name,
         folder,
@@ -159,6 +159,26 @@ def _read_limits(settings: dict[str, Any]) -> tuple[dict[str, float], list[str]]
         else:
             limits[name] = float(value)
     return limits, problems
+
+
+def _host_variables(settings: dict[str, Any], place: str = "") -> Iterator[str]:
+    """Variables of the host that a task asks to be given.
+
+    The harness would ask a person about them, or end the whole job; and what its environment holds there is not the
+    task's to read: the key from which those of all trials are made is among it.
+    """
+    for name, value in settings.items():
+        here = f"{place}.{name}" if place else name
+        for table in value if isinstance(value, list) else [value]:
+            if not isinstance(table, dict):
+                continue
+            if name == "env":
+                asked = sorted(key for key, text in table.items() if isinstance(text, str) and "${" in text)
+                yield from (
+                    f"task.toml: [{here}] {ascii(key)[1:-1][:80]} asks for a variable of the host" for key in asked
+                )
+            else:
+                yield from _host_variables(table, here)
 
 
 def _table(settings: dict[str, Any], name: str) -> dict[str, Any]:
