@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,17 +12,23 @@ from tests.unit.provision.twins import Workshop, script
 from trajgen_assets.core.errors import EnvironmentBuildError, RequirementError
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.provision.environments import ensure_environment, locked, standing_environment
-from trajgen_assets.core.provision.record import RECORD, inputs_digest, is_current
+from trajgen_assets.core.provision.record import RECORD, Record, inputs_digest, is_current
+from trajgen_assets.core.provision.uv import require_uv
 
+INDEX_FREE = ("UV_FIND_LINKS", "UV_NO_INDEX", "UV_OFFLINE")
 WAITING = "another set-up is at work here; waiting for it"
 
 BUILD = """
 import json, os, sys
 from pathlib import Path
+from trajgen_assets.core.errors import TrajgenError
 from trajgen_assets.core.provision.environments import EnvironmentSpec, ensure_environment
-name, python, lock, store, link, uv = sys.argv[1:]
+name, python, lock, store, link, uv, *rebuild = sys.argv[1:]
 spec = EnvironmentSpec(name, Path(python), Path(lock), "tiny", ("tiny",))
-done = ensure_environment(spec, Path(store), Path(link), print, uv=Path(uv))
+try:
+    done = ensure_environment(spec, Path(store), Path(link), print, uv=Path(uv), rebuild=bool(rebuild))
+except TrajgenError as error:
+    sys.exit(str(error))
 print("built" if done.built else "found")
 """
 
@@ -35,20 +42,33 @@ def silent(_line: str) -> None:
     return
 
 
-def build(workshop: Workshop, version: str = "1.0", *, uv: Path | None = None) -> bool:
+def build(workshop: Workshop, version: str = "1.0", *, uv: Path | None = None, rebuild: bool = False) -> bool:
     spec = workshop.spec(version)
-    return ensure_environment(spec, workshop.store, workshop.link, silent, uv=uv, environ=workshop.environ).built
+    return ensure_environment(
+        spec, workshop.store, workshop.link, silent, uv=uv, environ=workshop.environ, rebuild=rebuild
+    ).built
 
 
-def builder(workshop: Workshop, uv: Path) -> subprocess.Popen[str]:
-    """Another process that builds the same environment with `uv`."""
-    spec = workshop.spec()
-    arguments = [spec.name, spec.python, spec.lock, workshop.store, workshop.link, uv]
+def builder(
+    workshop: Workshop, uv: Path, *, version: str = "1.0", rebuild: bool = False, around: Sequence[str] = ()
+) -> subprocess.Popen[str]:
+    """Another process that builds the environment with `uv`, run by the program `around`."""
+    spec = workshop.spec(version)
+    arguments = [
+        spec.name,
+        spec.python,
+        spec.lock,
+        workshop.store,
+        workshop.link,
+        uv,
+        *(["rebuild"] if rebuild else []),
+    ]
     return subprocess.Popen(
-        [sys.executable, "-u", "-c", BUILD, *map(str, arguments)],
+        [*around, sys.executable, "-u", "-c", BUILD, *map(str, arguments)],
         cwd=PROJECT,
-        env=workshop.environ,
+        env=workshop.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
@@ -95,6 +115,30 @@ def test_a_failed_renewal_leaves_the_earlier_environment_in_use(workshop: Worksh
             workshop.spec("2.0", digest="0" * 64), workshop.store, workshop.link, silent, environ=workshop.environ
         )
     assert os.readlink(workshop.link) == before
+    assert program_output(workshop.link / "bin" / "tiny") == "tiny 1.0\n"
+
+
+def test_without_the_network_the_earlier_environment_is_in_use_and_the_next_build_is_whole(workshop: Workshop) -> None:
+    build(workshop)
+    before, spec = (os.readlink(workshop.link), workshop.homes), workshop.spec("2.0")
+    offline = {name: value for name, value in workshop.environ.items() if name not in INDEX_FREE}
+    offline |= {"UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple", "UV_HTTP_RETRIES": "0"}
+    with pytest.raises(EnvironmentBuildError, match="Mend: check the network"):
+        ensure_environment(spec, workshop.store, workshop.link, silent, environ=offline)
+    assert (os.readlink(workshop.link), workshop.homes) == before
+    assert program_output(workshop.link / "bin" / "tiny") == "tiny 1.0\n"
+    assert build(workshop, "2.0")
+    assert program_output(workshop.link / "bin" / "tiny") == "tiny 2.0\n"
+
+
+def test_a_place_that_cannot_be_written_is_named_with_its_mend_and_serves_what_stands(workshop: Workshop) -> None:
+    build(workshop)
+    read_only = ("bwrap", "--dev-bind", "/", "/", "--ro-bind", str(workshop.folder), str(workshop.folder))
+    if subprocess.run([*read_only, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("bubblewrap cannot make a sandbox here")
+    told = builder(workshop, require_uv(os.environ), version="2.0", around=read_only).communicate(timeout=60)[0]
+    assert "environments cannot be built here" in told
+    assert told.rstrip().endswith("Mend: name a place that can be written: export TRAJGEN_ENV_DIR=…")
     assert program_output(workshop.link / "bin" / "tiny") == "tiny 1.0\n"
 
 
@@ -193,6 +237,45 @@ def test_a_builder_that_was_killed_leaves_nothing_under_a_final_name(workshop: W
     assert [name[:10] for name in workshop.homes] == [".building-"]
     assert build(workshop)
     assert [name[:8] for name in workshop.homes] == ["tiny-uv-"]
+
+
+def test_a_rebuild_that_fails_or_is_killed_leaves_the_one_that_stands(workshop: Workshop) -> None:
+    build(workshop)
+    before = workshop.link.resolve().stat().st_ino
+    with pytest.raises(EnvironmentBuildError):
+        build(workshop, uv=script(workshop.folder / "uv", "exit 1"), rebuild=True)
+    process = builder(workshop, workshop.held_uv()[0], rebuild=True)
+    read_until(process, "syncing")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=10)
+    assert workshop.link.resolve().stat().st_ino == before
+    assert program_output(workshop.link / "bin" / "tiny") == "tiny 1.0\n"
+    assert build(workshop, rebuild=True)
+    assert workshop.link.resolve().stat().st_ino != before
+    assert [name[:8] for name in workshop.homes] == ["tiny-uv-"]
+
+
+def test_a_rebuild_that_was_killed_between_its_two_renames_is_made_good_by_the_next_build(workshop: Workshop) -> None:
+    build(workshop)
+    home = workshop.link.resolve()
+    home.rename(home.with_name(f".building-{home.name}.earlier"))
+    assert standing_environment(workshop.link.parent, "tiny-uv") is None
+    assert build(workshop)
+    assert workshop.homes == [home.name]
+
+
+def test_what_a_later_version_adds_to_a_record_does_not_make_it_unreadable(workshop: Workshop) -> None:
+    build(workshop)
+    path = workshop.link / RECORD
+    record = json.loads(path.read_bytes())
+    assert record["build_s"] > 0
+    path.write_text(json.dumps(record | {"colour": "green"}))
+    assert not build(workshop)
+    del record["build_s"]  # as an earlier version wrote it
+    path.write_text(json.dumps(record))
+    read = Record.read(workshop.link)
+    assert read is not None
+    assert read.build_s is None
 
 
 def test_an_interrupted_builder_ends_uv_and_removes_its_work(workshop: Workshop) -> None:
