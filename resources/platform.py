@@ -14,6 +14,7 @@ from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import PROJECT, Root
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
+from trajgen_assets.core.report.misconfigured import why_unusable
 
 
 class PlatformResource(dg.ConfigurableResource[Platform]):
@@ -54,6 +55,10 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
     def is_unfilled(self) -> bool:
         """Whether the configuration is still the template, in which a person has to fill in the model and the tasks."""
         return is_unfilled(config_path(self.config))
+
+    def why_unusable(self) -> str | None:
+        """What is wrong with the configuration, for whoever must not fail by it; a person is told once."""
+        return why_unusable(self.artifacts_root(), config_path(self.config))
 
     def artifacts_root(self) -> Root:
         """The root alone, for those who need no configuration."""

@@ -41,6 +41,8 @@ def finished_jobs(context: dg.SensorEvaluationContext, platform: PlatformResourc
     """
     if platform.is_unfilled():
         return dg.SkipReason("config.yaml is not filled in yet: see `trajgen init`")
+    if why := platform.why_unusable():
+        return dg.SkipReason(f"no data is made until the configuration is mended: {why}")
     words: list[str] = []
     with platform.opened() as opened:
         requests = list(_requests(context.instance, opened, words))

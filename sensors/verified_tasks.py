@@ -11,6 +11,7 @@ from trajgen_assets.core.intake.growth import Cursor, Growth, follow_manifest, l
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.report.heartbeat import beat
 from trajgen_assets.core.report.standing import publish_standing_of
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
 from trajgen_assets.dispatch import due_requests
@@ -36,8 +37,11 @@ def verified_tasks(context: dg.SensorEvaluationContext, platform: PlatformResour
     The cursor holds how far each manifest was read; losing it costs reading in full and repeats events, no more.
     What the tick found is its skip reason; a tick in which something happened also has it as its log.
     """
+    beat(platform.artifacts_root())
     if platform.is_unfilled():
         return dg.SkipReason("config.yaml is not filled in yet: see `trajgen init`")
+    if why := platform.why_unusable():
+        return dg.SkipReason(f"no new job begins until the configuration is mended: {why}")
     cursor = Cursor.parse(context.cursor)
     with platform.opened() as opened:
         recovery = recover_lost_jobs(opened)

@@ -19,6 +19,7 @@ from trajgen_assets.core.keys import MAIN_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.ledger.store import create_ledger, open_ledger
 from trajgen_assets.core.paths import Root
+from trajgen_assets.core.report.heartbeat import last_beat
 from trajgen_assets.launches import RANGE_END_TAG, RANGE_START_TAG
 from trajgen_assets.names import TASKS
 
@@ -341,3 +342,39 @@ def test_a_job_that_is_over_is_requested_under_the_digest_of_what_was_accepted(i
     with open_ledger(installation.root) as ledger:
         ledger.record_downstream(name, digest or "")
     assert isinstance(installation.data_tick(), dg.SkipReason)
+
+
+def test_a_bad_edit_of_the_configuration_stops_new_jobs_with_one_alert_and_its_mending_lets_them_go_on(
+    installation: Installation,
+) -> None:
+    installation.add_task("a")
+    installation.list_ids("a")
+    installation.configure(enabled=True)
+    file = installation.root.path / "config.yaml"
+    good = file.read_text()
+    alerts = installation.root.logs / "alerts.jsonl"
+    platform = PlatformResource(root=str(installation.root.path), config=str(file))
+
+    def words(sensor: dg.SensorDefinition) -> str:
+        result = sensor(dg.build_sensor_context(instance=installation.instance, resources={"platform": platform}))
+        assert isinstance(result, dg.SkipReason)
+        return result.skip_message or ""
+
+    for bad in ("batch_max: none", "batch_max: none", "batch_mix: 3"):
+        file.write_text(good.replace("batch_max: 2", bad))
+        assert "no new job begins until the configuration is mended" in words(verified_tasks)
+        assert "no data is made until" in words(finished_jobs)
+    said = [json.loads(line) for line in alerts.read_text().splitlines()]
+    assert [each["kind"] for each in said] == ["configuration", "configuration"]
+    assert "batch_max" in said[0]["text"]
+    assert "batch_mix" in said[1]["text"]
+    file.write_text(good)
+    assert len(installation.tick().run_requests or []) == 1
+
+
+def test_each_tick_leaves_a_beat_whatever_is_wrong_with_the_configuration(installation: Installation) -> None:
+    (installation.root.path / "config.yaml").write_text("runtime_info: [")
+    platform = PlatformResource(root=str(installation.root.path), config=str(installation.root.path / "config.yaml"))
+    assert last_beat(installation.root) is None
+    verified_tasks(dg.build_sensor_context(instance=installation.instance, resources={"platform": platform}))
+    assert last_beat(installation.root) is not None

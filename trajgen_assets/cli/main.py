@@ -27,6 +27,7 @@ from trajgen_assets.cli import (
     prepare,
     reap,
     runs,
+    service,
     setup,
     setup_envs,
     start,
@@ -81,6 +82,7 @@ for module in (
     module.register(app)
 app.add_typer(config_commands.app, name="config", help="Show the configuration, check it, or bring over an old one.")
 app.add_typer(runs.app, name="runs")
+app.add_typer(service.app, name="service")
 app.add_typer(ledger.app, name="ledger", help="Look into the ledger, and decide about tasks.")
 
 

@@ -23,6 +23,7 @@ from trajgen_assets.core.capture.redacted_log import RedactedLog
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import ConfigError, RequirementError
 from trajgen_assets.core.paths import PROJECT
+from trajgen_assets.core.report.heartbeat import beat, end_beats
 from trajgen_assets.core.provision.command import build_settings
 
 WORKSPACE = PROJECT / "workspace.yaml"
@@ -95,11 +96,13 @@ def webserver(state: State, port: int, *, read_only: bool = False) -> Iterator[s
 def daemon(state: State) -> Iterator[subprocess.Popen[bytes]]:
     """Dagster's daemon: sensors, queue, run monitoring. Its runs are cancelled before it ends, so that they settle."""
     with _dagster_child(state, "dagster-daemon", ["run", "-w", str(WORKSPACE)], secrets=_named_environ(state)) as child:
+        beat(state.root)
         try:
             yield child
         finally:
             if child.poll() is None:
                 _cancel_runs(state)
+                end_beats(state.root)
 
 
 def _named_environ(state: State) -> dict[str, str]:

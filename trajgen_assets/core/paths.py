@@ -70,6 +70,10 @@ class Root:
         return self.path / "logs"
 
     @property
+    def heartbeat(self) -> Path:
+        return self.logs / "heartbeat"
+
+    @property
     def sandboxes(self) -> Path:
         return self.path / "sandboxes"
 

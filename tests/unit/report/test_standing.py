@@ -1,5 +1,7 @@
 """The operational snapshot: phase, progress, blockers and next steps, the same on screen and in status.yaml."""
 
+import os
+import time
 from datetime import datetime
 
 import pytest
@@ -12,6 +14,7 @@ from trajgen_assets.core.ledger import Batch, JobState, PublishedView
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.report.archive import archived
 from trajgen_assets.core.report.archive import opened as open_entries
+from trajgen_assets.core.report.heartbeat import SILENT_AFTER_S, beat, end_beats
 from trajgen_assets.core.report.standing import (
     Phase,
     Severity,
@@ -150,3 +153,37 @@ def test_a_disk_below_the_mark_is_an_error(platform: Platform) -> None:
     now = standing_of(platform.root, platform.ledger, configured(platform.config.path))
     assert (now.phase, now.is_blocked) == (Phase.BLOCKED, True)
     assert "fewer than harbor_job.min_free_gb = 1e+09" in now.blockers[0].what
+
+
+def test_a_daemon_that_beats_is_none_of_a_person_s_business_and_a_silent_one_is(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(platform.root.path / "no-units"))
+    beat(platform.root)
+    assert stands(platform).blockers == ()
+    long_ago = time.time() - SILENT_AFTER_S - 60
+    os.utime(platform.root.heartbeat, (long_ago, long_ago))
+    now = stands(platform)
+    assert (now.phase, now.is_blocked) == (Phase.BLOCKED, True)
+    assert now.blockers[0].what.startswith("the daemon has not been heard of since ")
+    end_beats(platform.root)
+    assert stands(platform).blockers == ()
+
+
+def test_where_nobody_runs_a_daemon_it_is_missed_by_automation_a_little_and_by_a_service_much(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units = platform.root.path / "units"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(units))
+    text = platform.config.path.read_text()
+    platform.config.path.write_text(text + "    automation: {enabled: true}\n")
+    config = configured(platform.config.path)
+    now = standing_of(platform.root, platform.ledger, config)
+    assert [each.severity for each in now.blockers] == [Severity.WARNING]
+    assert "nothing begins by itself" in now.blockers[0].what
+    unit = units / "systemd" / "user" / "trajgen.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text(f"[Unit]\nX-Trajgen-Root={platform.root.path}\n")
+    now = standing_of(platform.root, platform.ledger, config)
+    assert [each.severity for each in now.blockers] == [Severity.ERROR]
+    assert "though trajgen.service is installed for this root" in now.blockers[0].what

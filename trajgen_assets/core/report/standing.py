@@ -27,8 +27,10 @@ from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import unfiled_jobs
+from trajgen_assets.core.report.heartbeat import is_silent, last_beat
 from trajgen_assets.core.rollout.disk import low_disk
 from trajgen_assets.core.rollout.lost import lost_jobs
+from trajgen_assets.core.service import unit_of
 
 log = logging.getLogger(__name__)
 
@@ -233,6 +235,7 @@ def _blockers(
         yield from _of_sources(root, config)
         if why := low_disk(root, config.runtime_info.input.harbor_job.min_free_gb):
             yield Blocker(Severity.ERROR, f"no trial begins: {why}", "make room, or lower harbor_job.min_free_gb")
+    yield from _of_daemon(root, config, ledger.now())
     for pause in ledger.pauses():
         yield Blocker(Severity.WARNING, pause.words, pause.mend)
     for job in jobs:
@@ -245,6 +248,21 @@ def _blockers(
     if unfiled := unfiled_jobs(root, ledger):
         what = f"not archived yet: {', '.join(unfiled)}"
         yield Blocker(Severity.WARNING, what, "`trajgen runs` archives them, and so does the next tick")
+
+
+def _of_daemon(root: Root, config: Config | ConfigError, now: datetime) -> Iterator[Blocker]:
+    """Silent is a daemon that was not ended in good order, or whose service is installed; else it may be meant so."""
+    start = "`trajgen ui`, or `trajgen service install`"
+    unit, last = unit_of(root), last_beat(root)
+    if last is not None and is_silent(root, now):
+        what = f"the daemon has not been heard of since {last:%Y-%m-%d %H:%M:%S} UTC"
+        yield Blocker(Severity.ERROR, what, f"read {root.logs / 'dagster-daemon.log'}; then {start}")
+    elif last is None and unit is not None:
+        what = f"the daemon does not run, though {unit.name} is installed for this root"
+        yield Blocker(Severity.ERROR, what, f"systemctl --user start {unit.name}, or `trajgen service uninstall`")
+    elif last is None and isinstance(config, Config) and config.runtime_info.input.automation.enabled:
+        what = "automation.enabled is true and no daemon runs, so nothing begins by itself"
+        yield Blocker(Severity.WARNING, what, start)
 
 
 def _of_sources(root: Root, config: Config) -> Iterator[Blocker]:
