@@ -23,8 +23,8 @@ from trajgen_assets.core.capture.redacted_log import RedactedLog
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import ConfigError, RequirementError
 from trajgen_assets.core.paths import PROJECT
-from trajgen_assets.core.report.heartbeat import beat, end_beats
 from trajgen_assets.core.provision.command import build_settings
+from trajgen_assets.core.report.heartbeat import beat, end_beats
 
 WORKSPACE = PROJECT / "workspace.yaml"
 LOOPBACK = "127.0.0.1"
