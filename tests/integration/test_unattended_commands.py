@@ -1,5 +1,6 @@
 """`trajgen stop`, `pause` and `resume` as a user sees them, over a real ledger and the real start."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from trajgen_assets.cli.main import app, exit_code_of
 from trajgen_assets.cli.stop import this_person
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import ConfigError, RefusedError
-from trajgen_assets.core.exit_codes import EXIT_OK, EXIT_REFUSED, EXIT_USAGE
+from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE
 from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.models import AskedBy, Batch, JobState
@@ -167,3 +168,53 @@ def test_a_job_that_was_assigned_before_the_pause_is_withdrawn_by_its_driver(pla
         run_job(platform, job, owner="run", listener=SilentListener())
     assert platform.ledger.job(job).state is JobState.REFUSED
     assert platform.ledger.counts().assignable == 2
+
+
+def test_explain_names_the_nearest_of_an_unknown_task_and_the_line_of_one_not_registered_yet(
+    platform: Platform,
+) -> None:
+    found = trajgen(platform, "explain", "a")
+    assert (found.exit_code, f"task:     {DATASET}/a" in found.output) == (EXIT_OK, True)
+    assert json.loads(trajgen(platform, "explain", f"{DATASET}/a", "--json").output)["task"] == f"{DATASET}/a"
+    unknown = trajgen(platform, "explain", "aa").exception
+    assert "the nearest is a" in str(unknown)
+    with platform.config.source(DATASET).manifest.open("a") as manifest:
+        manifest.write("new\n")
+    result = trajgen(platform, "explain", "new")
+    assert (result.exit_code, "line 3 of " in result.output) == (EXIT_OK, True)
+    assert "not registered yet" in result.output
+
+
+def test_path_prints_the_folder_alone_and_ends_with_1_where_there_is_none(platform: Platform) -> None:
+    none = trajgen(platform, "path", "a")
+    assert (none.exit_code, none.stdout) == (EXIT_FAILED, "")
+    platform.ledger.assign("runs", Batch(MAIN_CAMPAIGN, DATASET, task_ids=["a"]))
+    platform.ledger.claim("runs", "run", ttl_s=60)
+    folder = platform.root.job("runs").trial("a__1")
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"task": {"path": "/tasks/a"}}))
+    found = trajgen(platform, "path", "a")
+    assert (found.exit_code, found.stdout) == (EXIT_OK, f"{folder}\n")
+
+
+def test_logs_follow_a_trial_to_its_end(platform: Platform) -> None:
+    platform.ledger.assign("runs", Batch(MAIN_CAMPAIGN, DATASET, task_ids=["a"]))
+    lease = platform.ledger.claim("runs", "run", ttl_s=60)
+    files = platform.root.job("runs")
+
+    def trial() -> None:
+        folder = files.trial("a__1")
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps({"task": {"path": "/tasks/a"}}))
+        (folder / "trial.log").write_text("it begins\n")
+        time.sleep(1.5)
+        with (folder / "trial.log").open("a") as log:
+            log.write("it ends")
+        platform.ledger.release(lease, JobState.INTERRUPTED)
+
+    running = threading.Thread(target=trial)
+    running.start()
+    result = trajgen(platform, "logs", "-f", "a")
+    running.join()
+    assert result.exit_code == EXIT_OK, result.output
+    assert [line.split("] ")[1] for line in result.stdout.splitlines()] == ["it begins", "it ends"]
