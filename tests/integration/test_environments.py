@@ -25,7 +25,7 @@ from trajgen_assets.core.provision.environments import standing_environment
 from trajgen_assets.core.provision.on_demand import JOB_ENVIRONMENTS, inputs_of
 from trajgen_assets.core.provision.record import Record
 from trajgen_assets.core.provision.setup import HARBOR
-from trajgen_assets.core.report.archive import read_runs
+from trajgen_assets.core.report.archive import archived, read_metadata, read_runs
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.job import run_job
 from trajgen_assets.core.rollout.record import SilentListener
@@ -230,6 +230,22 @@ def test_a_click_on_an_unchanged_environment_and_a_task_does_not_skip_the_task(
     result = materialize(instance, HARBOR_ENV, LITELLM_ENV, PREPARED_TASKS, TRAJECTORIES, partition=TASK)
     (failed,) = [event.step_key for event in result.all_events if event.is_step_failure]
     assert failed == "rollout"  # it was begun, and nothing listens at the endpoint
+
+
+def test_the_archive_names_the_environment_that_was_built_after_the_run_had_begun(
+    site: Site, instance: dg.DagsterInstance
+) -> None:
+    with PlatformResource().opened() as platform:
+        job = assign_batch(platform, MAIN_CAMPAIGN, "d", asked_by=AskedBy.START, limit=1).job
+        assert job is not None
+        with archived(platform, job=job.name, owner="run") as entry:
+            site.has_built(HARBOR, "3.13.3")
+            entry.runs_in({short: (site.root.env / name).resolve() for short, name in JOB_ENVIRONMENTS.items()})
+            site.has_built(HARBOR, "3.13.2")  # for others
+            platform.ledger.withdraw(job.name, note="enough seen")
+    (row,) = read_runs(site.root).rows
+    made = read_metadata(site.root.path / row.archive).environments
+    assert {name: each.python for name, each in made.items()} == {"harbor": "3.13.3", "litellm": "3.13.2"}
 
 
 def test_a_job_whose_environment_cannot_be_built_is_refused_and_its_tasks_are_free(

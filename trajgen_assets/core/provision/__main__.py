@@ -31,7 +31,7 @@ def main() -> int:
     except KeyboardInterrupt:
         sys.stderr.write("set-up interrupted; nothing half-built is left, `make setup` goes on from here\n")
         return 130
-    if built and root.dagster_home.exists():
+    if built and (root.dagster_home / "dagster.yaml").exists():
         _report(root)
     return 0
 
@@ -39,8 +39,12 @@ def main() -> int:
 def _report(root: Root) -> None:
     """Have the web UI show what was built. The command knows Dagster, which this Python does not."""
     argv: list[str | Path] = [PROJECT / PLATFORM / "bin" / "trajgen", "--root", root.path, "setup-envs"]
-    if subprocess.run(argv, check=False).returncode != 0:
-        _say("note: the web UI does not show the environments; `trajgen setup-envs` says why")
+    done = subprocess.run(argv, capture_output=True, check=False)
+    _say(
+        f"the web UI of {root.path} shows what was built"
+        if done.returncode == 0
+        else "note: the web UI does not show what was built; `trajgen setup-envs` says why"
+    )
 
 
 def _arguments() -> argparse.Namespace:

@@ -53,6 +53,7 @@ def needed_environment(
         return standing
     uv = find_uv(project, job.environ) or install_uv(project, job.environ, say)
     python = python_for(_as_before(job, name, standing), name, uv)
+    say(f"building the environment {name} on Python {python.version_text}")
     return build_environment(job, name, uv, python, rebuild=rebuild)
 
 
