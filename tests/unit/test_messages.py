@@ -1,4 +1,4 @@
-"""Every command that a message tells the reader to run is one that there is."""
+"""What a message or a document points to is there: commands to run, and tests that hold a claim."""
 
 import re
 
@@ -9,6 +9,7 @@ from trajgen_assets.cli.main import app
 from trajgen_assets.core.paths import PROJECT
 
 ADVICE = re.compile(r"`(?:\.venv/bin/)?trajgen ([a-z][a-z -]*)")
+TEST_PATH = re.compile(r"`((?:unit|integration|e2e)/[\w/.]+)`")
 
 
 def known_commands() -> set[str]:
@@ -37,3 +38,8 @@ def test_an_advised_command_exists(words: str, where: str) -> None:
     nested = {name.split(" ")[0] for name in known if " " in name}
     wanted = f"{first} {second}" if first in nested and second and not second.startswith("-") else first
     assert wanted in known, f"{where} advises `trajgen {words}`"
+
+
+@pytest.mark.parametrize("named", sorted(set(TEST_PATH.findall((PROJECT / "docs" / "operations.md").read_text()))))
+def test_a_test_that_holds_a_claim_is_there(named: str) -> None:
+    assert (PROJECT / "tests" / named).exists()
