@@ -105,6 +105,8 @@ def test_what_a_task_waits_for_is_named_the_nearest_first(platform: Platform) ->
     assert explained(platform).next_step.startswith("it waits: all launches are paused by ann")
     (platform.config.path.parent / "excluded_tasks.txt").write_text("a  # too slow\n")
     assert "excluded_tasks.txt, line 1: too slow" in explained(platform).next_step
+    (platform.config.path.parent / "excluded_tasks.txt").write_bytes(b"\xff\n")
+    assert "excluded_tasks.txt" in explained(platform).next_step
     platform.config.path.write_text("runtime_info: [")
     assert explained(platform).next_step.startswith("no new job begins: ")
     assert platform.ledger.assign("j", Batch(MAIN_CAMPAIGN, DATASET, task_ids=["a"]))

@@ -195,7 +195,12 @@ def _obstacles(root: Root, ledger: Ledger, config: Config | ConfigError, row: Ta
     if isinstance(config, ConfigError):
         yield f"no new job begins: {config}"
         return
-    if named := [each.source for each in exclusions(config, root) if each.task_id == row.task_id]:
+    try:
+        named = [each.source for each in exclusions(config, root) if each.task_id == row.task_id]
+    except ConfigError as error:  # a list that cannot be read never means that nothing is excluded
+        yield f"no new job begins: {error}"
+        return
+    if named:
         yield f"nothing: it is excluded by {named[0]}"
     if held := why_none_begins(Platform(root, config, ledger), row.dataset):
         yield f"it waits: {held}"
