@@ -28,9 +28,9 @@ def lines_of(unit: Unit) -> dict[str, str]:
 
 
 def test_it_starts_one_absolute_program_again_after_a_failure_and_ends_it_gently(tmp_path: Path) -> None:
-    lines = lines_of(unit_at(tmp_path / "root"))
+    lines = lines_of(unit_at(tmp_path / "place"))
     assert lines["ExecStart"].startswith('"/')
-    assert lines["ExecStart"].endswith(f'"--config" "{tmp_path}/root/config.yaml" "ui" "--port" "3000"')
+    assert lines["ExecStart"].endswith(f'"--config" "{tmp_path}/place/config.yaml" "ui" "--port" "3000"')
     assert (lines["Restart"], lines["KillMode"]) == ("on-failure", "mixed")
     assert int(lines["TimeoutStopSec"]) >= 180
 
