@@ -195,6 +195,9 @@ def make_data(platform: Platform, instance: dg.DagsterInstance, job: JobRow, def
     """Sum the job up, and convert it where that is on. Returns whether that went well.
 
     If it does not, or this process dies, the sensor `finished_jobs` does it: the ledger is told by whoever has done it.
+
+    Raises:
+        KeyboardInterrupt: a person interrupted it.
     """
     add_partitions(instance, JOBS, [job.name])
     convert = is_converted(platform.config, job.campaign, platform.root.job(job.name).trials)
@@ -206,9 +209,19 @@ def make_data(platform: Platform, instance: dg.DagsterInstance, job: JobRow, def
         asset_selection=data_assets(convert=convert),
         tags={"trajgen/job": job.name},
     )
+    if _was_interrupted(result):
+        typer.echo(f"the daemon makes the job's data, or `trajgen convert --job {job.name}`", err=True)
+        raise KeyboardInterrupt
     if not result.success:
         typer.echo(f"the job's result or data could not be made; run {result.run_id} in the web UI says why", err=True)
     return result.success
+
+
+def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether the run ended by an interrupt: Dagster has taken it, and raises nothing."""
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    interrupt = dg.DagsterExecutionInterruptedError.__name__
+    return any(error is not None and error.cls_name == interrupt for error in errors)
 
 
 def _quiet(values: dict[str, Any]) -> dict[str, Any]:
