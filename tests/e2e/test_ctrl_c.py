@@ -27,6 +27,8 @@ INTERRUPTED = {
     "before_commit": EXIT_INTERRUPTED,
     "before_claim": EXIT_INTERRUPTED,
     "during_staging": EXIT_INTERRUPTED,
+    "during_proxy_start": EXIT_INTERRUPTED,
+    "before_first_reply": EXIT_INTERRUPTED,
     "before_record": EXIT_INTERRUPTED,
     "during_publish": EXIT_INTERRUPTED,
     "after_record": EXIT_INTERRUPTED,
@@ -35,7 +37,7 @@ INTERRUPTED = {
     "during_conversion": EXIT_INTERRUPTED,
 }
 IN_SHORT = ("before_claim", "during_staging", "during_conversion")
-BEFORE_A_RESULT, WITH_A_RESULT = tuple(INTERRUPTED)[:4], tuple(INTERRUPTED)[4:]  # each result uses a task up
+BEFORE_A_RESULT, WITH_A_RESULT = tuple(INTERRUPTED)[:6], tuple(INTERRUPTED)[6:]  # each result uses a task up
 
 TASKS = [*SOLVED, UNSOLVED]
 

@@ -21,6 +21,7 @@ from trajgen_assets.core.capture.ports import CONFIG_NAME, choose_port
 from trajgen_assets.core.capture.redacted_log import RedactedLog
 from trajgen_assets.core.capture.verdict import judge
 from trajgen_assets.core.errors import ProxyError
+from trajgen_assets.core.faults import reached
 from trajgen_assets.core.guest import guest_bundle
 from trajgen_assets.core.ledger.models import CaptureVerdict
 from trajgen_assets.core.redact import Redactor, looks_secret
@@ -232,6 +233,7 @@ def _started(start: _Start, deadline: float) -> tuple[_Child, int]:
         offset = start.log.stat().st_size if start.log.exists() else 0
         child = _spawn(start, port)
         try:
+            reached("during_proxy_start")
             if _gets_ready(child, _url(start.host, port), deadline):
                 return child, port
             ended = child.has_ended()

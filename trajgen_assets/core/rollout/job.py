@@ -22,6 +22,7 @@ from trajgen_assets.core.errors import (
     StoppedError,
     TaskError,
 )
+from trajgen_assets.core.faults import reached
 from trajgen_assets.core.intake.exclusions import excluded_ids
 from trajgen_assets.core.ledger.models import JobRow, Lease, RetryPolicy, TaskRow, TaskStatus
 from trajgen_assets.core.paths import JobPaths
@@ -227,6 +228,7 @@ class _Rollout:
 
     def _check_model(self, proxy: RunningProxy) -> None:
         self.listener.phase("asking the model for one reply")
+        reached("before_first_reply")
         where = self.campaign.llm_api.api_base_url
         check_answers(f"{proxy.base_url}/v1", key=proxy.master_key, model=proxy.served_model, where=where)
 
