@@ -85,6 +85,15 @@ def test_the_published_view_of_the_root_is_left_to_its_ledger(tmp_path: Path) ->
         excluded_ids(config, Root(tmp_path / "another"))
 
 
+def test_the_published_view_is_known_however_its_place_is_spelled(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "linked").symlink_to("real")
+    (tmp_path / "real" / "consumption_ledger.yaml").write_text(LISTED)
+    for root in (Root(tmp_path / "linked"), Root(tmp_path / "linked" / ".." / "real")):
+        for token in ("real/consumption_ledger.yaml", "linked/consumption_ledger.yaml"):
+            assert excluded_ids(config_in(tmp_path, f"z-9 {token}"), root) == {"z-9"}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

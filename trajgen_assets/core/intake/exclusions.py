@@ -1,5 +1,6 @@
 """Task ids that are never to be assigned, whoever named them: people, lists, ledgers of the earlier system."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,10 +54,10 @@ def exclusions(config: Config, root: Root | None = None) -> list[Exclusion]:
 
 def _of_token(config: Config, root: Root | None, token: str, place: str) -> Iterator[Exclusion]:
     path = config.resolve(token)
-    if root is not None and path == root.ledger_view:
-        return
     if not (path.is_file() or _looks_like_path(token)):
         yield Exclusion(_checked(token, place), place)
+    elif root is not None and os.path.realpath(path) == os.path.realpath(root.ledger_view):
+        return
     elif path.suffix in LEDGER_SUFFIXES:
         yield from _of_ledger(path, f"{token} of {place}")
     else:
