@@ -7,10 +7,11 @@ import pytest
 from tests.docker import needs_docker
 from tests.unit.intake.conftest import TASK_TOML, write_task
 from tests.unit.preflight.twins import root_at, write_config, write_tasks
+from tests.unit.provision.twins import script
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.preflight import containers, demand
-from trajgen_assets.core.preflight.demand import base_images, demand_of, megabytes
-from trajgen_assets.core.preflight.findings import Level, looked_at
+from trajgen_assets.core.preflight.demand import demand_of, megabytes
+from trajgen_assets.core.preflight.findings import Finding, Level, looked_at
 from trajgen_assets.core.preflight.run import CHECKS, look
 
 
@@ -23,19 +24,6 @@ def test_the_most_that_any_task_asks_for_is_what_each_trial_may_take(tmp_path: P
     found = demand_of(load_config(write_config(tmp_path / "config.yaml", source=source)))
     assert (found.n_tasks, found.memory_mb, found.storage_mb) == (2, 4096, 2048)
     assert found.images == ("python:3.12", "registry.example/base:2")
-
-
-@pytest.mark.parametrize(
-    ("text", "images"),
-    [
-        ("FROM a:1\n", ["a:1"]),
-        ("from --platform=linux/amd64 a:1 as b\nFROM b\nFROM c\n", ["a:1", "c"]),
-        ("ARG V=1\nFROM a:$V\n", []),
-        ("FROM scratch\n", []),
-    ],
-)
-def test_the_images_of_a_dockerfile(text: str, images: list[str]) -> None:
-    assert base_images(text) == images
 
 
 def test_sizes_are_read_as_tasks_write_them() -> None:
@@ -74,6 +62,47 @@ def test_without_an_engine_its_checks_are_skipped_behind_one_failure(
             line.check: line.level for line in look(subject, (each for each in CHECKS if each.group == "sandboxes"))
         }
     assert found == {"environment": Level.FAIL, "networks": Level.SKIP, "images": Level.SKIP}
+
+
+def write_engine(folder: Path, images: str) -> Path:
+    """A docker client that answers as an engine; it notes each question in the file that is given back."""
+    asked = folder / "asked"
+    body = f"""echo "$*" >> {asked}\ncase "$1 $2" in "image ls") {images};; *) echo 27.0;; esac"""
+    script(folder / "docker", body)
+    return asked
+
+
+def base_image_lines(tmp_path: Path, n_tasks: int) -> list[Finding]:
+    source = write_tasks(tmp_path / f"d-{n_tasks}", *(f"t-{n}" for n in range(n_tasks)))
+    for n in range(n_tasks):
+        (source / f"t-{n}" / "environment" / "Dockerfile").write_text(f"FROM docker.io/a/b:{n}\n")
+    config = write_config(tmp_path / "config.yaml", source=source, environment="docker")
+    with looked_at(root_at(tmp_path / "root"), config) as subject:
+        return list(containers.images(subject, timeout_s=1))
+
+
+def test_the_engine_is_asked_once_for_the_images_of_all_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = "".join(f'{{"Repository":"a/b","Tag":"{n}","Digest":"<none>","ID":"sha256:{n}"}}\n' for n in range(20))
+    (tmp_path / "listed").write_text(listed)
+    asked = write_engine(tmp_path / "bin", f"cat {tmp_path / 'listed'}")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    (line,) = base_image_lines(tmp_path, 20)
+    assert (line.level, line.text) == (Level.OK, "20 base images of 20 tasks are here")
+    (line,) = base_image_lines(tmp_path, 21)
+    assert (line.level, line.text) == (Level.WARN, "1 of 21 base images are not here: docker.io/a/b:20")
+    assert [each for each in asked.read_text().splitlines() if each.startswith("image")] == [
+        "image ls --digests --no-trunc --format {{json .}}"
+    ] * 2
+
+
+@pytest.mark.parametrize("trouble", ["exec sleep 60", "exit 1"])
+def test_an_engine_that_does_not_list_its_images_is_not_one_that_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    write_engine(tmp_path / "bin", trouble)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    (line,) = base_image_lines(tmp_path, 1)
+    assert (line.level, "is not known: Docker does not answer" in line.text) == (Level.WARN, True)
 
 
 @needs_docker

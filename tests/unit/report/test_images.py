@@ -16,6 +16,7 @@ from trajgen_assets.core.report.archive.images import image_digests, image_names
             "FROM --platform=linux/amd64 a/b:1 AS build\nfrom debian\nCOPY --from=build /x /x\nFROM build\n",
             ["a/b:1", "debian"],
         ),
+        ("environment/Dockerfile", "FROM debian AS Build\nFROM build\n", ["debian"]),
         ("environment/Dockerfile", "ARG BASE=x\nFROM $BASE\nFROM scratch\n# FROM no\n", []),
         ("environment/docker-compose.yaml", "services: {main: {image: 'r.io:5000/x@sha256:ab'}, db: {build: .}}\n",
          ["r.io:5000/x@sha256:ab"]),

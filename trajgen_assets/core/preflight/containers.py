@@ -12,7 +12,8 @@ from trajgen_assets.core.errors import RequirementError
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.preflight.findings import ENGINE_TIMEOUT_S, Finding, Subject, ok, warn
 from trajgen_assets.core.provision.system import Survey, check_sandbox
-from trajgen_assets.core.rollout.docker import ask_docker
+from trajgen_assets.core.rollout.docker import ENGINE_MEND, ask_docker
+from trajgen_assets.core.rollout.images import full_name, stored_images
 from trajgen_assets.core.rollout.plan import LOCAL_ENVIRONMENT, uses_docker
 
 # What the engine takes networks from unless its daemon.json says otherwise: one for each compose project.
@@ -53,13 +54,18 @@ def networks(subject: Subject) -> Iterable[Finding]:
     return [ok(f"{n_free} of {len(pool)} are free, {n} trials at once take {n}")]
 
 
-def images(subject: Subject) -> Iterator[Finding]:
-    """The images that the tasks begin from are here."""
+def images(subject: Subject, *, timeout_s: float = ENGINE_TIMEOUT_S) -> Iterator[Finding]:
+    """The images that the tasks begin from are here. The engine is asked once, however many they are."""
     if not uses_docker(subject.config.runtime_info.input.harbor_job.environment):
         return
     subject.need_engine()
     needed = subject.demand.images
-    missing = [image for image in needed if not _is_here(image)]
+    try:
+        here = stored_images(timeout_s=timeout_s)
+    except RequirementError as error:
+        yield warn(f"whether {len(needed)} base images are here is not known: {error.what}, {error.why}", ENGINE_MEND)
+        return
+    missing = [image for image in needed if full_name(image) not in here]
     if missing:
         shown = ", ".join(missing[:N_IMAGES_SHOWN]) + (" and more" if len(missing) > N_IMAGES_SHOWN else "")
         yield warn(f"{len(missing)} of {len(needed)} base images are not here: {shown}", PULLS)
@@ -94,11 +100,3 @@ def _of_host() -> list[IPv4Network]:
     listed = (address for addresses in psutil.net_if_addrs().values() for address in addresses)
     inet = [each for each in listed if each.family == socket.AF_INET and each.netmask]
     return [IPv4Network((each.address, each.netmask), strict=False) for each in inet]
-
-
-def _is_here(image: str) -> bool:
-    try:
-        ask_docker("image", "inspect", "--format", "{{.Id}}", image, timeout_s=ENGINE_TIMEOUT_S)
-    except RequirementError:
-        return False
-    return True

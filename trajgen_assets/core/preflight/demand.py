@@ -13,12 +13,12 @@ from trajgen_assets.core.errors import ManifestError
 from trajgen_assets.core.intake.manifest import read_manifest
 from trajgen_assets.core.intake.source import TaskSource
 from trajgen_assets.core.intake.task import TaskFolder, inspect_task
+from trajgen_assets.core.rollout.images import base_images
 
 # So many tasks of each data set are looked at, in the order of its manifest, and no longer than this.
 N_SAMPLED = 200
 SAMPLE_S = 1.5
 
-_FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE | re.MULTILINE)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 _UNIT_MB = {"k": 1 / 1024, "": 1 / 2**20, "m": 1.0, "g": 1024.0, "t": 1024.0**2}
 
@@ -62,17 +62,6 @@ def megabytes(value: Any) -> float:
         return float(value)
     found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     return float(found[1]) * _UNIT_MB[found[2].lower()] if found else 0.0
-
-
-def base_images(dockerfile: str) -> list[str]:
-    """The images that a Dockerfile begins from. One that is named by a build argument is not known here."""
-    stages: set[str] = set()
-    images = []
-    for image, stage in _FROM.findall(dockerfile):
-        if image.lower() not in stages and image != "scratch" and "$" not in image:
-            images.append(image)
-        stages.add(stage.lower())
-    return images
 
 
 def _sample(config: Config) -> Iterator[TaskFolder]:

@@ -1,19 +1,15 @@
 """Which images the tasks of a job are built on or run in, by name and digest, as the Docker engine has them."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from trajgen_assets.core.errors import RequirementError
-from trajgen_assets.core.rollout.docker import ask_docker
+from trajgen_assets.core.rollout.images import base_images, full_name, stored_images
 
 ASK_TIMEOUT_S = 10.0
-
-_FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE)
 
 
 def image_digests(names: Iterable[str]) -> dict[str, str] | None:
@@ -26,22 +22,15 @@ def image_digests(names: Iterable[str]) -> dict[str, str] | None:
         None where the engine does not answer.
     """
     try:
-        listed = ask_docker("image", "ls", "--digests", "--no-trunc", "--format", "{{json .}}", timeout_s=ASK_TIMEOUT_S)
+        known = stored_images(timeout_s=ASK_TIMEOUT_S)
     except RequirementError:
         return None
-    known = _known([json.loads(line) for line in listed.splitlines() if line.startswith("{")])
-    return {name: _pinned(name) or known.get(_full(name), "not in the engine's store") for name in names}
+    return {name: _pinned(name) or known.get(full_name(name), "not in the engine's store") for name in names}
 
 
 def image_names(folder: Path) -> Iterator[str]:
     """The images that a task names in its Dockerfile, its compose file and its task.toml."""
-    stages: set[str] = set()
-    for line in _lines(folder / "environment" / "Dockerfile"):
-        if (found := _FROM.match(line)) is None:
-            continue
-        if found[1] not in stages and found[1] != "scratch" and "$" not in found[1]:
-            yield found[1]
-        stages |= {found[2]} if found[2] else set()
+    yield from base_images("\n".join(_lines(folder / "environment" / "Dockerfile")))
     yield from _of_compose(folder / "environment" / "docker-compose.yaml")
     for line in _lines(folder / "task.toml"):
         if found := re.match(r"""\s*docker_image\s*=\s*["']([^"']+)["']""", line):
@@ -67,18 +56,5 @@ def _lines(path: Path) -> list[str]:
         return []
 
 
-def _known(listed: list[dict[str, Any]]) -> dict[str, str]:
-    """Full name to the digest in its registry; to the engine's own id where it came from none."""
-    found = {}
-    for each in listed:
-        digest = str(each.get("Digest") or "")
-        found[f"{each.get('Repository')}:{each.get('Tag')}"] = digest if ":" in digest else str(each.get("ID"))
-    return found
-
-
 def _pinned(name: str) -> str | None:
     return name.partition("@")[2] or None
-
-
-def _full(name: str) -> str:
-    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
