@@ -104,7 +104,7 @@ def test_ctrl_c_at_a_step_of_start_leaves_nothing_behind_and_loses_nothing(
         counts, accepted = ledger.check_balance(), accepted_by_job(ledger)
     assert (counts.done, counts.failed) == (len(TASKS), 0)
     unmade = [job for job in set(accepted.values()) if not has_data(installation, job)]
-    assert len(unmade) == steps.count("during_conversion")  # that start says who makes it: the daemon, or a command
+    assert len(unmade) <= sum(INTERRUPTED[step] == EXIT_INTERRUPTED for step in steps)  # that is left to others
     for job in unmade:
         code, output = driven.run("convert", "--job", job)
         assert (code, has_data(installation, job)) == (EXIT_OK, True), output

@@ -17,7 +17,7 @@ from trajgen_assets.core.ledger.models import RetryPolicy
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.process import ProcessId
 from trajgen_assets.core.rollout.causes import Cause
-from trajgen_assets.core.rollout.follow import follow
+from trajgen_assets.core.rollout.follow import RENEW_EVERY_S, follow
 from trajgen_assets.core.rollout.harbor import EventFeed, HarborRun
 from trajgen_assets.core.rollout.record import JobRecord, SilentListener
 from trajgen_assets.core.rollout.trial_slots import TrialSlots, this_host
@@ -77,6 +77,17 @@ def test_harbor_s_end_is_the_end_whatever_its_exit_code(
     child.wait()
     follow(run_of(child, tmp_path), alive, record, lent(record), stall_s=60)
     assert record.entries == {}
+
+
+def test_the_lease_outlasts_the_driver_s_own_patience_also_from_an_event_that_renews_nothing(
+    child: subprocess.Popen[bytes], record: JobRecord, tmp_path: Path
+) -> None:
+    child.kill()
+    child.wait()
+    alive = proxy_of(ProcessId.of(os.getpid()), tmp_path)
+    follow(run_of(child, tmp_path), alive, record, lent(record), stall_s=60, margin_s=5)
+    left_s = (record.lease.expires_at - record.ledger.now()).total_seconds()
+    assert left_s >= 60 + 5 + RENEW_EVERY_S
 
 
 @pytest.mark.parametrize("n_ended", [0, 1])

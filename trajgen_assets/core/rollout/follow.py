@@ -93,7 +93,9 @@ class _Progress:
         self._renew()  # Harbor has just started; the lease of the claim was for what came before
 
     def _renew(self) -> None:
-        self._record.lease = self._record.ledger.renew(self._record.lease, ttl_s=self._lease_s)
+        # Events that come within RENEW_EVERY_S of it renew nothing: from the last of them, too, the lease is to last.
+        ttl_s = self._lease_s + RENEW_EVERY_S
+        self._record.lease = self._record.ledger.renew(self._record.lease, ttl_s=ttl_s)
         self._last_renewal = time.monotonic()
 
     def seen(self, any_event: bool) -> None:
