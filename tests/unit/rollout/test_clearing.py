@@ -1,6 +1,8 @@
 """What Harbor and its sandboxes leave is cleared of secrets and of nothing else, whatever an agent made of it."""
 
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -10,6 +12,7 @@ from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.rollout.clearing import MAX_BYTES, clear_files, clear_tree
 from trajgen_assets.guest.trial_keys import derive_subkey, mint
 
+NOBODY = 65534
 SECRET = "hf-of-a-verifier-ä4711"
 REDACTOR = Redactor({"HF_TOKEN": SECRET})
 KEY = mint(derive_subkey("sk-tm-of-a-proxy"), "job", "trial")
@@ -72,3 +75,56 @@ def test_where_nothing_can_be_written_the_file_stays_and_is_reported(
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
     assert (tmp_path / "log").read_text() == SECRET
     assert "could not be cleared: File too large" in caplog.text
+
+
+@pytest.fixture
+def as_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of ours, and we are not root, whom no permission keeps out. It is relative: those above are root's."""
+    (tmp_path / "job").mkdir()
+    monkeypatch.chdir(tmp_path)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.chown(tmp_path, NOBODY, NOBODY)
+        os.chown(tmp_path / "job", NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+    yield Path("job")
+    if is_root:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o500, 0o300])
+def test_a_folder_that_an_agent_closed_is_opened_and_cleared(as_owner: Path, mode: int) -> None:
+    closed = as_owner / "outer" / "inner"
+    closed.mkdir(parents=True)
+    (closed / "log").write_text(SECRET)
+    for folder in (closed, closed.parent, as_owner):
+        folder.chmod(mode)
+    assert clear_tree(as_owner, REDACTOR) == 1
+    assert (closed / "log").read_text() == "<redacted:HF_TOKEN>"
+
+
+def test_no_folder_outside_is_opened_by_a_link_to_it(as_owner: Path, caplog: pytest.LogCaptureFixture) -> None:
+    outside = Path("outside")
+    outside.mkdir()
+    outside.chmod(0o000)
+    (as_owner / "link").symlink_to(Path("..", "outside"))
+    assert clear_tree(as_owner, REDACTOR) == 0
+    assert clear_tree(as_owner / "link", REDACTOR) == 0
+    assert stat.S_IMODE(outside.stat().st_mode) == 0
+    assert caplog.text == ""
+    outside.chmod(0o700)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder of another user")
+@pytest.mark.parametrize("name", ["job", "job/theirs"])
+def test_a_folder_of_another_user_is_reported_and_the_rest_cleared(
+    as_owner: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (as_owner / "log").write_text(SECRET)
+    (as_owner / "theirs").mkdir()
+    os.seteuid(0)
+    os.chown(name, 0, 0)
+    Path(name).chmod(0o700)
+    os.seteuid(NOBODY)
+    assert clear_tree(as_owner, REDACTOR) == (0 if name == "job" else 1)
+    assert f"{Path(name).name} in job was not searched for secrets: Permission denied" in caplog.text

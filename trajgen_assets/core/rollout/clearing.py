@@ -40,14 +40,42 @@ def clear_files(paths: Collection[Path], redactor: Redactor) -> int:
 
 
 def _files_below(folder: Path) -> Iterator[tuple[int, str]]:
-    """Each plain file, by the descriptor of its folder and its name."""
-    if not folder.is_dir():
+    """Each plain file, by the descriptor of its folder and its name. A folder that stays closed is reported."""
+    if not _opened_up(folder):
         return
-    for _, _, names, fd in os.fwalk(folder, follow_symlinks=False):
-        for name in names:
-            with suppress(FileNotFoundError):
-                if stat.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
-                    yield fd, name
+
+    def report(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            log.warning("%s in %s was not searched for secrets: %s", error.filename, folder, error.strerror)
+
+    try:
+        for _, folders, names, fd in os.fwalk(folder, onerror=report, follow_symlinks=False):
+            folders[:] = [name for name in folders if _opened_up(name, fd)]
+            for name in names:
+                with suppress(FileNotFoundError):
+                    if stat.S_ISREG(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+                        yield fd, name
+    except OSError as error:  # the walk says nothing of the folder that it begins with
+        report(error)
+
+
+def _opened_up(folder: str | Path, parent_fd: int | None = None) -> bool:
+    """Whether this is a folder and no link to one. Its owner may do anything in it afterwards, if we are the owner."""
+    try:
+        if not stat.S_ISDIR(os.stat(folder, dir_fd=parent_fd, follow_symlinks=False).st_mode):
+            return False
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError)  # the walk meets it too, and reports it
+    with suppress(OSError):
+        # A handle that needs no permission: a link put here meanwhile would lead the change of the mode elsewhere.
+        fd = os.open(folder, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent_fd)
+        try:
+            mode = stat.S_IMODE(os.fstat(fd).st_mode)
+            if mode & stat.S_IRWXU != stat.S_IRWXU:
+                Path(f"/proc/self/fd/{fd}").chmod(mode | stat.S_IRWXU)
+        finally:
+            os.close(fd)
+    return True
 
 
 def _clear(folder_fd: int, name: str, place: Path, redactor: Redactor) -> bool:
