@@ -1,17 +1,17 @@
 """The one resource that assets and sensors work with: an artifacts root, its configuration and its ledger."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
 
+from resources.config_file import config_path
+from resources.redaction import known_secrets
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.config.write import is_unfilled
 from trajgen_assets.core.ledger.store import open_ledger
-from trajgen_assets.core.paths import PROJECT, Root
+from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.misconfigured import why_unusable
@@ -58,16 +58,9 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
 
     def why_unusable(self) -> str | None:
         """What is wrong with the configuration, for whoever must not fail by it; a person is told once."""
-        return why_unusable(self.artifacts_root(), config_path(self.config))
+        config = config_path(self.config)
+        return why_unusable(self.artifacts_root(), config, known_secrets(config).redactor())
 
     def artifacts_root(self) -> Root:
         """The root alone, for those who need no configuration."""
         return Root.from_environ(self.root or None)
-
-
-def config_path(given: str | Path | None = None) -> Path:
-    """`given`, else `TRAJGEN_CONFIG`, else `config.yaml` of the checkout; a bare name not here lies beside that one."""
-    chosen = Path(given or os.environ.get("TRAJGEN_CONFIG") or PROJECT / "config.yaml").expanduser()
-    beside = PROJECT / chosen.name
-    is_variant = chosen == Path(chosen.name) and not chosen.exists() and beside.exists()
-    return (beside if is_variant else chosen).absolute()

@@ -1,9 +1,11 @@
 """Every secret that this process can know, asked for anew whenever the files that hold them have changed."""
 
+import math
 import os
+import time
 from pathlib import Path
 
-from resources.platform import config_path
+from resources.config_file import config_path
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.config.secrets_file import SECRETS_NAME, SecretsFile
 from trajgen_assets.core.errors import ConfigError
@@ -11,16 +13,26 @@ from trajgen_assets.core.redact import Redactor, looks_secret
 
 _Stamp = tuple[object, ...]
 
+# Reading it in vain asks git as well, which an event of Dagster's must not wait for each time.
+RETRY_S = 1.0
+
 
 class KnownSecrets:
     """The redactor of one configuration. What was a secret once stays one as long as the process lives.
 
     A configuration that cannot be read takes nothing back: then the environment, `secrets.env` and what was known
-    before still count.
+    before still count. It is tried again after a pause though no file of it changed: git may have been too slow to say
+    whether it keeps `secrets.env`, or ignores that only since a moment ago.
+
+    Args:
+        config: the configuration.
+        retry_s: the pause; it is longer where the trial itself took longer.
     """
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, *, retry_s: float = RETRY_S) -> None:
         self._config = config
+        self._retry_s = retry_s
+        self._retry_at = math.inf
         self._stamp: _Stamp | None = None
         self._values: dict[str, str] = {}
         self._redactor = Redactor({})
@@ -28,8 +40,11 @@ class KnownSecrets:
     def redactor(self) -> Redactor:
         """What takes them out of a text."""
         stamp = self._now()
-        if stamp != self._stamp:
-            self._learn()
+        began = time.monotonic()
+        if stamp != self._stamp or began >= self._retry_at:
+            is_read = self._learn()
+            ended = time.monotonic()
+            self._retry_at = math.inf if is_read else ended + max(self._retry_s, ended - began)
             self._stamp = stamp
         return self._redactor
 
@@ -37,22 +52,26 @@ class KnownSecrets:
         """Return `text` without any of them."""
         return self.redactor().text(text)
 
-    def _learn(self) -> None:
-        for name, value in {**_environ_secrets(), **self._configured()}.items():
-            known_as = name if self._values.get(name, value) == value else f"{name}#{len(self._values)}"
-            if value not in self._values.values():
-                self._values[known_as] = value
-        self._redactor = Redactor(self._values)
+    def _learn(self) -> bool:
+        """Add what is a secret now; returns whether the configuration could be read."""
+        configured, is_read = self._configured()
+        values = dict(self._values)  # a new one: another thread may be in the middle of the old one
+        for name, value in {**_environ_secrets(), **configured}.items():
+            known_as = name if values.get(name, value) == value else f"{name}#{len(values)}"
+            if value not in values.values():
+                values[known_as] = value
+        self._values, self._redactor = values, Redactor(values)
+        return is_read
 
-    def _configured(self) -> dict[str, str]:
+    def _configured(self) -> tuple[dict[str, str], bool]:
         try:
-            return load_config(self._config).secret_values()
+            return load_config(self._config).secret_values(), True
         except ConfigError:
             pass
         try:
-            return dict(SecretsFile.beside(self._config).values)
+            return dict(SecretsFile.beside(self._config).values), False
         except ConfigError:
-            return {}
+            return {}, False
 
     def _now(self) -> _Stamp:
         files = (self._config, self._config.with_name(SECRETS_NAME))

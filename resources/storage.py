@@ -27,7 +27,7 @@ from dagster._serdes import ConfigurableClassData, deserialize_value, serialize_
 from resources.redaction import known_secrets
 from trajgen_assets.core.redact import Redactor
 
-# What Dagster finds things by again. A secret that is spelt like a job's name would else tear them apart.
+# The fields that Dagster finds things by again. A secret that is spelt like a job's name would else tear them apart.
 _IDENTITIES = frozenset({
     "__class__", "__enum__", "run_id", "job_name", "pipeline_name", "step_key", "step_handle", "node_handle",
     "event_type_value", "logging_tags", "asset_key", "partition", "partition_key", "run_key", "run_keys", "run_ids",
@@ -42,10 +42,10 @@ _Record = TypeVar("_Record")
 def without_secrets(record: _Record) -> _Record:
     """Return a record of Dagster's as it may be stored: itself, if it holds no secret."""
     packed = serialize_value(cast("Any", record))
-    redactor = known_secrets().redactor()
-    if not redactor.finds(packed):
-        return record
-    return cast("_Record", deserialize_value(json.dumps(_cleared(json.loads(packed), redactor))))
+    # Each text by itself, not as JSON packs it: what a text spells as JSON already is spelt so twice in there.
+    plain = json.loads(packed)
+    cleared = _cleared(plain, known_secrets().redactor())
+    return record if cleared == plain else cast("_Record", deserialize_value(json.dumps(cleared)))
 
 
 def _cleared(value: Any, redactor: Redactor) -> Any:
@@ -54,8 +54,15 @@ def _cleared(value: Any, redactor: Redactor) -> Any:
     if isinstance(value, list):
         return [_cleared(each, redactor) for each in value]
     if isinstance(value, dict):
-        return {name: each if name in _IDENTITIES else _cleared(each, redactor) for name, each in value.items()}
+        if "__class__" in value:
+            return {name: each if name in _IDENTITIES else _cleared(each, redactor) for name, each in value.items()}
+        return {_cleared_name(name, redactor): _cleared(each, redactor) for name, each in value.items()}
     return value
+
+
+def _cleared_name(name: str, redactor: Redactor) -> str:
+    """A name in a plain mapping may be foreign text, unless it is how Dagster packs a set, say."""
+    return name if name.startswith("__") else redactor.text(name)
 
 
 class Events(SqliteEventLogStorage):

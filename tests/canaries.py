@@ -69,9 +69,13 @@ def needles_of(value: str) -> Iterator[str]:
 
 def all_spellings(values: Mapping[str, str] = FIELDS) -> str:
     """A text that holds each secret in each spelling, as whoever leaks may write it."""
-    return " | ".join(
-        spelling for value in values.values() for spelling in (*_plain_spellings(value), *_base64_spellings(value))
-    )
+    return " | ".join(spelling for value in values.values() for spelling in spellings_of(value))
+
+
+def spellings_of(value: str) -> Iterator[str]:
+    """A secret in each spelling, alone."""
+    yield from _plain_spellings(value)
+    yield from _base64_spellings(value)
 
 
 def found_in(folder: Path, *, but: Iterable[Path] = (), values: Mapping[str, str] = FIELDS) -> list[str]:

@@ -1,5 +1,7 @@
 """A long-lived process knows the secrets of now, and those of before."""
 
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,23 @@ def test_of_a_configuration_that_never_worked_its_secrets_file_and_the_environme
     monkeypatch.setenv("SOME_API_KEY", "canary-environ-09")
     clean = KnownSecrets(config).text(f"{UPSTREAM_KEY} canary-environ-09")
     assert clean == "<redacted:CANARY_UPSTREAM_KEY> <redacted:SOME_API_KEY>"
+
+
+def test_what_git_refused_is_known_as_soon_as_git_ignores_it_though_neither_file_changed(config: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", config.parent], check=True)
+    known = KnownSecrets(config, retry_s=0)
+    assert known.text(UPSTREAM_KEY) == UPSTREAM_KEY
+    (config.parent / ".git" / "info" / "exclude").write_text("secrets.env\n")
+    until = time.monotonic() + 10  # the pause is as long as the last trial
+    while UPSTREAM_KEY in known.text(UPSTREAM_KEY) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(value in known.text(value) for value in FIELDS.values())
+
+
+def test_a_configuration_that_cannot_be_read_is_asked_for_again_only_after_a_pause(config: Path) -> None:
+    subprocess.run(["git", "init", "--quiet", config.parent], check=True)
+    known = KnownSecrets(config, retry_s=600)
+    assert known.redactor() is known.redactor()
+    config.write_text(config.read_text())  # what did change is read at once
+    (config.parent / ".git" / "info" / "exclude").write_text("secrets.env\n")
+    assert UPSTREAM_KEY not in known.text(UPSTREAM_KEY)

@@ -101,6 +101,19 @@ def test_listing_files_what_a_dead_driver_left_and_mends_the_index_and_says_so(p
     assert trajgen(platform, "runs").stderr == ""
 
 
+def test_an_account_that_listing_makes_holds_nothing_of_secrets_env(platform: Platform) -> None:
+    secrets = platform.root.path / "secrets.env"
+    secrets.write_text("NOBODY_NAMES=canary-in-a-note-01\n")
+    secrets.chmod(0o600)
+    platform.ledger.assign("py-cc-fourth", Batch(MAIN_CAMPAIGN, DATASET, limit=1))
+    platform.ledger.withdraw("py-cc-fourth", note="refused canary-in-a-note-01")
+    open_entries.begin(platform.root, job="py-cc-fourth", owner="gone").let_go()
+    output = trajgen(platform, "runs", "show", "py-cc-fourth").stdout
+    assert "refused <redacted:" in output
+    assert "canary" not in output
+    assert not any(b"canary" in path.read_bytes() for path in platform.root.archives.rglob("*") if path.is_file())
+
+
 def test_status_ends_with_one_where_a_person_is_needed(platform: Platform) -> None:
     result = trajgen(platform, "status")
     assert (result.exit_code, "next: 3 tasks are free: `trajgen start`" in result.stdout) == (0, True)

@@ -16,7 +16,8 @@ from dagster._utils.error import serializable_error_info_from_exc_info
 
 from resources.instance import dagster_environ, open_instance, prepare_instance
 from resources.platform import PlatformResource
-from tests.canaries import FIELDS, all_spellings, found_in, plant
+from resources.storage import without_secrets
+from tests.canaries import FIELDS, all_spellings, found_in, plant, spellings_of
 from tests.integration import leaking_definitions as leaking
 from trajgen_assets.core.ledger.store import create_ledger
 from trajgen_assets.core.paths import PROJECT, Root
@@ -89,6 +90,28 @@ def test_a_daemon_that_broke_says_so_without_a_secret(root: Root, instance: dg.D
     (stored,) = instance.get_daemon_heartbeats().values()
     assert "while handling" in str(stored.errors)
     assert found_in(root.path) == []
+
+
+@pytest.mark.parametrize("value", FIELDS.values(), ids=FIELDS)
+def test_one_spelling_of_one_secret_is_enough(root: Root, value: str) -> None:
+    for spelling in spellings_of(value):
+        clean = without_secrets(dg.TextMetadataValue(f"said {spelling} and more"))
+        assert "<redacted:" in (clean.text or "")
+
+
+def test_a_record_loses_secrets_in_labels_and_names_too_and_keeps_what_it_is_found_by(root: Root) -> None:
+    key = FIELDS["runtime_info.input.litellm_proxy.master_key"]
+    data = {key: {"tags": [key], "cursor": key}}
+    event = dg.AssetObservation(f"of {key}", metadata={f"from {key}": 1, "said": dg.MetadataValue.json(data)})
+    clean = without_secrets(event)
+    assert clean.asset_key == event.asset_key
+    assert key not in str(clean.metadata)
+    assert set(clean.metadata) == {"from <redacted:runtime_info.input.litellm_proxy.master_key>", "said"}
+
+
+def test_a_record_without_secrets_is_stored_as_it_is(root: Root) -> None:
+    beat = DaemonHeartbeat(1.5, "SENSOR", "a-daemon", [])
+    assert without_secrets(beat) is beat
 
 
 def test_what_leaves_the_platform_as_an_exception_holds_no_secret(root: Root) -> None:

@@ -372,6 +372,19 @@ def test_a_bad_edit_of_the_configuration_stops_new_jobs_with_one_alert_and_its_m
     assert len(installation.tick().run_requests or []) == 1
 
 
+def test_what_is_said_of_a_bad_configuration_holds_no_secret_of_its_own(installation: Installation) -> None:
+    config, secrets = installation.root.path / "config.yaml", installation.root.path / "secrets.env"
+    secrets.write_text("UPSTREAM_KEY=canary-at-the-wrong-place-01\n")
+    secrets.chmod(0o600)
+    config.write_text(f"canary-at-the-wrong-place-01: true\n{config.read_text()}")
+    platform = PlatformResource(root=str(installation.root.path), config=str(config))
+    said = verified_tasks(dg.build_sensor_context(instance=installation.instance, resources={"platform": platform}))
+    assert isinstance(said, dg.SkipReason)
+    for text in (said.skip_message or "", (installation.root.logs / "alerts.jsonl").read_text()):
+        assert "<redacted:UPSTREAM_KEY>: unknown key" in text
+        assert "canary" not in text
+
+
 def test_each_tick_leaves_a_beat_whatever_is_wrong_with_the_configuration(installation: Installation) -> None:
     (installation.root.path / "config.yaml").write_text("runtime_info: [")
     platform = PlatformResource(root=str(installation.root.path), config=str(installation.root.path / "config.yaml"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from resources.platform import config_path
+from resources.config_file import config_path
 from trajgen_assets.core.config import Config, parse_config
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.keys import TaskKey

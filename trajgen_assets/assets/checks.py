@@ -2,7 +2,8 @@
 
 import dagster as dg
 
-from resources.platform import PlatformResource, config_path
+from resources.config_file import config_path
+from resources.platform import PlatformResource
 from trajgen_assets.core.preflight.findings import Level, looked_at
 from trajgen_assets.core.preflight.run import Line, look
 from trajgen_assets.names import TRAJECTORIES

@@ -2,7 +2,8 @@
 
 import dagster as dg
 
-from resources.platform import PlatformResource, config_path
+from resources.config_file import config_path
+from resources.platform import PlatformResource
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.report.standing import configured, publish_standing
 

@@ -8,11 +8,10 @@ import typer
 import yaml
 from rich.table import Table
 
-from trajgen_assets.cli.state import console, state_of
+from resources.redaction import known_secrets
+from trajgen_assets.cli.state import State, console, state_of
 from trajgen_assets.core.errors import ArchiveError, LedgerError
 from trajgen_assets.core.ledger.store import open_ledger
-from trajgen_assets.core.paths import Root
-from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import (
     RunRow,
     Runs,
@@ -37,7 +36,7 @@ def runs(
     """List the runs, newest last: how each ended, how long it took, and what came of it."""
     if context.invoked_subcommand is not None:
         return
-    rows = [row for row in _mended(state_of(context).root).rows if status in (None, row.status)]
+    rows = [row for row in _mended(state_of(context)).rows if status in (None, row.status)]
     if as_json:
         for row in rows:
             typer.echo(row.model_dump_json())
@@ -54,8 +53,8 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Its metadata as one JSON object.")] = False,
 ) -> None:
     """Show all that is known of a run, its account for people, and where its files lie."""
-    root = state_of(context).root
-    row = _named(_mended(root).rows, run_id)
+    state = state_of(context)
+    root, row = state.root, _named(_mended(state).rows, run_id)
     folder = root.path / row.archive
     metadata = read_metadata(folder)
     if as_json:
@@ -76,12 +75,13 @@ def show(
             typer.echo(f"{label}: {path}")
 
 
-def _mended(root: Root) -> Runs:
+def _mended(state: State) -> Runs:
     """All runs, after what was left open is filed and an index that is behind is made anew; says what was done."""
+    root = state.root
     if root.ledger.exists():
         try:
             with open_ledger(root) as ledger:
-                for run in file_left_open(root, ledger, Redactor.of_environ()):
+                for run in file_left_open(root, ledger, known_secrets(state.config).redactor()):
                     typer.echo(f"archived job {run.job} as {run.id}, which its driver had not", err=True)
         except LedgerError as error:
             typer.echo(f"what is not archived yet is not shown: {error}", err=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from resources.platform import PlatformResource, config_path
+from resources.config_file import config_path
+from resources.platform import PlatformResource
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.paths import PROJECT, Root

@@ -13,7 +13,7 @@ from trajgen_assets.core.report.alerts import alert
 NOTE = "configuration"
 
 
-def why_unusable(root: Root, config: Path) -> str | None:
+def why_unusable(root: Root, config: Path, redactor: Redactor) -> str | None:
     """What is wrong with the configuration, after an alert if that is new; None if it can be used.
 
     Raises:
@@ -22,7 +22,7 @@ def why_unusable(root: Root, config: Path) -> str | None:
     try:
         load_config(config)
     except ConfigError as error:
-        why = Redactor.of_environ().error(error)
+        why = redactor.error(error)
         _tell_once(root, config, why)
         return why
     return None

@@ -231,7 +231,8 @@ def _file_afterwards(root: Root, ledger: Ledger, opened: OpenEntry, redactor: Re
         ending = Ending("failed", EXIT_FAILED, "archived afterwards; the ledger does not know this job")
     else:
         status, exit_code = _ENDINGS[row.state]
-        ending = Ending(status, exit_code, "; ".join(filter(None, (row.note, "archived afterwards"))))
+        notes = "; ".join(filter(None, (row.note, "archived afterwards")))
+        ending = Ending(status, exit_code, redactor.text(notes))
     return file_entry(root, ledger, opened, ending, redact=redactor.text)
 
 
