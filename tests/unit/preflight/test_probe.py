@@ -65,6 +65,7 @@ def test_a_wrong_key_is_not_taken_for_a_wrong_address() -> None:
     with running(OddEndpoint()) as endpoint:
         error = refusal(Question("openai/scripted", f"{endpoint.origin}/v1", "another"))
     assert "refuses the key" in error.what
+    assert "HTTP 401" in str(error)
     assert "llm_api.api_key" in (error.mend or "")
 
 
