@@ -9,7 +9,7 @@ import typer
 from trajgen_assets.cli.state import state_of
 from trajgen_assets.core.exit_codes import EXIT_FAILED
 from trajgen_assets.core.preflight.findings import Level, looked_at
-from trajgen_assets.core.preflight.run import CHECKS, PROBE, Check, Line, canary_check, look, report
+from trajgen_assets.core.preflight.run import CHECKS, PROBE, Check, Line, canary_check, look, report, verdict
 
 WIDTH = 22
 
@@ -27,7 +27,7 @@ def dryrun(
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
-    """Check all that a job needs, one line a check, and change nothing. Exit code 1 if a job would be refused."""
+    """Check all that a job needs, one line a check, and change nothing. Exit code 1 if a check fails."""
     state = state_of(context)
     with looked_at(state.root, state.config) as subject:
         lines = look(subject, _chosen(probe=probe, canary=canary))
@@ -35,8 +35,9 @@ def dryrun(
             found = report(lines)
             typer.echo(json.dumps(found, indent=2))
         else:
-            found = report(_shown(lines))
-            typer.echo(_verdict(found["counts"]))
+            shown = list(_shown(lines))
+            found = report(shown)
+            typer.echo(f"{_told(found['counts'])}. {verdict(shown)}")
     if not found["ready"]:
         raise typer.Exit(EXIT_FAILED)
 
@@ -59,8 +60,5 @@ def _shown(lines: Iterable[Line]) -> Iterator[Line]:
         yield line
 
 
-def _verdict(counts: dict[str, int]) -> str:
-    told = ", ".join(f"{counts[level]} {level.value}" for level in Level if counts[level])
-    if counts[Level.FAIL]:
-        return f"{told}. A job would be refused"
-    return f"{told}. Ready: `trajgen start`"
+def _told(counts: dict[str, int]) -> str:
+    return ", ".join(f"{counts[level]} {level.value}" for level in Level if counts[level])

@@ -6,13 +6,27 @@ from pathlib import Path
 import pytest
 
 from tests.unit.preflight.twins import KEY, root_at, tree_digest, write_config, write_tasks
-from trajgen_assets.core.errors import EndpointError, RefusedError
+from tests.unit.provision.twins import script
+from trajgen_assets.core.errors import EndpointError
 from trajgen_assets.core.ledger.models import ListedTask, ManifestSeen
 from trajgen_assets.core.ledger.store import create_ledger, open_ledger
-from trajgen_assets.core.paths import Root
+from trajgen_assets.core.paths import PROJECT, Root
+from trajgen_assets.core.preflight.environments import programs_run
 from trajgen_assets.core.preflight.findings import Level, Subject, looked_at, ok
-from trajgen_assets.core.preflight.run import CHECKS, Check, Line, look, refuse_unless_all_pass, report
+from trajgen_assets.core.preflight.run import (
+    CHECKS,
+    PROBE,
+    Check,
+    Line,
+    canary_check,
+    look,
+    refuse_unless_all_pass,
+    report,
+    verdict,
+)
 from trajgen_assets.core.preflight.tasks import partitions
+from trajgen_assets.core.provision.record import Record, inputs_digest
+from trajgen_assets.core.provision.setup import HARBOR, LITELLM, LOCKS
 from trajgen_assets.core.rollout.slots import job_slot
 
 QUICK = tuple(check for check in CHECKS if check.name != "programs")  # which takes seconds: Harbor tells its version
@@ -53,7 +67,8 @@ def test_nothing_changes_and_it_takes_seconds(tmp_path: Path, root: Root, config
 
 def test_a_missing_root_fails_and_is_not_made(tmp_path: Path, config: Path) -> None:
     found = lines(Root(tmp_path / "nowhere", tmp_path / "no-env"), config)
-    assert {"root/ledger", "root/Dagster", "environments/locks"} <= levels(found, Level.FAIL)
+    assert {"root/ledger", "root/Dagster"} <= levels(found, Level.FAIL)
+    assert {"environments/locks harbor-uv", "environments/locks litellm-venv"} <= levels(found, Level.WARN)
     assert "trajgen setup" in found["root/ledger"].mend
     assert {"root/jobs", "root/pauses", "tasks/partitions"} == levels(found, Level.SKIP)
     assert found["tasks/manifests d"].level is Level.OK
@@ -102,13 +117,56 @@ def test_a_job_is_refused_by_the_first_failure_in_its_own_words_within_three_sec
         assert time.monotonic() - began_at < 3
 
 
-def test_a_job_is_refused_where_an_environment_is_not_what_its_lock_says(tmp_path: Path, config: Path) -> None:
-    root = root_at(tmp_path / "artifacts")
-    env = tmp_path / "env"
+def test_an_environment_that_the_next_job_builds_is_no_reason_to_refuse_it(root: Root, config: Path) -> None:
+    env = root.path / "env"
     (env / "litellm-venv" / "bin").mkdir(parents=True)
-    (env / "harbor-uv").symlink_to(root.env / "harbor-uv")
-    with looked_at(Root(root.path, env), config) as subject, pytest.raises(RefusedError, match="its lock"):
-        refuse_unless_all_pass(subject)
+    with looked_at(Root(root.path, env), config) as subject:
+        found = {line.check: line for line in look(subject) if line.group == "environments"}
+    assert {line.level for line in found.values()} == {Level.WARN}
+    assert "is not set up; the next job builds it first" in found["locks harbor-uv"].text
+    assert "is not what its lock says; the next job builds it first" in found["locks litellm-venv"].text
+    assert {line.mend for line in found.values()} == {"run `trajgen setup-envs`"}
+
+
+@pytest.mark.parametrize(
+    ("does", "level", "said"),
+    [
+        ("exec sleep 60", Level.WARN, "did not tell its version within 1 s"),
+        ("echo broken >&2; exit 3", Level.FAIL, "broken"),
+        ("echo 9.9", Level.OK, "9.9"),
+    ],
+)
+def test_a_program_that_is_slow_is_not_one_that_is_broken(
+    root: Root, config: Path, does: str, level: Level, said: str
+) -> None:
+    for name in (HARBOR, LITELLM):
+        home = root.path / "env" / name
+        python = script(home / "bin" / "python", "echo 1.0").resolve()
+        inputs = inputs_digest(PROJECT / "locks" / LOCKS[name])
+        Record(name, str(python), "3", inputs, "now").write(home)
+    script(root.path / "env" / HARBOR / "bin" / "harbor", does)
+    with looked_at(Root(root.path, root.path / "env"), config) as subject:
+        harbor, litellm = programs_run(subject, timeout_s=1)
+    assert (harbor.level, said in harbor.text, litellm.level) == (level, True, Level.OK)
+
+
+def test_the_verdict_says_what_would_become_of_a_job() -> None:
+    def line(level: Level, *, refuses: bool) -> Line:
+        return Line("g", "c", level, "", refuses=refuses)
+
+    fine, refused, spoiled = (
+        line(Level.WARN, refuses=True), line(Level.FAIL, refuses=True), line(Level.FAIL, refuses=False),
+    )  # fmt: skip
+    assert verdict([fine]) == "Ready: `trajgen start`"
+    assert verdict([fine, spoiled, refused]) == "A job would be refused"
+    assert verdict([fine, spoiled]) == "A job would begin, and go wrong: mend what failed first"
+
+
+def test_a_canary_that_fails_refuses_no_job_and_what_a_job_needs_does() -> None:
+    refusing = {check.name for check in (*CHECKS, PROBE, canary_check(1, print)) if check.refuses}
+    assert {check.name for check in CHECKS if check.at_start} < refusing
+    assert {"file", "ledger", "Dagster", "manifests", "excluded", "completion"} < refusing
+    assert not refusing & {"tasks", "programs", "locks", "images"}
 
 
 def test_what_is_listed_and_cannot_be_rolled_out_is_counted_with_the_first_names(tmp_path: Path, root: Root) -> None:

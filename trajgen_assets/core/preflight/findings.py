@@ -22,7 +22,7 @@ ENGINE_TIMEOUT_S = 5.0
 
 
 class Level(StrEnum):
-    """`fail`: a job would be refused. `skip`: it could not be looked at, because something else failed."""
+    """`fail`: a job would be refused, or go wrong. `skip`: not looked at, because something else failed."""
 
     OK = "ok"
     WARN = "warn"
@@ -60,7 +60,7 @@ def warn(text: str, mend: str = "", *, subject: str = "") -> Finding:
 
 
 def fail(error: TrajgenError, *, subject: str = "") -> Finding:
-    """A job would be refused."""
+    """A job would be refused, or go wrong."""
     place = f" ({error.where})" if error.where else ""
     why = f": {error.why}" if error.why else ""
     return Finding(Level.FAIL, f"{error.what}{place}{why}", error.mend or "", subject, error)

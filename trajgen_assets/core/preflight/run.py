@@ -26,42 +26,48 @@ Look = Callable[[Subject], Finding | Iterable[Finding]]
 
 @dataclass(frozen=True)
 class Check:
-    """One check. `at_start` marks those that a job is refused by when it begins: together they take under 3 s."""
+    """One check.
+
+    Attributes:
+        refuses: a job is refused by what it looks at, by this check or where it is met; else the job would begin.
+        at_start: a job makes it when it begins, and is refused by it: together they take under 3 s.
+    """
 
     group: str
     name: str
     look: Look
+    refuses: bool = False
     at_start: bool = False
 
 
 CHECKS = (
-    Check("configuration", "file", configuration.file),
+    Check("configuration", "file", configuration.file, refuses=True),
     Check("configuration", "older keys", configuration.older_keys),
     Check("configuration", "secrets", configuration.literal_secrets),
     Check("configuration", "agent", configuration.agent_settings),
-    Check("configuration", "training data", configuration.training_data, at_start=True),
+    Check("configuration", "training data", configuration.training_data, refuses=True, at_start=True),
     Check("configuration", "spending", configuration.spending),
-    Check("root", "ledger", state.ledger),
+    Check("root", "ledger", state.ledger, refuses=True),
     Check("root", "published view", state.published_view),
-    Check("root", "Dagster", state.dagster_instance),
+    Check("root", "Dagster", state.dagster_instance, refuses=True),
     Check("root", "jobs", state.jobs),
     Check("root", "pauses", state.pauses),
     Check("repositories", "checkouts", repositories.checkouts),
-    Check("environments", "locks", environments.equal_to_locks, at_start=True),
+    Check("environments", "locks", environments.equal_to_locks),
     Check("environments", "programs", environments.programs_run),
-    Check("tasks", "manifests", tasks.manifests),
-    Check("tasks", "excluded", tasks.exclusions),
+    Check("tasks", "manifests", tasks.manifests, refuses=True),
+    Check("tasks", "excluded", tasks.exclusions, refuses=True),
     Check("tasks", "partitions", tasks.partitions),
-    Check("machine", "proxy port", machine.proxy_port, at_start=True),
-    Check("machine", "disk", machine.disk, at_start=True),
-    Check("machine", "memory", machine.memory, at_start=True),
-    Check("sandboxes", "environment", containers.environment, at_start=True),
-    Check("sandboxes", "networks", containers.networks, at_start=True),
+    Check("machine", "proxy port", machine.proxy_port, refuses=True, at_start=True),
+    Check("machine", "disk", machine.disk, refuses=True, at_start=True),
+    Check("machine", "memory", machine.memory, refuses=True, at_start=True),
+    Check("sandboxes", "environment", containers.environment, refuses=True, at_start=True),
+    Check("sandboxes", "networks", containers.networks, refuses=True, at_start=True),
     Check("sandboxes", "images", containers.images),
-    Check("model", "key", endpoint.keys, at_start=True),
-    Check("model", "connection", endpoint.connection, at_start=True),
+    Check("model", "key", endpoint.keys, refuses=True, at_start=True),
+    Check("model", "connection", endpoint.connection, refuses=True, at_start=True),
 )
-PROBE = Check("model", "completion", endpoint.completion)
+PROBE = Check("model", "completion", endpoint.completion, refuses=True)
 
 
 def canary_check(n_tasks: int, say: Callable[[str], None]) -> Check:
@@ -71,7 +77,7 @@ def canary_check(n_tasks: int, say: Callable[[str], None]) -> Check:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the report."""
+    """One line of the report; `refuses` as for its check."""
 
     group: str
     check: str
@@ -79,10 +85,11 @@ class Line:
     text: str
     mend: str = ""
     error: TrajgenError | None = None
+    refuses: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The line as programs read it."""
-        return {name: value for name, value in asdict(self).items() if name != "error"}
+        return {name: value for name, value in asdict(self).items() if name not in ("error", "refuses")}
 
 
 def look(subject: Subject, checks: Iterable[Check] = CHECKS) -> Iterator[Line]:
@@ -93,7 +100,7 @@ def look(subject: Subject, checks: Iterable[Check] = CHECKS) -> Iterator[Line]:
         for found in _findings(check, subject):
             name = f"{check.name} {found.subject}".rstrip()
             text, mend = redactor.text(found.text), redactor.text(found.mend)
-            yield Line(check.group, name, found.level, text, mend, found.error)
+            yield Line(check.group, name, found.level, text, mend, found.error, check.refuses)
 
 
 def refuse_unless_all_pass(subject: Subject) -> None:
@@ -116,6 +123,16 @@ def report(lines: Iterable[Line]) -> dict[str, Any]:
         "counts": {level.value: sum(line.level is level for line in listed) for level in Level},
         "checks": [line.as_json() for line in listed],
     }
+
+
+def verdict(lines: Iterable[Line]) -> str:
+    """What would become of a job that is begun now, in one sentence."""
+    failed = [line for line in lines if line.level is Level.FAIL]
+    if not failed:
+        return "Ready: `trajgen start`"
+    if any(line.refuses for line in failed):
+        return "A job would be refused"
+    return "A job would begin, and go wrong: mend what failed first"
 
 
 def _findings(check: Check, subject: Subject) -> Iterator[Finding]:
