@@ -18,7 +18,9 @@ SECRET = 'sk-a/b+c"d\\e é=1'
     [
         SECRET,
         quote(SECRET, safe=""),
+        "sk-a%2fb%2bc%22d%5ce%20%c3%a9%3d1",
         json.dumps({"key": SECRET}),
+        json.dumps({"key": SECRET}).replace("/", "\\/"),
         json.dumps({"key": SECRET}, ensure_ascii=False),
         base64.b64encode(SECRET.encode()).decode(),
         base64.urlsafe_b64encode(f"user:{SECRET}".encode()).decode(),
@@ -61,14 +63,26 @@ def test_a_configuration_and_the_environment_are_known_together(monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    "name", ["LLM_API_KEY", "HF_TOKEN", "PGPASSWORD", "GITHUB_PAT", "DB_PWD", "AWS_SECRET_ACCESS_KEY", "apikey"]
+    "name",
+    ["LLM_API_KEY", "HF_TOKEN", "PGPASSWORD", "GITHUB_PAT", "DB_PWD", "AWS_SECRET_ACCESS_KEY", "apikey", "SOCK_TOKEN"],
 )
 def test_names_of_secrets_are_recognised(name: str) -> None:
     assert looks_secret(name)
 
 
 @pytest.mark.parametrize(
-    "name", ["MAX_TOKENS", "AUTHOR", "PATH", "PWD", "OLDPWD", "HARBOR_EXCLUDE_TASKS", "LITELLM_NUM_WORKERS"]
+    "name",
+    [
+        "MAX_TOKENS",
+        "AUTHOR",
+        "PATH",
+        "PWD",
+        "OLDPWD",
+        "HARBOR_EXCLUDE_TASKS",
+        "LITELLM_NUM_WORKERS",
+        "MAX_TOKEN_LIMIT",
+        "SSH_AUTH_SOCK",
+    ],
 )
 def test_other_names_are_not_taken_for_secrets(name: str) -> None:
     assert not looks_secret(name)

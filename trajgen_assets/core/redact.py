@@ -15,8 +15,10 @@ from trajgen_assets.guest import trial_keys
 # A shorter value protects nothing, and replacing it would garble every text ("none", "local", "dummy").
 MIN_LENGTH = 6
 
+# A limit is a number, and a socket a path, whatever they are of: texts are full of both.
 _SECRET_NAME = re.compile(
-    r"(\w*(KEY|TOKEN|SECRET|PASSWORD|PASSWD)|(\w+_)?(PASS|PAT|AUTH|CREDENTIALS?)|\w+_PWD)(_\w*)?", re.IGNORECASE
+    r"(?!\w*_(LIMIT|SOCK)$)(\w*(KEY|TOKEN|SECRET|PASSWORD|PASSWD)|(\w+_)?(PASS|PAT|AUTH|CREDENTIALS?)|\w+_PWD)(_\w*)?",
+    re.IGNORECASE,
 )
 
 # The keys that we make ourselves are known by their shape: whoever prints one need not have been told it.
@@ -26,6 +28,8 @@ _OUR_KEYS = {
     trial_keys.SUBKEY_PREFIX: "trial subkey",
 }
 _OUR_KEY = re.compile(rf"({'|'.join(map(re.escape, _OUR_KEYS))})[A-Za-z0-9_-]{{8,}}(\.[A-Za-z0-9_-]+)?")
+
+_ESCAPED_BYTE = re.compile("%[0-9A-F]{2}")
 
 
 @lru_cache(maxsize=4096)
@@ -122,11 +126,12 @@ def _environ_secrets() -> dict[str, str]:
 
 def _forms(value: str) -> Iterator[str]:
     yield value
-    yield quote(value, safe="")
-    yield quote(value)
-    yield quote_plus(value)
-    yield json.dumps(value)[1:-1]
-    yield json.dumps(value, ensure_ascii=False)[1:-1]
+    for quoted in (quote(value, safe=""), quote(value), quote_plus(value)):
+        yield quoted
+        yield _ESCAPED_BYTE.sub(lambda found: found[0].lower(), quoted)
+    for escaped in (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
+        yield escaped
+        yield escaped.replace("/", "\\/")
     for encoded in _base64_forms(value.encode()):
         yield encoded
         yield encoded.replace("+", "-").replace("/", "_")
