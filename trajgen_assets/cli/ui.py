@@ -95,14 +95,15 @@ def webserver(state: State, port: int, *, read_only: bool = False) -> Iterator[s
 @contextmanager
 def daemon(state: State) -> Iterator[subprocess.Popen[bytes]]:
     """Dagster's daemon: sensors, queue, run monitoring. Its runs are cancelled before it ends, so that they settle."""
-    with _dagster_child(state, "dagster-daemon", ["run", "-w", str(WORKSPACE)], secrets=_named_environ(state)) as child:
+    arguments, secrets = ["run", "-w", str(WORKSPACE)], _named_environ(state)
+    with ExitStack() as afterwards, _dagster_child(state, "dagster-daemon", arguments, secrets=secrets) as child:
         beat(state.root)
         try:
             yield child
         finally:
             if child.poll() is None:
+                afterwards.callback(end_beats, state.root)  # once it has ended: until then a tick may leave a beat
                 _cancel_runs(state)
-                end_beats(state.root)
 
 
 def _named_environ(state: State) -> dict[str, str]:
