@@ -246,6 +246,8 @@ def test_the_archive_names_the_environment_that_was_built_after_the_run_had_begu
     (row,) = read_runs(site.root).rows
     made = read_metadata(site.root.path / row.archive).environments
     assert {name: each.python for name, each in made.items()} == {"harbor": "3.13.3", "litellm": "3.13.2"}
+    litellm = JOB_ENVIRONMENTS["litellm"]
+    assert (made["litellm"].digest, made["litellm"].inputs) == (site.digest(litellm), inputs_of(litellm))
 
 
 def test_a_job_whose_environment_cannot_be_built_is_refused_and_its_tasks_are_free(

@@ -1,5 +1,6 @@
 """Every run leaves one archive entry with a truthful status, whole or not at all, and two never share a number."""
 
+import hashlib
 import multiprocessing
 import os
 import resource as limits  # noqa: TID251  the file size limit is the disk that is full
@@ -126,8 +127,11 @@ def test_jobs_that_end_together_get_different_numbers(platform: Platform) -> Non
     assert not read_runs(platform.root).is_behind
 
 
-def _refuse_in(platform: Platform, job: str, outage: str) -> None:
+def _refuse_in(platform: Platform, job: str, outage: str, *, lost: tuple[str, ...] = ()) -> None:
     with archived(platform, job=assigned(platform, job), owner="r") as entry:
+        assert entry.opened is not None
+        for name in lost:  # as where the disk was full
+            (entry.opened.path / name).unlink()
         entry.outage = outage
         _refuse(platform, entry)
 
@@ -142,6 +146,58 @@ def test_runs_that_one_outage_refuses_share_one_entry_with_a_count(platform: Pla
     session = (platform.root.archives / "run_001" / "session.log").read_text()
     assert [job for job in ("j1", "j2", "j3", "j4") if f"job {job}," in session] == ["j1", "j2", "j4"]
     assert left_open(platform) == []
+
+
+def test_in_an_entry_that_runs_share_every_file_is_of_the_last_run(platform: Platform) -> None:
+    (platform.config.path.parent / "excluded_tasks.txt").write_text("c\n")
+    with pytest.raises(EndpointError):
+        _refuse_in(platform, "j1", "d since 1")
+    (platform.config.path.parent / "excluded_tasks.txt").write_text("b\n")
+    with platform.config.source(DATASET).manifest.open("a") as manifest:
+        manifest.write("d\n")
+    made = platform.root.job("j2").harbor_script
+    made.parent.mkdir(parents=True)
+    made.write_text("harbor run of j2\n")
+    with pytest.raises(EndpointError):
+        _refuse_in(platform, "j2", "d since 1")
+    folder = platform.root.archives / "run_001"
+    assert read_metadata(folder).job == "j2"
+    assert (folder / "inputs" / "excluded_tasks.txt").read_text() == "b\n"
+    copy = read_metadata(folder).inputs.manifest
+    assert copy is not None
+    assert hashlib.sha256((folder / "inputs" / "verifiable_tasks.txt").read_bytes()).hexdigest() == copy.sha256
+    assert (folder / "scripts" / made.name).read_text() == "harbor run of j2\n"
+    assert not (folder / "begun.json").exists()
+
+
+def test_a_run_whose_configuration_could_not_be_copied_joins_the_entry_of_its_outage_once(
+    platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(EndpointError):
+        _refuse_in(platform, "j1", "d since 1")
+    with pytest.raises(EndpointError):
+        _refuse_in(platform, "j2", "d since 1", lost=("config.yaml",))
+    for _ in range(2):
+        file_left_open(platform.root, platform.ledger, redactor(platform))
+    assert [(row["job"], row["n_runs"]) for row in index_of(platform.root)] == [("j2", 2)]
+    folder = platform.root.archives / "run_001"
+    assert (folder / "session.log").read_text().count("job j2, driven by r") == 1
+    assert (folder / "config.yaml").exists()
+    assert left_open(platform) == []
+    assert "not archived" not in caplog.text
+
+
+def test_an_entry_that_cannot_be_joined_leaves_the_shared_log_as_it_was(platform: Platform) -> None:
+    with pytest.raises(EndpointError):
+        _refuse_in(platform, "j1", "d since 1")
+    folder = platform.root.archives / "run_001"
+    before = (folder / "session.log").read_text()
+    (folder / "config.yaml").unlink()
+    (folder / "config.yaml").mkdir()
+    with pytest.raises(EndpointError):
+        _refuse_in(platform, "j2", "d since 1")
+    assert (folder / "session.log").read_text() == before
+    assert unfiled_jobs(platform.root, platform.ledger) == ["j2"]
 
 
 def test_a_run_that_an_outage_ends_after_trials_ran_has_an_entry_of_its_own(platform: Platform) -> None:

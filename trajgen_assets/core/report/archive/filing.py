@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trajgen_assets.core.atomic import fsync_dir, write_text, write_yaml
+from trajgen_assets.core.atomic import fsync_dir, write_bytes, write_text, write_yaml
 from trajgen_assets.core.clock import stamp
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.locks import locked
@@ -17,11 +17,13 @@ from trajgen_assets.core.report.archive.images import image_digests
 from trajgen_assets.core.report.archive.index import METADATA, next_run_id, read_runs, write_index
 from trajgen_assets.core.report.archive.models import RunMetadata, RunRow, Status
 from trajgen_assets.core.report.archive.monitor import monitor_text
-from trajgen_assets.core.report.archive.opened import OpenEntry
+from trajgen_assets.core.report.archive.opened import BEGUN, SESSION, OpenEntry
 from trajgen_assets.core.rollout.trials import TrialEntry
 
 MONITOR = "monitor.md"
 SCRIPTS = "scripts"
+
+_LAST = (SESSION, METADATA, BEGUN)
 
 
 @dataclass(frozen=True)
@@ -133,12 +135,18 @@ def _copy_scripts(files: JobPaths, folder: Path) -> None:
 
 
 def _put_onto(target: Path, opened: OpenEntry) -> None:
-    """Replace what stands in an entry that several runs share; of the session log both are kept."""
-    with (target / opened.session.name).open("ab") as log:
-        log.write(opened.session.read_bytes() if opened.session.exists() else b"")
-        log.flush()
-        os.fsync(log.fileno())
-    for name in ("config.yaml", MONITOR, METADATA):
+    """Replace what stands in an entry that several runs share; of the session log both are kept.
+
+    What can fail comes first and may be repeated: the log is added whole or not at all, and the metadata, by which
+    the run counts as archived, follow at once.
+    """
+    files = [path.relative_to(opened.path) for path in opened.path.rglob("*") if path.is_file()]
+    for name in (each for each in files if each.name not in _LAST):
+        (target / name).parent.mkdir(exist_ok=True)
         os.replace(opened.path / name, target / name)
+        fsync_dir((target / name).parent)
+    logs = (target / SESSION, opened.session)
+    write_bytes(target / SESSION, b"".join(each.read_bytes() for each in logs if each.exists()))
+    os.replace(opened.path / METADATA, target / METADATA)
     fsync_dir(target)
     opened.discard()

@@ -47,7 +47,8 @@ class EnvironmentMade(BaseModel):
 
     model_config = _STRICT
 
-    digest: str = Field(description="Of its lock file and of the kind of machine.")
+    digest: str = Field(description="What it is, as the environment's asset shows it.")
+    inputs: str | None = Field(default=None, description="Digest of its lock file and of the kind of machine.")
     store: str = Field(description="Its folder in the store of environments.")
     python: str
     built_at: str

@@ -107,7 +107,11 @@ def made_environments(places: Mapping[str, Path]) -> dict[str, EnvironmentMade]:
         home = place.resolve()
         if (record := Record.read(home)) is not None:
             found[name] = EnvironmentMade(
-                digest=record.inputs, store=home.name, python=record.version, built_at=record.built_at
+                digest=record.digest,
+                inputs=record.inputs,
+                store=home.name,
+                python=record.version,
+                built_at=record.built_at,
             )
     return found
 
