@@ -1,18 +1,21 @@
 """Watches the manifests: registers what is listed, shows it as partitions, requests runs where that is on."""
 
+from contextlib import suppress
 from typing import Any
 
 import dagster as dg
 
+from resources.config_file import config_path
 from resources.platform import PlatformResource
-from trajgen_assets.core.errors import ManifestError
+from trajgen_assets.core.errors import LedgerMissingError, ManifestError
 from trajgen_assets.core.faults import reached
 from trajgen_assets.core.intake.growth import Cursor, Growth, follow_manifest, look_in_turn
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
+from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.report.heartbeat import beat
-from trajgen_assets.core.report.standing import publish_standing_of
+from trajgen_assets.core.report.standing import configured, publish_standing, publish_standing_if_changed
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
 from trajgen_assets.dispatch import due_requests
 from trajgen_assets.names import ROLLOUT_JOB, VERIFIED_TASKS
@@ -39,8 +42,10 @@ def verified_tasks(context: dg.SensorEvaluationContext, platform: PlatformResour
     """
     beat(platform.artifacts_root())
     if platform.is_unfilled():
+        _publish_fault(platform)
         return dg.SkipReason("config.yaml is not filled in yet: see `trajgen init`")
     if why := platform.why_unusable():
+        _publish_fault(platform)
         return dg.SkipReason(f"no new job begins until the configuration is mended: {why}")
     cursor = Cursor.parse(context.cursor)
     with platform.opened() as opened:
@@ -55,17 +60,23 @@ def verified_tasks(context: dg.SensorEvaluationContext, platform: PlatformResour
         reached("after_partitions")
         view = PublishedView(opened.ledger, opened.root).refresh_if_changed(cursor.view)
         requests = list(due_requests(context.instance, opened, words))
-        if recovered or requests or view != cursor.view:
-            publish_standing_of(opened)
+        standing = publish_standing_if_changed(opened, cursor.standing, tasks_seen=view)
     if recovered or events or requests:
         for line in words:
             context.log.info(line)
     return dg.SensorResult(
         run_requests=requests,
         asset_events=events,
-        cursor=cursor.model_copy(update={"view": view}).model_dump_json(),
+        cursor=cursor.model_copy(update={"view": view, "standing": standing}).model_dump_json(),
         skip_reason=None if requests else dg.SkipReason("; ".join(words) or "no task source is configured"),
     )
+
+
+def _publish_fault(platform: PlatformResource) -> None:
+    """Say in `status.yaml` what is wrong with the configuration, where there is a ledger."""
+    root = platform.artifacts_root()
+    with suppress(LedgerMissingError), open_ledger(root) as ledger:
+        publish_standing(root, ledger, configured(config_path(platform.config)))
 
 
 def _read_manifests(

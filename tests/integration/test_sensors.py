@@ -2,24 +2,32 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 
 from resources.instance import open_instance, prepare_instance
 from resources.platform import PlatformResource
 from sensors.finished_jobs import finished_jobs
 from sensors.verified_tasks import verified_tasks
+from tests.waiting import wait_until
+from trajgen_assets.core import clock
 from trajgen_assets.core.intake.manifest import AT_REST_AFTER_S
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, TaskKey
+from trajgen_assets.core.ledger.breaker import FIRST_DELAY_S
 from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.ledger.store import create_ledger, open_ledger
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.report.heartbeat import last_beat
+from trajgen_assets.core.report.standing import configured, standing_of
 from trajgen_assets.launches import RANGE_END_TAG, RANGE_START_TAG
 from trajgen_assets.names import TASKS
 
@@ -391,3 +399,119 @@ def test_each_tick_leaves_a_beat_whatever_is_wrong_with_the_configuration(instal
     assert last_beat(installation.root) is None
     verified_tasks(dg.build_sensor_context(instance=installation.instance, resources={"platform": platform}))
     assert last_beat(installation.root) is not None
+
+
+# What a tick writes to status.yaml
+
+
+def bare_tick(installation: Installation) -> None:
+    """A tick that may be skipped as a whole."""
+    file = installation.root.path / "config.yaml"
+    platform = PlatformResource(root=str(installation.root.path), config=str(file))
+    context = dg.build_sensor_context(
+        instance=installation.instance, cursor=installation.cursor, resources={"platform": platform}
+    )
+    result = verified_tasks(context)
+    if isinstance(result, dg.SensorResult):
+        installation.cursor = result.cursor
+
+
+def published(installation: Installation) -> dict[str, Any]:
+    """What the file says, which is what `trajgen status` would say."""
+    said: dict[str, Any] = yaml.safe_load(installation.root.status.read_text())
+    del said["last_updated"]
+    with open_ledger(installation.root) as ledger:
+        now = standing_of(installation.root, ledger, configured(installation.root.path / "config.yaml"))
+    room = re.compile(r"[\d.]+ GB are free")  # others write on the same disk
+    assert room.sub("", json.dumps(said)) == room.sub("", json.dumps(now.as_dict()))
+    return said
+
+
+def is_ready(installation: Installation) -> None:
+    bare_tick(installation)
+    assert (published(installation)["phase"], published(installation)["blockers"]) == ("ready", [])
+
+
+@pytest.fixture
+def ready(installation: Installation) -> Installation:
+    """One usable task, automation off, and a first tick."""
+    installation.configure(enabled=False)
+    installation.add_task("a-1")
+    installation.list_ids("a-1")
+    is_ready(installation)
+    return installation
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ("max_jobs: none}", "no new job begins: the configuration"),
+        ("max_job: 2}", "no new job begins: the configuration"),
+        ("max_jobs: 2}\n    harbor_job: {min_free_gb: 1.0e+9}", "no trial begins: "),
+    ],
+)
+def test_a_tick_publishes_what_is_wrong_with_configuration_or_disk_and_that_it_is_mended(
+    ready: Installation, now: str, said: str
+) -> None:
+    file = ready.root.path / "config.yaml"
+    good = file.read_text()
+    file.write_text(good.replace("max_jobs: 2}", now))
+    bare_tick(ready)
+    assert (published(ready)["phase"], published(ready)["blockers"][0]["severity"]) == ("blocked", "error")
+    assert said in published(ready)["blockers"][0]["what"]
+    file.write_text(good)
+    is_ready(ready)
+
+
+def test_a_tick_publishes_that_the_configuration_is_a_template_again(ready: Installation) -> None:
+    (ready.root.path / "config.yaml").write_text("runtime_info: {input: {llm_api: {model: human}}}\n")
+    bare_tick(ready)
+    assert published(ready)["phase"] == "blocked"
+
+
+def test_a_tick_publishes_that_a_manifest_is_gone_and_that_it_is_back(ready: Installation) -> None:
+    manifest = ready.source / "verifiable_tasks.txt"
+    manifest.rename(ready.source / "aside")
+    bare_tick(ready)
+    assert published(ready)["blockers"][0]["what"].startswith("there is no manifest of py-cc")
+    (ready.source / "aside").rename(manifest)
+    is_ready(ready)
+
+
+def test_a_tick_publishes_that_an_outage_pauses_launches_and_that_the_pause_is_over(ready: Installation) -> None:
+    nearly_over = timedelta(seconds=FIRST_DELAY_S - 3)
+    with open_ledger(ready.root, now=lambda: clock.now() - nearly_over) as ledger:
+        ledger.trip("py-cc", "model_provider")
+    with open_ledger(ready.root) as ledger:
+        bare_tick(ready)
+        assert published(ready)["phase"] == "paused"
+        wait_until(lambda: not ledger.breaker_state("py-cc").holds(ledger.now()), limit_s=30)
+    is_ready(ready)
+
+
+def test_a_tick_publishes_what_is_excluded_now_and_how_many_tasks_are_free(ready: Installation) -> None:
+    (ready.root.path / "excluded_tasks.txt").write_text("a-1\n")
+    bare_tick(ready)
+    tasks = published(ready)["progress"]["tasks"]
+    assert (tasks["free"], tasks["excluded"]) == (0, 1)
+
+
+def test_a_tick_writes_a_status_anew_that_somebody_removed_or_overwrote_and_leaves_a_true_one(
+    ready: Installation,
+) -> None:
+    before = ready.root.status.stat()
+    is_ready(ready)
+    assert ready.root.status.stat().st_ino == before.st_ino
+    ready.root.status.unlink()
+    is_ready(ready)
+    ready.root.status.write_text("phase: mine\n")
+    is_ready(ready)
+
+
+def test_a_status_that_could_not_be_written_is_written_by_the_next_tick(ready: Installation) -> None:
+    ready.root.status.unlink()
+    (ready.root.status / "in the way").mkdir(parents=True)
+    bare_tick(ready)
+    (ready.root.status / "in the way").rmdir()
+    ready.root.status.rmdir()
+    is_ready(ready)

@@ -129,6 +129,17 @@ def test_where_it_cannot_be_written_nothing_else_is_hindered(
     assert "status.yaml is not up to date" in caplog.text
 
 
+def test_a_secret_in_what_is_said_is_not_published(platform: Platform) -> None:
+    platform.ledger.pause(DATASET, "ann", "literal-key-4711 is used up")
+    publish_standing_of(platform)
+    text = platform.root.status.read_text()
+    assert "literal-key-4711" not in text
+    assert "is used up" in text
+    inode = platform.root.status.stat().st_ino
+    publish_standing_of(platform)
+    assert platform.root.status.stat().st_ino == inode
+
+
 def test_the_configuration_is_never_written(platform: Platform) -> None:
     before = platform.config.path.read_bytes()
     assign(platform, "j", "a")

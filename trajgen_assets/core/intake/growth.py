@@ -46,12 +46,14 @@ class Cursor(BaseModel):
     Attributes:
         manifests: by data set.
         view: what the published view was made of.
+        standing: what `status.yaml` was made of.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     manifests: dict[str, Seen] = Field(default_factory=dict)
     view: str | None = None
+    standing: str | None = None
 
     @classmethod
     def parse(cls, text: str | None) -> Self:
