@@ -5,7 +5,7 @@ import dagster as dg
 from resources.config_file import config_path
 from resources.platform import PlatformResource
 from trajgen_assets.core.preflight.findings import Level, looked_at
-from trajgen_assets.core.preflight.run import Line, look
+from trajgen_assets.core.preflight.run import Line, look, verdict
 from trajgen_assets.names import TRAJECTORIES
 
 PREFLIGHT = "preflight"
@@ -18,7 +18,8 @@ SPEC = dg.AssetCheckSpec(
     asset=TRAJECTORIES,
     description=(
         "Whether a job could begin now: what `trajgen dryrun --no-probe` looks at, on the host that runs it. It "
-        "changes nothing and asks no model. It fails if a job would be refused, and warns of what somebody should know."
+        "changes nothing and asks no model. It fails if a job would be refused or go wrong, and warns of what somebody "
+        "should know."
     ),
 )
 
@@ -53,7 +54,7 @@ preflight = dg.AssetChecksDefinition.create(
 def _summary(lines: list[Line]) -> str:
     failed = [f"{line.check}: {line.text}" for line in lines if line.level is Level.FAIL]
     if failed:
-        return f"a job would be refused: {'; '.join(failed)}"
+        return f"{verdict(lines)}: {'; '.join(failed)}"
     n_warnings = sum(line.level is Level.WARN for line in lines)
     return f"ready, {n_warnings} warnings" if n_warnings else "ready"
 

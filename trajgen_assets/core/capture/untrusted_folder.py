@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_USABLE = os.R_OK | os.W_OK | os.X_OK
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -16,14 +17,15 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 def opened_folder(parent: Path, name: str) -> Iterator[int]:
     """Yield a descriptor of the real folder `parent/name`, made if missing.
 
-    What stands in its place and is no folder, a symbolic link above all, is moved aside and not followed.
+    What stands in its place and is no folder, a symbolic link above all, is moved aside and not followed. So is a folder
+    that we may not write to: an agent can close its own, and a container can leave one of root's.
 
     Raises:
         OSError: `parent` is missing or is itself a link.
     """
     parent_fd = os.open(parent, _FOLDER)
     try:
-        if not _is(stat.S_ISDIR, parent_fd, name):
+        if not (_is(stat.S_ISDIR, parent_fd, name) and os.access(name, _USABLE, dir_fd=parent_fd)):
             _move_aside(parent_fd, name)
             os.mkdir(name, 0o755, dir_fd=parent_fd)
         folder_fd = os.open(name, _FOLDER, dir_fd=parent_fd)
