@@ -2,21 +2,25 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import dagster as dg
+import psutil
 import pytest
 
 from resources.instance import open_instance, prepare_instance
 from resources.platform import PlatformResource
-from tests.unit.preflight.twins import root_at, write_config, write_tasks
+from tests.unit.preflight.twins import KEY, root_at, write_config, write_tasks
 from trajgen_assets.assets.checks import PREFLIGHT
-from trajgen_assets.core.errors import EnvironmentBuildError
+from trajgen_assets.core.errors import EnvironmentBuildError, TrajgenError
 from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.models import AskedBy, BreakerState, JobState
 from trajgen_assets.core.ledger.store import create_ledger
+from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.job import run_job
+from trajgen_assets.core.rollout.pausing import why_none_begins
 from trajgen_assets.core.rollout.record import SilentListener
 from trajgen_assets.definitions import defs
 from trajgen_assets.names import PREPARED_TASKS, ROLLOUT_JOB, TRAJECTORIES
@@ -91,3 +95,49 @@ def test_a_job_that_it_refuses_is_withdrawn_and_pauses_its_data_set(
         assert platform.ledger.job(job.name).state is JobState.REFUSED
         breaker = platform.ledger.breaker_state("d")
         assert (breaker.state, breaker.cause) == (BreakerState.OPEN, "harness")
+
+
+def refused(platform: Platform, asked_by: AskedBy) -> BreakerState:
+    """How the breaker stands after a job was refused."""
+    job = assign_batch(platform, MAIN_CAMPAIGN, "d", asked_by=asked_by, limit=1).job
+    assert job is not None
+    with pytest.raises(TrajgenError):
+        run_job(platform, job.name, owner="run", listener=SilentListener())
+    assert platform.ledger.job(job.name).state is JobState.REFUSED
+    return platform.ledger.breaker_state("d").state
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (KEY, "${TRAJGEN_NOT_SET}"),
+        ("local}", "local}\n    sft_conversion: {enabled: true, exclude_repos_file: gone.txt}"),
+    ],
+)
+def test_what_one_persons_shell_lacks_pauses_nobody_else(
+    instance: dg.DagsterInstance, tmp_path: Path, old: str, new: str
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(config.read_text().replace(old, new))
+    with PlatformResource().opened() as platform:
+        assert refused(platform, AskedBy.START) is BreakerState.CLOSED
+        assert refused(platform, AskedBy.SENSOR) is BreakerState.OPEN
+
+
+def test_a_dead_endpoint_pauses_launches_whoever_finds_it(instance: dg.DagsterInstance) -> None:
+    with PlatformResource().opened() as platform:
+        assert refused(platform, AskedBy.START) is BreakerState.OPEN
+
+
+@pytest.mark.parametrize("short_of", ["disk", "memory"])
+def test_a_shortage_pauses_nothing_because_no_job_is_made_while_it_lasts(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_of: str
+) -> None:
+    if short_of == "disk":
+        config = tmp_path / "config.yaml"
+        config.write_text(config.read_text().replace("environment: local}", "environment: local, min_free_gb: 1.0e+9}"))
+    else:
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=1 << 20))
+    with PlatformResource().opened() as platform:
+        assert refused(platform, AskedBy.SENSOR) is BreakerState.CLOSED
+        assert short_of in (why_none_begins(platform, "d") or "").replace("are free", "disk")

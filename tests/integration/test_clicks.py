@@ -2,10 +2,11 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import dagster as dg
@@ -48,10 +49,10 @@ class Clicks:
         self.platform = platform
         self.instance = instance
 
-    def click(self, *, wait: bool = False) -> dg.ExecuteInProcessResult:
+    def click(self, *, wait: bool = False, force: bool = False) -> dg.ExecuteInProcessResult:
         """Two tasks of one data set, and the first of the other."""
         tags = {RANGE_START_TAG: f"{LARGE}/t-0", RANGE_END_TAG: f"{SMALL}/t-0"}
-        return self.execute(tags=tags, run_config=run_config(ROLLOUT_OP, wait=wait))
+        return self.execute(tags=tags, run_config=run_config(ROLLOUT_OP, wait=wait, force=force))
 
     def execute(self, **arguments: object) -> dg.ExecuteInProcessResult:
         job = defs().resolve_job_def(ROLLOUT_JOB)
@@ -168,6 +169,16 @@ def test_a_click_into_a_pause_begins_nothing_says_who_paused_and_leaves_the_othe
     assert "new keys" in text
     assert "out of reach" in (jobs[SMALL].note or "")
     assert clicks.platform.ledger.counts(MAIN_CAMPAIGN, LARGE).assignable == 2
+
+
+def test_a_forced_click_into_a_pause_leaves_the_other_data_set_its_turn(clicks: Clicks) -> None:
+    clicks.platform.ledger.pause(LARGE, "ann", "new keys")
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener, clicks.fill_job_slots():
+        config = clicks.platform.config.path
+        config.write_text(config.read_text().replace(":9/", f":{listener.getsockname()[1]}/"))
+        text = failure(clicks.click(force=True))
+    assert text.count("nothing was taken back: launches of data-a are paused by ann") == 2
+    assert {dataset: job.state for dataset, job in clicks.jobs().items()} == {SMALL: JobState.ASSIGNED}
 
 
 @pytest.mark.parametrize("dataset", ["", LARGE])

@@ -1,6 +1,8 @@
-"""A click with `force`: what it takes back, and what a run that Dagster starts again by itself does not take back."""
+"""`force` by a click or a command: what it takes back, and when a result stays because its job would be refused."""
 
+import socket
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +11,17 @@ import pytest
 from dagster._core.storage.tags import RETRY_NUMBER_TAG
 
 from resources.instance import dagster_environ, open_instance, prepare_instance
+from resources.platform import PlatformResource
 from tests.unit.ledger.twins import graded, settle, start
+from trajgen_assets.cli.start import next_job
 from trajgen_assets.core.config.load import load_config
+from trajgen_assets.core.errors import ConfigError, EndpointError, RefusedError, TrajgenError
 from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger import Ledger, create_ledger, open_ledger
 from trajgen_assets.core.ledger.models import JobState, TaskStatus
 from trajgen_assets.core.paths import Root
+from trajgen_assets.core.rollout.slots import job_slot
 from trajgen_assets.definitions import defs
 from trajgen_assets.launches import RANGE_END_TAG, RANGE_START_TAG, run_config
 from trajgen_assets.names import ROLLOUT_JOB, ROLLOUT_OP
@@ -30,13 +36,16 @@ runtime_info:
     llm_api: {{model: openai/m, api_base_url: "http://127.0.0.1:9/v1", api_key: "k"}}
     task_source: {{dataset_name: {source}}}
     harbor_job: {{environment: local}}
+    automation: {{max_jobs: 1}}
 """
 
 
 @dataclass
 class Host:
+    root: Root
     instance: dg.DagsterInstance
     ledger: Ledger
+    accepted_digest: str | None
 
     def click(self, *, force: bool, retry: bool = False) -> dg.ExecuteInProcessResult:
         """Select all three tasks, and launch; with `retry` as the daemon launches again a run whose worker died."""
@@ -51,6 +60,23 @@ class Host:
                 raise_on_error=False,
             )
         )
+
+    def start(self) -> None:
+        """As `trajgen start --tasks a --tasks b --tasks c --force`, up to the job's own run."""
+        with PlatformResource().opened() as platform:
+            next_job(platform, self.instance, tasks=list(TASKS), force=True)
+
+    def configure(self, old: str, new: str) -> None:
+        config = self.root.path / "config.yaml"
+        config.write_text(config.read_text().replace(old, new))
+
+    def assert_untouched(self) -> None:
+        """Both results count, their job's data needs not be made anew, and no job was made that only ends refused."""
+        assert (self.accepted("a"), self.accepted("b")) == ([True], [True])
+        assert self.statuses() == [TaskStatus.DONE, TaskStatus.DONE, TaskStatus.PENDING]
+        assert self.ledger.superseded_trials("earlier") == set()
+        assert self.ledger.job("earlier").accepted_digest == self.accepted_digest
+        assert [job.name for job in self.ledger.jobs()] == ["earlier"]
 
     def accepted(self, task_id: str) -> list[bool]:
         return [attempt.accepted for attempt in self.ledger.attempts(TaskKey(MAIN_CAMPAIGN, "py-cc", task_id))]
@@ -87,18 +113,70 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
         for task_id in ("a", "b"):
             settle(ledger, lease, task_id, graded(f"{task_id}__1"))
         ledger.release(lease, JobState.FINISHED)
-        yield Host(instance, ledger)
+        yield Host(root, instance, ledger, ledger.job("earlier").accepted_digest)
 
 
+def obstruct(host: Host, obstacle: str) -> None:
+    """Make a job be refused when it begins; nothing listens at the endpoint anyway."""
+    if obstacle == "pause":
+        host.ledger.pause("py-cc", "ann", "new keys")
+    if obstacle == "unset key":
+        host.configure('"k"', '"${TRAJGEN_NOT_SET}"')
+
+
+@pytest.fixture
+def endpoint(host: Host) -> Iterator[None]:
+    """Something listens where the model should be: the quick checks of a job pass."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        host.configure("127.0.0.1:9/", f"127.0.0.1:{listener.getsockname()[1]}/")
+        yield
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "words"),
+    [("dead endpoint", "out of reach"), ("unset key", "TRAJGEN_NOT_SET"), ("pause", "paused by ann")],
+)
+def test_a_forced_click_that_is_refused_takes_no_result_away_and_says_why(
+    host: Host, obstacle: str, words: str
+) -> None:
+    obstruct(host, obstacle)
+    result = host.click(force=True)
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    data = failed.step_failure_data.user_failure_data
+    assert data is not None
+    assert words in (data.description or "")
+    host.assert_untouched()
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "error"), [("dead endpoint", EndpointError), ("unset key", ConfigError), ("pause", RefusedError)]
+)
+def test_a_forced_start_that_is_refused_takes_no_result_away(
+    host: Host, obstacle: str, error: type[TrajgenError]
+) -> None:
+    obstruct(host, obstacle)
+    with pytest.raises(error):
+        host.start()
+    host.assert_untouched()
+
+
+@pytest.mark.usefixtures("endpoint")
 def test_a_click_with_force_supersedes_what_was_accepted_and_keeps_it_on_record(host: Host) -> None:
-    before = host.ledger.job("earlier").accepted_digest
-    assert not host.click(force=True).success  # there is no model
+    with job_slot(host.root.locks, 1, holder="another job"):
+        assert not host.click(force=True).success  # its job waits for room, and is left to the sensor
     assert host.statuses() == [TaskStatus.PENDING] * 3
     assert (host.accepted("a"), host.accepted("b")) == ([False], [False])
     assert host.ledger.superseded_trials("earlier") == {"a__1", "b__1"}
-    assert host.ledger.job("earlier").accepted_digest != before
-    forced = host.ledger.jobs(JobState.REFUSED)
-    assert [job.n_tasks for job in forced] == [3]
+    assert host.ledger.job("earlier").accepted_digest != host.accepted_digest
+    assert [job.n_tasks for job in host.ledger.jobs(JobState.ASSIGNED)] == [3]
+    host.ledger.check_balance()
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_a_start_with_force_supersedes_what_was_accepted(host: Host) -> None:
+    host.start()
+    assert (host.accepted("a"), host.accepted("b")) == ([False], [False])
+    assert [job.n_tasks for job in host.ledger.jobs(JobState.ASSIGNED)] == [3]
     host.ledger.check_balance()
 
 

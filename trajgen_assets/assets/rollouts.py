@@ -14,13 +14,14 @@ from resources.platform import PlatformResource
 from trajgen_assets.assets.environments import ASSETS, report_environment
 from trajgen_assets.assets.links import partition_page
 from trajgen_assets.assets.standing import Input, is_news, log_version, standing_input
-from trajgen_assets.core.errors import BusyError, LedgerError, TaskError
+from trajgen_assets.core.errors import BusyError, LedgerError, TaskError, TrajgenError
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger.models import AskedBy
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.provision.environments import Environment
 from trajgen_assets.core.redact import Redactor
-from trajgen_assets.core.rollout.batch import assign_batch, stage_for, take_back
+from trajgen_assets.core.rollout.batch import assign_batch, stage_for
+from trajgen_assets.core.rollout.forcing import take_back_when_ready
 from trajgen_assets.core.rollout.job import run_job
 from trajgen_assets.core.rollout.record import StagedTask
 from trajgen_assets.core.rollout.trials import TrialEntry
@@ -154,8 +155,8 @@ def _roll_out(context: dg.AssetExecutionContext, platform: Platform, config: Rol
 
     After an interrupt, what has not begun is free again. What was assigned elsewhere is given up elsewhere.
     """
-    own = [] if config.job else _assign(context, platform, force=config.force and not _is_retry(context))
     fate = _Fate()
+    own = [] if config.job else _assign(context, platform, fate, force=config.force and not _is_retry(context))
     try:
         for job in own or filter(None, [config.job]):
             _run(context, platform, job, fate, wait=config.wait)
@@ -166,12 +167,12 @@ def _roll_out(context: dg.AssetExecutionContext, platform: Platform, config: Rol
     return fate
 
 
-def _assign(context: dg.AssetExecutionContext, platform: Platform, *, force: bool) -> list[str]:
+def _assign(context: dg.AssetExecutionContext, platform: Platform, fate: _Fate, *, force: bool) -> list[str]:
     """Make a job for each data set and campaign among the selected partitions; say which tasks are not free."""
     jobs = []
     keys = sorted(TaskKey.parse(partition) for partition in context.partition_keys)
     if force:
-        take_back(platform, keys)
+        keys = _take_back(context, platform, keys, fate)
     for (campaign, dataset), group in groupby(keys, key=lambda key: (key.campaign, key.dataset)):
         ids = [key.task_id for key in group]
         assigned = assign_batch(platform, campaign, dataset, asked_by=AskedBy.CLICK, task_ids=ids)
@@ -181,6 +182,23 @@ def _assign(context: dg.AssetExecutionContext, platform: Platform, *, force: boo
             platform.ledger.mark_requested(assigned.job.name, assigned.job.launch, context.run.run_id)
             jobs.append(assigned.job.name)
     return jobs
+
+
+def _take_back(
+    context: dg.AssetExecutionContext, platform: Platform, keys: Sequence[TaskKey], fate: _Fate
+) -> list[TaskKey]:
+    """Take back what is to be rolled out again. Returns the tasks of data sets whose job would not be refused."""
+    taken = []
+    for _, group in groupby(keys, key=lambda key: (key.campaign, key.dataset)):
+        of_one_job = list(group)
+        try:
+            take_back_when_ready(platform, of_one_job, context.log.info)
+            taken += of_one_job
+        except TrajgenError as error:
+            reason = Redactor.of(platform.config).error(error)
+            fate.missing |= {key.partition: f"nothing was taken back: {reason}" for key in of_one_job}
+            context.log.error(f"{of_one_job[0].dataset}: nothing was taken back: {reason}")
+    return taken
 
 
 def _is_retry(context: dg.AssetExecutionContext) -> bool:

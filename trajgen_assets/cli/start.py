@@ -19,7 +19,8 @@ from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import AskedBy, JobRow, JobState, Pause, TaskFilter, TaskRow
 from trajgen_assets.core.platform import Platform
-from trajgen_assets.core.rollout.batch import assign_batch, take_back
+from trajgen_assets.core.rollout.batch import assign_batch
+from trajgen_assets.core.rollout.forcing import take_back_when_ready
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
 from trajgen_assets.dispatch import let_go
 from trajgen_assets.launches import launch_of, run_config, this_process
@@ -78,6 +79,7 @@ def next_job(
 
     Raises:
         RefusedError: a person has paused launches of what is asked for.
+        TrajgenError: with `force`, a job would be refused; nothing was taken back.
     """
     platform.config.campaign(campaign)  # a mistyped one must leave nothing in the ledger
     if dataset is not None:
@@ -86,8 +88,7 @@ def next_job(
     inputs = platform.config.runtime_info.input
     wanted = limit or inputs.harbor_job.n_tasks or inputs.automation.batch_max
     register_all(platform, campaign, instance, first=_how_many_to_register(platform, campaign, wanted))
-    if force:
-        take_back(platform, _keys_of(platform, campaign, dataset, tasks or []))
+    forced = _keys_of(platform, campaign, dataset, tasks or []) if force else []
     paused: list[Pause] = []
     for source in platform.config.sources():
         if dataset not in (None, source.dataset):
@@ -95,6 +96,7 @@ def next_job(
         if (pause := platform.ledger.pause_of(source.dataset)) is not None:
             paused.append(pause)
             continue
+        take_back_when_ready(platform, [key for key in forced if key.dataset == source.dataset], typer.echo)
         limit_here = None if tasks else wanted
         found = assign_batch(
             platform, campaign, source.dataset, asked_by=AskedBy.START, limit=limit_here, task_ids=tasks

@@ -12,6 +12,7 @@ TrajgenError
 │   ├── ImportRefusedError (ValueError)      what is to be imported cannot be read, or is ambiguous
 │   └── StaleLeaseError                      a write with an old fencing number was refused
 ├── RequirementError (RuntimeError)          the machine lacks a program, a Python or disk space
+│   └── ShortageError                        too little disk or memory is free to begin a job now
 ├── EnvironmentBuildError (RuntimeError)     a uv environment could not be built
 ├── EndpointError (ConnectionError)          the model endpoint does not answer as it should
 ├── ProxyError (ConnectionError)             the LiteLLM proxy did not start or died
@@ -100,6 +101,10 @@ class StaleLeaseError(LedgerError):
 
 class RequirementError(TrajgenError, RuntimeError):
     """The machine lacks something that has to be there first."""
+
+
+class ShortageError(RequirementError):
+    """Too little disk or memory is free for a job to begin. It is looked at anew before each job."""
 
 
 class EnvironmentBuildError(TrajgenError, RuntimeError):

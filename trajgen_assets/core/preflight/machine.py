@@ -7,15 +7,14 @@ from pathlib import Path
 import psutil
 
 from trajgen_assets.core.capture.ports import choose_port
-from trajgen_assets.core.errors import RequirementError
+from trajgen_assets.core.errors import ShortageError
 from trajgen_assets.core.preflight.findings import Finding, Subject, ok, warn
 from trajgen_assets.core.rollout.disk import refuse_below_mark
 from trajgen_assets.core.rollout.plan import LOCAL_ENVIRONMENT, uses_docker
 
 LOOPBACK = "127.0.0.1"
 
-# SQLite, the logs and a few trajectories need this much to be written at all; below the other mark it gets tight.
-FULL_MB = 16
+# Below this much a job's trajectories get tight; what no job begins without is in `rollout/disk.py`.
 LOW_DISK_MB = 1024
 
 # The proxy takes about 350 MB, Harbor about 200.
@@ -33,9 +32,6 @@ def disk(subject: Subject) -> Iterator[Finding]:
     """Room for what a job writes, and for what its sandboxes may fill."""
     place = next(path for path in (subject.root.path, *subject.root.path.parents) if path.exists())
     free_mb = shutil.disk_usage(place).free >> 20
-    if free_mb < FULL_MB:
-        mend = "make room, or name another root with --root"
-        raise RequirementError("the disk is full", where=place, why=f"{free_mb} MB are free", mend=mend)
     refuse_below_mark(subject.root, subject.config.runtime_info.input.harbor_job.min_free_gb)
     if free_mb < LOW_DISK_MB:
         yield warn(f"{free_mb} MB free at {place}", "make room: a job writes its trajectories there", subject="root")
@@ -45,12 +41,18 @@ def disk(subject: Subject) -> Iterator[Finding]:
         yield from _sandbox_disk(subject, place)
 
 
+def low_memory() -> str | None:
+    """What is wrong with the memory of this host, in words; None while a job's own processes fit in."""
+    available_mb = _available_mb()
+    return f"{available_mb} MB of memory are available, fewer than {JOB_MB}" if available_mb < JOB_MB else None
+
+
 def memory(subject: Subject) -> Finding:
     """Memory for the job's own processes, and for its trials as far as they run here."""
-    available_mb = psutil.virtual_memory().available >> 20
-    if available_mb < JOB_MB:
-        mend = "end other programs: a proxy and a Harbor take about 550 MB"
-        raise RequirementError("there is too little memory", why=f"{available_mb} MB are available", mend=mend)
+    if (why := low_memory()) is not None:
+        mend = f"end other programs: a proxy and a Harbor take about {JOB_MB} MB"
+        raise ShortageError("there is too little memory", why=why, mend=mend)
+    available_mb = _available_mb()
     if subject.n_tasks is not None or not _runs_here(subject):
         return ok(f"{_gb(available_mb)} available")
     demand, n = subject.demand, subject.n_at_once
@@ -72,6 +74,10 @@ def _sandbox_disk(subject: Subject, place: Path) -> Iterator[Finding]:
         yield warn(text, "make room, or lower harbor_job.n_concurrent", subject="sandboxes")
     else:
         yield ok(text, subject="sandboxes")
+
+
+def _available_mb() -> int:
+    return psutil.virtual_memory().available >> 20
 
 
 def _runs_here(subject: Subject) -> bool:

@@ -49,6 +49,8 @@ def assign_batch(
 def take_back(platform: Platform, keys: Iterable[TaskKey]) -> None:
     """Make tasks that are over pending again. Their earlier attempts stay on record, superseded.
 
+    Whoever is about to roll them out calls `take_back_when_ready`: a job that is refused would leave them without.
+
     A task that could not be rolled out now keeps what it has: it is excluded, unusable, not listed, or in a job.
     """
     excluded = excluded_ids(platform.config, platform.root)

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from trajgen_assets.core.clock import stamp
 from trajgen_assets.core.errors import (
     BusyError,
+    ConfigError,
+    ConversionError,
     EndpointError,
     LedgerError,
     ProxyError,
     RequirementError,
+    ShortageError,
     StoppedError,
     TrajgenError,
 )
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED
 from trajgen_assets.core.faults import reached
-from trajgen_assets.core.ledger.models import BreakerState, JobRow, JobState, Lease
+from trajgen_assets.core.ledger.models import AskedBy, BreakerState, JobRow, JobState, Lease
 from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.preflight.findings import Subject
@@ -58,13 +61,13 @@ def refuse_unless_ready(
     try:
         listener.phase("checking what the job needs")
         environments = ready_environments(platform.root.env, listener.phase)
-        check_job(platform, job)
+        check_job(platform, job.campaign, job.n_tasks)
         entry.runs_in({short_name(each.name): each.path for each in environments})
         listener.environments_ready(environments)
     except TrajgenError as error:
         entry.status, entry.exit_code, entry.notes = "refused", EXIT_REFUSED, Redactor.of(platform.config).error(error)
         platform.ledger.withdraw(job_name, note=entry.notes)
-        entry.outage = _trip(platform, job.dataset, error)
+        entry.outage = _trip(platform, job, error)
         raise
     except BaseException:
         platform.ledger.withdraw(job_name, note="ended before it was claimed")
@@ -85,12 +88,12 @@ def claim(platform: Platform, job_name: str, owner: str, entry: ArchiveEntry) ->
 @contextmanager
 def released(platform: Platform, lease: Lease, entry: ArchiveEntry) -> Iterator[None]:
     """Release the lease on the way out, in the state that tells how the job ended, and then say so in the archive."""
-    ledger, dataset = platform.ledger, platform.ledger.job(lease.job).dataset
+    ledger, job = platform.ledger, platform.ledger.job(lease.job)
     ending: _Ending | None = _Ending(JobState.FAILED, "failed", EXIT_FAILED)
     try:
         yield
         ending = _Ending(JobState.FINISHED, "completed", EXIT_OK)
-        _judge_outage(platform, lease.job, dataset, entry)
+        _judge_outage(platform, job.name, job.dataset, entry)
     except (LedgerError, BusyError) as error:
         # What ended may not be on record: the job stays as it is, and recovery settles it from disk.
         ending, entry.notes = None, Redactor.of(platform.config).error(error)
@@ -104,7 +107,7 @@ def released(platform: Platform, lease: Lease, entry: ArchiveEntry) -> Iterator[
         if "n_trials" not in entry.facts:
             ending = _Ending(JobState.REFUSED, "refused", EXIT_REFUSED)
         if not entry.facts.get("n_trials") or isinstance(error, EndpointError | ProxyError | RequirementError):
-            entry.outage = _trip(platform, dataset, error)
+            entry.outage = _trip(platform, job, error)
         raise
     except Exception as error:
         entry.notes = Redactor.of(platform.config).error(error)
@@ -128,10 +131,23 @@ class _Ending:
     exit_code: int
 
 
-def _trip(platform: Platform, dataset: str, error: TrajgenError) -> str:
-    """Pause launches of the data set; returns the outage's name, under which its refused runs are archived as one."""
-    breaker = platform.ledger.trip(dataset, outage_of(error))
-    return f"{dataset} since {stamp(breaker.opened_at) if breaker.opened_at else 'unknown'}"
+def _trip(platform: Platform, job: JobRow, error: TrajgenError) -> str | None:
+    """Pause launches of the job's data set, if its refusal says something about the jobs of others.
+
+    Returns the outage's name, under which its refused runs are archived as one; None if nothing is paused.
+    """
+    if not _is_outage(job, error):
+        return None
+    breaker = platform.ledger.trip(job.dataset, outage_of(error))
+    return f"{job.dataset} since {stamp(breaker.opened_at) if breaker.opened_at else 'unknown'}"
+
+
+def _is_outage(job: JobRow, error: TrajgenError) -> bool:
+    """Whether the next job would be refused for the same, and only a probe can tell when none would be any more."""
+    if isinstance(error, ShortageError):  # no job is made while it lasts: see `why_none_begins`
+        return False
+    # The shell that a person starts a job from may lack a key, or name another file, that the daemon's has.
+    return not (job.asked_by is AskedBy.START and isinstance(error, ConfigError | ConversionError))
 
 
 def _judge_outage(platform: Platform, job: str, dataset: str, entry: ArchiveEntry) -> None:
@@ -146,8 +162,8 @@ def _judge_outage(platform: Platform, job: str, dataset: str, entry: ArchiveEntr
         platform.ledger.trip(dataset, max(causes, key=lambda cause: causes[cause]), job=job)
 
 
-def check_job(platform: Platform, job: JobRow) -> None:
-    """Make the checks of `trajgen dryrun` that are quick, before a task is claimed for `job`.
+def check_job(platform: Platform, campaign: str, n_tasks: int) -> None:
+    """Make the checks of `trajgen dryrun` that are quick, before a task is claimed for a job of so many.
 
     The model's reply is asked for later, through the job's own proxy.
 
@@ -158,9 +174,7 @@ def check_job(platform: Platform, job: JobRow) -> None:
         ConfigError, ConversionError, RefusedError: something else is not in order.
     """
     config, ledger = platform.config, platform.ledger
-    refuse_unless_all_pass(
-        Subject(platform.root, config.path, config, ledger, n_tasks=job.n_tasks, campaign=job.campaign)
-    )
+    refuse_unless_all_pass(Subject(platform.root, config.path, config, ledger, n_tasks=n_tasks, campaign=campaign))
 
 
 def outage_of(error: TrajgenError) -> Cause:
