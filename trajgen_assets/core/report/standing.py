@@ -179,7 +179,7 @@ def publish_standing_of(platform: Platform) -> bool:
 def publish_standing_if_changed(platform: Platform, seen: str | None, *, tasks_seen: str) -> str | None:
     """As `publish_standing_of`, unless nothing has changed since `seen` was returned.
 
-    For a caller that comes often: with 100,000 tasks a look at all of them takes 150 ms, and this without it 5 ms.
+    For a caller that comes often: with 100,000 tasks a look at all of them takes 150 ms, and this without it 1 ms.
 
     Args:
         platform: of the installation.

@@ -138,7 +138,7 @@ def _put_onto(target: Path, opened: OpenEntry) -> None:
     """Replace what stands in an entry that several runs share; of the session log both are kept.
 
     What can fail comes first and may be repeated: the log is added whole or not at all, and the metadata, by which
-    the run counts as archived, follow at once.
+    the run counts as archived, follows at once.
     """
     files = [path.relative_to(opened.path) for path in opened.path.rglob("*") if path.is_file()]
     for name in (each for each in files if each.name not in _LAST):
