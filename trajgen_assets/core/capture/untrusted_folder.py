@@ -17,8 +17,8 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 def opened_folder(parent: Path, name: str) -> Iterator[int]:
     """Yield a descriptor of the real folder `parent/name`, made if missing.
 
-    What stands in its place and is no folder, a symbolic link above all, is moved aside and not followed. So is a folder
-    that we may not write to: an agent can close its own, and a container can leave one of root's.
+    What stands in its place and is no folder, a symbolic link above all, is moved aside and not followed. So is a
+    folder that we may not write to: an agent can close its own, and a container can leave one of root's.
 
     Raises:
         OSError: `parent` is missing or is itself a link.
