@@ -6,6 +6,8 @@ import pytest
 import yaml
 
 from resources.config_file import config_path
+from trajgen_assets.cli.demo import demo_state
+from trajgen_assets.cli.state import State
 from trajgen_assets.core.config import Config, parse_config
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.keys import TaskKey
@@ -110,3 +112,22 @@ def test_a_bare_name_of_a_variant_is_looked_for_here_and_then_beside_the_checkou
     (tmp_path / "config.yaml").write_text("")
     monkeypatch.setenv("TRAJGEN_CONFIG", "config.yaml")
     assert config_path() == tmp_path / "config.yaml"
+
+
+def test_a_configuration_is_the_one_named_then_that_of_the_root_then_that_of_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chosen(root: Path, given: Path | None = None) -> Path:
+        return State.of(root, given, verbose=False).with_own_config().config
+
+    monkeypatch.delenv("TRAJGEN_CONFIG", raising=False)
+    own = tmp_path / "config.yaml"
+    own.write_text("")
+    assert State.of(tmp_path / "new", None, verbose=False).config == PROJECT / "config.yaml"
+    assert chosen(tmp_path) == own
+    monkeypatch.setenv("TRAJGEN_CONFIG", str(tmp_path / "named.yaml"))
+    assert chosen(tmp_path) == tmp_path / "named.yaml"  # and it is not there: nothing else is taken instead
+    assert chosen(tmp_path, tmp_path / "given.yaml") == tmp_path / "given.yaml"
+    assert demo_state(State.of(tmp_path, None, verbose=False)).config == own
+    with pytest.raises(ConfigError, match=r"no configuration .*named\.yaml.*TRAJGEN_CONFIG"):
+        State.of(tmp_path, None, verbose=False).load()

@@ -36,6 +36,7 @@ from trajgen_assets.cli import (
     status,
     stop,
     ui,
+    unwind_on_interrupt,
 )
 from trajgen_assets.cli.state import State
 from trajgen_assets.core.errors import (
@@ -54,6 +55,7 @@ from trajgen_assets.core.redact import Redactor
 
 # SQLite and the rest need a page or two to write anything.
 FULL_BELOW_BYTES = 1 << 20
+ROLLING_OUT = frozenset({"start", "init", "demo"})
 
 app = typer.Typer(
     name="trajgen",
@@ -97,7 +99,8 @@ def options(
         Path | None, typer.Option(help="Artifacts root. Default: TRAJGEN_ROOT, else artifacts/ of the checkout.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Configuration. Default: TRAJGEN_CONFIG, else config.yaml of the checkout.")
+        Path | None,
+        typer.Option(help="Configuration. Default: TRAJGEN_CONFIG, else config.yaml of the root or the checkout."),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what goes on below.")] = False,
 ) -> None:
@@ -120,10 +123,20 @@ def main() -> None:
             raise
         typer.echo(_redactor().text(in_a_sentence(error)), err=True)
         sys.exit(EXIT_FAILED)
+    except KeyboardInterrupt:  # before any command began
+        sys.exit(EXIT_INTERRUPTED)
     except SystemExit as stop:
         if stop.code == EXIT_INTERRUPTED:
-            typer.echo("interrupted: what had ended is kept, the rest is pending again", err=True)
+            typer.echo(interruption(sys.argv[1:]), err=True)
         raise
+
+
+def interruption(arguments: list[str]) -> str:
+    """What an interruption means for the command among `arguments`: only one that rolls out had tasks in its hands."""
+    pairs = pairwise(["", *arguments])
+    words = (word for before, word in pairs if not word.startswith("-") and before not in {"--root", "--config"})
+    kept = ": what had ended is kept, the rest is pending again"
+    return "interrupted" + (kept if next(words, None) in ROLLING_OUT else "")
 
 
 def in_a_sentence(error: Exception) -> str:
@@ -153,3 +166,6 @@ def exit_code_of(error: TrajgenError) -> int:
     if isinstance(error, EndpointError | ProxyError | RequirementError | RefusedError | BusyError):
         return EXIT_REFUSED
     return EXIT_FAILED
+
+
+unwind_on_interrupt()

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from resources.config_file import config_path
+from resources.config_file import config_path, named_config
 from resources.platform import PlatformResource
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.config.load import load_config
@@ -31,15 +31,16 @@ class State:
 
     @classmethod
     def of(cls, root: Path | None, config: Path | None, *, verbose: bool) -> "State":
-        """Options first, then the environment, then the checkout; a root with a configuration of its own brings it."""
+        """Options first, then the environment, then a configuration that the root has of its own, then the checkout."""
         chosen = Root.from_environ(root)
         own = chosen.path / "config.yaml"
-        return cls(chosen, config_path(config or (own if own.exists() else None)), verbose)
+        return cls(chosen, config_path(config or named_config() or (own if own.exists() else None)), verbose)
 
     def with_own_config(self) -> "State":
         """The same, with the configuration that a root of its own is given, unless one was named."""
-        is_default = self.config == config_path() and self.root.path != PROJECT / "artifacts"
-        return replace(self, config=self.root.path / "config.yaml") if is_default else self
+        is_default = named_config() is None and self.config == config_path()
+        is_own = is_default and self.root.path != PROJECT / "artifacts"
+        return replace(self, config=self.root.path / "config.yaml") if is_own else self
 
     def load(self) -> Config:
         """Read the configuration; say what in it is not used, and what should not be in it."""

@@ -53,7 +53,7 @@ def test_a_file_that_is_no_mapping_is_refused(text: str) -> None:
     "text", ["a: [1\n", "a: !!python/name:os.system\n", "a: 1\n---\nb: 2\n", "a: 2026-13-45\n", "a: *b"]
 )
 def test_a_file_that_is_not_plain_yaml_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="not YAML"):
+    with pytest.raises(ConfigError, match=r"not YAML.*Mend: correct the file at that line; `trajgen config validate`"):
         parse_config(text, Path("/c.yaml"))
 
 

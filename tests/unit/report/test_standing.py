@@ -86,6 +86,7 @@ def test_a_configuration_that_cannot_be_read_is_an_error_and_the_tasks_are_still
     now = standing_of(platform.root, platform.ledger, problem)
     assert (now.phase, now.counts.registered) == (Phase.BLOCKED, 3)
     assert now.blockers[0].what.startswith("no new job begins: the configuration")
+    assert "`trajgen config validate` shows all problems" in now.blockers[0].mend
 
 
 def test_a_view_changed_by_hand_and_a_job_that_is_not_archived_are_said(platform: Platform) -> None:

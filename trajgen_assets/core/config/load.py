@@ -14,6 +14,8 @@ from trajgen_assets.core.config.secrets_file import SecretsFile
 from trajgen_assets.core.errors import ConfigError
 
 UNFILLED = "human"
+ABSENT = "write one with: trajgen init; or name another by --config or TRAJGEN_CONFIG"
+MEND = "correct the file at that line; `trajgen config validate` shows all problems"
 
 
 def load_config(path: Path | str) -> Config:
@@ -31,9 +33,9 @@ def _text_of(file: Path) -> str:
     try:
         return file.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise ConfigError("there is no configuration", where=file, mend="write one with: trajgen init") from None
+        raise ConfigError("there is no configuration", where=file, mend=ABSENT) from None
     except UnicodeDecodeError as error:
-        raise ConfigError("the configuration is not UTF-8", where=file, why=f"byte {error.start}") from None
+        raise ConfigError("the configuration is not UTF-8", where=file, why=f"byte {error.start}", mend=MEND) from None
     except OSError as error:
         raise ConfigError("the configuration cannot be read", where=file, why=error.strerror) from error
 
@@ -97,15 +99,16 @@ def _read_yaml(text: str, path: Path) -> tuple[dict[str, Any], _Survey]:
     try:
         root = loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
-            raise ConfigError("the configuration is empty or not a mapping", where=path, mend="see: trajgen init")
+            raise ConfigError("the configuration is empty or not a mapping", where=path, mend=MEND)
         _survey_node(root, (), survey, {})
         return loader.construct_document(root), survey
     except yaml.MarkedYAMLError as error:  # its own text quotes the file, which may hold a key
-        raise ConfigError("the configuration is not YAML", where=_place(path, error), why=error.problem) from None
+        place = _place(path, error)
+        raise ConfigError("the configuration is not YAML", where=place, why=error.problem, mend=MEND) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         if isinstance(error, ConfigError):
             raise
-        raise ConfigError("the configuration is not YAML", where=path, why=type(error).__name__) from None
+        raise ConfigError("the configuration is not YAML", where=path, why=type(error).__name__, mend=MEND) from None
     finally:
         loader.dispose()
 

@@ -19,7 +19,9 @@ from trajgen_assets.core.provision.python import (
 )
 from trajgen_assets.core.provision.uv import base_python, bundled_pip, can_install_uv, find_uv
 
-INDEX_TIMEOUT_S = 4.5
+UV_TIMEOUT_S = 4.5
+# pip alone takes that long on a busy machine; it gives up after 3 s by itself where an index does not answer.
+PIP_TIMEOUT_S = 30.0
 LOW_MEMORY_MB = 2048
 SANDBOX_PROOF = ("bwrap", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--unshare-pid", "true")
 
@@ -148,9 +150,10 @@ def _index(survey: Survey) -> Check:
     uv = find_uv(survey.project, survey.environ)
     if uv is None and not can_install_uv():
         return Check("package index", True, "not asked: there is neither uv nor pip to ask with")
+    timeout_s = PIP_TIMEOUT_S if uv is None else UV_TIMEOUT_S
     with tempfile.TemporaryDirectory(prefix="trajgen-check-") as folder:
         question = _ask_with_pip(survey.environ) if uv is None else _ask_with_uv(uv, Path(folder))
-        outcome = run(question, env=env | bundled_pip(), timeout_s=INDEX_TIMEOUT_S, cwd=Path(folder))
+        outcome = run(question, env=env | bundled_pip(), timeout_s=timeout_s, cwd=Path(folder))
     if outcome.ok:
         return Check("package index", True, "answers")
     mend = "check network and proxy, or name an index: export UV_DEFAULT_INDEX=…"

@@ -36,6 +36,7 @@ from trajgen_assets.core.service import unit_of
 log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
+PROBLEMS_MEND = "correct the file; `trajgen config validate` shows all problems, `trajgen init` fills in a template"
 
 
 class Phase(StrEnum):
@@ -301,7 +302,7 @@ def _blockers(
     """Everything in the way but pauses, the worst first. Whoever knows of more adds it here."""
     if isinstance(config, ConfigError):
         what = f"no new job begins: {config.what}" + (f" ({config.where})" if config.where else "")
-        yield Blocker(Severity.ERROR, what, config.mend or "`trajgen init`, or correct the file")
+        yield Blocker(Severity.ERROR, what, config.mend or PROBLEMS_MEND)
     else:
         yield from _of_sources(root, config)
         if why := low_disk(root, config.runtime_info.input.harbor_job.min_free_gb):
