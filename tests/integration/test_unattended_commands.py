@@ -18,7 +18,7 @@ from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import ConfigError, RefusedError
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE
 from trajgen_assets.core.intake.registration import register_source
-from trajgen_assets.core.keys import MAIN_CAMPAIGN
+from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN
 from trajgen_assets.core.ledger.models import AskedBy, Batch, JobState
 from trajgen_assets.core.ledger.store import create_ledger, open_ledger
 from trajgen_assets.core.paths import Root
@@ -27,6 +27,7 @@ from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.job import run_job
 from trajgen_assets.core.rollout.record import SilentListener
 from trajgen_assets.core.rollout.slots import job_slot
+from trajgen_assets.core.rollout.trials import AgentRecord, TrialsFile, write_trials
 
 DATASET = "py-cc"
 
@@ -183,6 +184,35 @@ def test_explain_names_the_nearest_of_an_unknown_task_and_the_line_of_one_not_re
     result = trajgen(platform, "explain", "new")
     assert (result.exit_code, "line 3 of " in result.output) == (EXIT_OK, True)
     assert "not registered yet" in result.output
+
+
+def test_explain_says_of_no_campaigns_task_that_it_is_not_registered_where_it_is(platform: Platform) -> None:
+    with platform.config.source(DATASET).manifest.open("a") as manifest:
+        manifest.write("c\n")
+    write_task(platform.config.source(DATASET).folder / "c", instruction="Mend c.\n")
+    (source,) = platform.config.sources()
+    register_source(platform.ledger, source, SMOKE_CAMPAIGN)
+    for name in ("c@smoke", f"{DATASET}/c@smoke"):
+        found = trajgen(platform, "explain", name)
+        assert (found.exit_code, f"task:     {DATASET}/c@smoke" in found.output) == (EXIT_OK, True)
+    assert f"write {DATASET}/c@smoke" in str(trajgen(platform, "explain", "c").exception)
+    assert "no task of campaign other" in str(trajgen(platform, "explain", "zz@other").exception)
+
+
+def test_a_smoke_test_is_refused_as_training_data(platform: Platform) -> None:
+    header = TrialsFile(
+        job="tried",
+        dataset=DATASET,
+        campaign=SMOKE_CAMPAIGN,
+        scaffold="terminus2",
+        agent=AgentRecord(name="terminus-2"),
+        model="openai/m",
+    )
+    write_trials(platform.root.job("tried").trials, header)
+    refused = trajgen(platform, "convert", "--job", "tried").exception
+    assert isinstance(refused, RefusedError)
+    assert "a smoke test becomes no training data" in str(refused)
+    assert not platform.root.sft_data.exists()
 
 
 def test_path_prints_the_folder_alone_and_ends_with_1_where_there_is_none(platform: Platform) -> None:

@@ -274,7 +274,7 @@ class _EventLog:
 
     def trial_ended(self, entry: TrialEntry) -> None:
         if not entry.accepted:
-            self._context.log.warning(f"{entry.task_key}: no valid result ({entry.cause}): {entry.note}")
+            self._context.log.warning(f"{entry.task_key}: {entry.shortfall}")
         if TRAJECTORIES not in self._context.selected_asset_keys:
             return
         if entry.accepted:

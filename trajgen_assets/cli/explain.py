@@ -17,6 +17,7 @@ from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.report.explaining import AttemptFacts, Explanation, explain, listed_nowhere_else
 from trajgen_assets.core.report.standing import configured
 from trajgen_assets.core.report.trial_logs import harmless
+from trajgen_assets.core.rollout.trials import NOT_BEGUN
 
 
 def register(app: typer.Typer) -> None:
@@ -57,6 +58,9 @@ def lines_of(found: Explanation) -> list[str]:
 
 
 def _lines_of_attempt(attempt: AttemptFacts) -> list[str]:
+    if not attempt.is_begun:
+        head = f"attempt {attempt.attempt}: {NOT_BEGUN} (counts as {attempt.counts_as}), capture -, job {attempt.job}"
+        return [head, f"  trial: {attempt.folder or 'its folder is gone'}"]
     took = f", took {attempt.duration_s:.0f} s" if attempt.duration_s is not None else ""
     head = (
         f"attempt {attempt.attempt}: {_verdict(attempt)}, job {attempt.job}, began {attempt.began_at or 'never'}{took}"
@@ -84,11 +88,14 @@ def _named(state: State, ledger: Ledger, task: str, campaign: str) -> TaskRow:
     try:
         (row,) = ledger.named([task], campaign)
     except LedgerError:
-        places = list(listed_nowhere_else(configured(state.config), task.rpartition("/")[2].partition("@")[0]))
-        if not places or any(row.task_id == task for row in ledger.rows()):
+        plain, _, its_own = task.partition("@")
+        task_id = plain.rpartition("/")[2]
+        places = list(listed_nowhere_else(configured(state.config), task_id))
+        is_of_another = its_own not in ("", MAIN_CAMPAIGN)  # for which no tick registers anything
+        if is_of_another or not places or any(row.task_id == plain for row in ledger.rows()):
             raise
         for source, line in places:
-            typer.echo(f"{source.dataset}/{task}: line {line} of {source.manifest}, not registered yet")
+            typer.echo(f"{source.dataset}/{task_id}: line {line} of {source.manifest}, not registered yet")
         typer.echo("next:     the next tick registers it, and so does `trajgen prepare-tasks`")
         raise typer.Exit(EXIT_OK) from None
     return row

@@ -17,7 +17,9 @@ from trajgen_assets.core.report.trial_logs import LogLine, TrialLogs
 
 LOOK_EVERY_S = 0.5
 
-TaskName = Annotated[str, typer.Argument(metavar="TASK", help="Task id, or DATASET/ID, or DATASET/ID@CAMPAIGN.")]
+TaskName = Annotated[
+    str, typer.Argument(metavar="TASK", help="Task id or DATASET/ID, either with @CAMPAIGN behind it.")
+]
 OfCampaign = Annotated[str, typer.Option("--campaign", help="Campaign of a bare id.")]
 
 

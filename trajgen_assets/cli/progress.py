@@ -77,7 +77,7 @@ def trial_line(entry: TrialEntry) -> str:
     """One ended trial in a line."""
     if entry.accepted:
         return f"  {entry.task_key}: reward {entry.reward:g}, capture {entry.capture}, {entry.duration_s or 0:.1f} s"
-    return f"  {entry.task_key}: no valid result ({entry.cause}): {entry.note}"
+    return f"  {entry.task_key}: {entry.shortfall}"
 
 
 @contextmanager

@@ -26,3 +26,13 @@ def test_an_unknown_id_names_the_nearest(ledger: Ledger) -> None:
         ledger.named(["palets__flask-1"], "main")
     with pytest.raises(TaskError):
         ledger.named(["py-cc/../x"], "main")
+
+
+def test_a_bare_id_may_bring_its_campaign_and_one_of_another_campaign_names_how_to_write_it(ledger: Ledger) -> None:
+    register(ledger, "a", campaign="smoke")
+    (found,) = ledger.named(["a@smoke"], "main")
+    assert found.key == key("a", campaign="smoke")
+    with pytest.raises(LedgerError, match="write py-cc/a@smoke"):
+        ledger.named(["a"], "main")
+    with pytest.raises(LedgerError, match="no task of campaign smoke has this id"):
+        ledger.named(["b@smoke"], "main")

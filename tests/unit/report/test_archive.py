@@ -30,8 +30,17 @@ from trajgen_assets.core.report.archive import (
     read_runs,
     unfiled_jobs,
 )
+from trajgen_assets.core.report.archive.models import RunMetadata
+from trajgen_assets.core.report.archive.monitor import Install, monitor_text
 from trajgen_assets.core.report.archive.origin import COPY_SIZE_BYTES
-from trajgen_assets.core.rollout.trials import AgentRecord, TaskRecord, TrialEntry, TrialsFile, write_trials
+from trajgen_assets.core.rollout.trials import (
+    AgentRecord,
+    TaskRecord,
+    TrialEntry,
+    TrialsFile,
+    load_trials,
+    write_trials,
+)
 
 
 def index_of(root: Root) -> list[dict[str, Any]]:
@@ -301,6 +310,42 @@ def test_the_account_tells_progress_failures_by_cause_and_commands_to_run_next(p
     assert f"trajgen --root {platform.root.path} ledger retry {DATASET}/b" in text
     assert "- `jobs/j/`: results" in text
     assert "sft_data" not in text  # no training data was made
+
+
+def test_the_commands_of_a_smoke_test_name_its_campaign_and_no_conversion(platform: Platform) -> None:
+    job = RunMetadata.model_validate(yaml.safe_load(OLDEST) | {"campaign": "smoke"})
+    install = Install(platform.root, str(platform.config.path))
+    text = monitor_text(install, job, (), has_data=False)
+    assert f"`trajgen --root {platform.root.path} start --campaign smoke`" in text
+    assert "convert" not in text
+    assert "convert --job" in monitor_text(install, job, (), has_data=True)
+
+
+def test_the_commands_of_a_run_name_the_configuration_that_it_was_made_with(platform: Platform) -> None:
+    other = platform.config.path.with_name("other config.yaml")
+    platform.config.path.rename(other)
+    with_other = Platform(platform.root, load_config(other), platform.ledger)
+    with pytest.raises(EndpointError), archived(with_other, job=assigned(with_other, "j"), owner="r") as entry:
+        _refuse(with_other, entry)
+    text = (platform.root.archives / "run_001" / "monitor.md").read_text()
+    for command in ("dryrun", "start"):
+        assert f"trajgen --root {platform.root.path} --config '{other}' {command}`" in text
+
+
+def test_a_trial_that_was_not_begun_is_told_as_no_failure(platform: Platform) -> None:
+    with archived(platform, job=assigned(platform, "j", "a", "b"), owner="r") as entry:
+        ended_trials(platform, "j")
+        listed = load_trials(platform.root.job("j").trials)
+        stopped = {"cause": "cancelled", "note": "JobStoppedError: /x/stop asks for no more trials"}
+        left = listed.trials[1].model_copy(update=stopped)
+        write_trials(platform.root.job("j").trials, listed.model_copy(update={"trials": (listed.trials[0], left)}))
+        run(platform, "j", JobState.INTERRUPTED)
+        entry.status = "interrupted"
+    text = (platform.root.archives / "run_001" / "monitor.md").read_text()
+    assert "trials that ended: 1; not begun: 1" in text
+    assert "### not begun: 1 of 2" in text
+    assert "cancelled" not in text
+    assert "/stop" not in text.replace("\\", "")
 
 
 # Killed, and the disk full

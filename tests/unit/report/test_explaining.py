@@ -23,6 +23,7 @@ from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.report.explaining import Explanation, explain
 from trajgen_assets.core.report.places import trial_of
 from trajgen_assets.core.report.standing import configured
+from trajgen_assets.core.rollout.trials import NOT_BEGUN_NOTE
 
 A = TaskKey(MAIN_CAMPAIGN, DATASET, "a")
 
@@ -88,6 +89,18 @@ def test_each_attempt_has_its_cause_its_reward_its_capture_and_its_place(platfor
     text = "\n".join(lines_of(found))
     assert "attempt 1: not accepted: sandbox (counts as outside), no reward, job one" in text
     assert "attempt 2: accepted, reward 0, capture complete, job two" in text
+
+
+@pytest.mark.parametrize("note", [NOT_BEGUN_NOTE, "JobStoppedError: /x/jobs/one/stop asks for no more trials"])
+def test_an_attempt_that_found_its_job_stopped_is_told_as_not_begun(platform: Platform, note: str) -> None:
+    left = AttemptOutcome("a__1", AttemptKind.FREE, "cancelled", capture=CaptureVerdict.GAP, duration_s=0.0, note=note)
+    tried(platform, "one", left)
+    found = explained(platform)
+    assert (found.attempts[0].cause, found.attempts[0].capture) == ("cancelled", None)
+    text = "\n".join(lines_of(found))
+    assert "attempt 1: not begun (counts as free), capture -, job one" in text
+    assert "gap" not in text
+    assert "/stop" not in text
 
 
 def test_a_task_whose_retries_are_used_up_says_how_to_give_it_new_ones(platform: Platform) -> None:

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from trajgen_assets.core.errors import HarnessError
+from trajgen_assets.core.paths import Root
 from trajgen_assets.core.rollout.causes import Cause, cause_of
 from trajgen_assets.core.rollout.results import read_trial_result
+from trajgen_assets.core.rollout.settle import settle_trial
+from trajgen_assets.core.rollout.trials import NOT_BEGUN_NOTE, STOPPED_ERROR
 
 FINISHED = {"started_at": "2026-11-21T01:00:00Z", "finished_at": "2026-11-21T01:00:12.5Z"}
 
@@ -103,3 +106,13 @@ def test_the_note_of_a_failed_compose_command_is_what_it_said_last(tmp_path: Pat
     result = read_trial_result(result_in(tmp_path, exception_info=raised("RuntimeError", message)))
     assert result is not None
     assert (result.cause, result.note) == (Cause.SANDBOX, "RuntimeError: failed to solve: exit code: 9")
+
+
+def test_a_trial_that_found_its_job_stopped_is_cancelled_and_noted_as_not_begun(tmp_path: Path) -> None:
+    files = Root(tmp_path).job("j")
+    files.trial("t__abc").mkdir(parents=True)
+    error = {"exception_type": STOPPED_ERROR, "exception_message": "/x/stop asks for no more trials"}
+    result = read_trial_result(result_in(files.trial("t__abc"), exception_info=error))
+    assert result is not None
+    ended = settle_trial(files, "t", result, cancelled_as=Cause.CANCELLED)
+    assert (ended.cause, ended.note) == (Cause.CANCELLED, NOT_BEGUN_NOTE)

@@ -18,6 +18,8 @@ from trajgen_assets.core.ledger.schema import attempts, tasks
 def named(conn: sa.Connection, names: Sequence[str], campaign: str) -> list[TaskRow]:
     """The tasks that a person names, each once: by partition key, or by an id that one data set of `campaign` has.
 
+    An id may bring its own campaign, as in `ID@CAMPAIGN`.
+
     Raises:
         LedgerError: a name is unknown, or several data sets have the id.
         TaskError: a name with a slash is no partition key.
@@ -26,14 +28,20 @@ def named(conn: sa.Connection, names: Sequence[str], campaign: str) -> list[Task
     return list({row.position: row for row in found}.values())
 
 
-def _by_id(conn: sa.Connection, task_id: str, campaign: str) -> TaskRow:
-    query = sa.select(tasks).where(tasks.c.campaign == campaign, tasks.c.task_id == task_id)
-    rows = [TaskRow(*row) for row in conn.execute(query.order_by(tasks.c.position))]
+def _by_id(conn: sa.Connection, name: str, campaign: str) -> TaskRow:
+    task_id, _, its_own = name.partition("@")
+    campaign = its_own or campaign
+    query = sa.select(tasks).where(tasks.c.task_id == task_id).order_by(tasks.c.position)
+    everywhere = [TaskRow(*row) for row in conn.execute(query)]
+    rows = [row for row in everywhere if row.campaign == campaign]
     if len(rows) == 1:
         return rows[0]
     if rows:
         several = " or ".join(row.key.partition for row in rows)
         raise LedgerError("several data sets have this task", where=task_id, mend=f"write {several}")
+    if everywhere:
+        elsewhere = " or ".join(row.key.partition for row in everywhere)
+        raise LedgerError(f"campaign {campaign} does not have this task", where=task_id, mend=f"write {elsewhere}")
     known = conn.scalars(sa.select(tasks.c.task_id).where(tasks.c.campaign == campaign))
     near = get_close_matches(task_id, list(known), n=1)
     raise LedgerError(

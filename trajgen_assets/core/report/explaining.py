@@ -18,16 +18,21 @@ from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.report.places import running_trial
 from trajgen_assets.core.rollout.pausing import why_none_begins
+from trajgen_assets.core.rollout.trials import was_begun
 
 
 @dataclass(frozen=True)
 class AttemptFacts:
-    """One attempt, as people read it. Paths are under the root; one that is not there any more is None."""
+    """One attempt, as people read it. Paths are under the root; one that is not there any more is None.
+
+    One that was never begun has no capture, no note and no duration, whatever its clean-up left on record.
+    """
 
     attempt: int
     job: str
     trial: str
     is_accepted: bool
+    is_begun: bool
     counts_as: str
     cause: str | None
     reward: float | None
@@ -136,20 +141,21 @@ def _folder(folder: Path, row: TaskRow) -> str:
 
 
 def _facts(root: Root, attempt: AttemptRow) -> AttemptFacts:
-    files = root.job(attempt.job)
+    files, is_begun = root.job(attempt.job), was_begun(attempt.note)
     folder = files.trial(attempt.trial_name)
     return AttemptFacts(
         attempt=attempt.ordinal,
         job=attempt.job,
         trial=attempt.trial_name,
         is_accepted=attempt.accepted,
+        is_begun=is_begun,
         counts_as=attempt.kind.value,
         cause=attempt.cause,
         reward=attempt.reward,
-        capture=attempt.capture.value if attempt.capture else None,
-        note=attempt.note,
-        began_at=f"{attempt.started_at:%Y-%m-%d %H:%M:%S} UTC" if attempt.started_at else None,
-        duration_s=attempt.duration_s,
+        capture=attempt.capture.value if attempt.capture and is_begun else None,
+        note=attempt.note if is_begun else None,
+        began_at=f"{attempt.started_at:%Y-%m-%d %H:%M:%S} UTC" if attempt.started_at and is_begun else None,
+        duration_s=attempt.duration_s if is_begun else None,
         folder=_under(root, folder),
         trajectory=_under(root, files.trajectory(attempt.trial_name)),
     )

@@ -11,6 +11,7 @@ from trajgen_assets.core.ledger.models import AttemptKind, AttemptOutcome, Captu
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.causes import Cause, kind_of
 from trajgen_assets.core.rollout.results import TrialResult
+from trajgen_assets.core.rollout.trials import NOT_BEGUN_NOTE, STOPPED_ERROR
 
 ACCEPTED_VERDICTS = frozenset({CaptureVerdict.COMPLETE, CaptureVerdict.CUT})
 
@@ -52,6 +53,8 @@ class EndedTrial:
     @property
     def note(self) -> str | None:
         """One line for people."""
+        if self.result.exception_info is not None and self.result.exception_info.exception_type == STOPPED_ERROR:
+            return NOT_BEGUN_NOTE
         if self.result.cause is None and self.was_never_answered:
             return f"none of {self.capture.admitted} model calls was answered"
         return self.capture.explanation if self.cause is Cause.CAPTURE else self.result.note

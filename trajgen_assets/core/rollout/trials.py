@@ -64,6 +64,17 @@ class AgentRecord(BaseModel):
     version: str | None = None
 
 
+# A trial that Harbor set up and that found its job stopped: nothing of it began.
+NOT_BEGUN = "not begun"
+NOT_BEGUN_NOTE = f"{NOT_BEGUN}: its job was stopped before"
+STOPPED_ERROR = "JobStoppedError"
+
+
+def was_begun(note: str | None) -> bool:
+    """Whether the trial of this note began. Older notes have the error itself, and the path of a file in it."""
+    return note is None or not note.startswith((NOT_BEGUN_NOTE, f"{STOPPED_ERROR}:"))
+
+
 class TrialEntry(BaseModel):
     """One attempt at one task, and where its trajectory lies.
 
@@ -94,6 +105,11 @@ class TrialEntry(BaseModel):
     started_at: AwareDatetime | None = None
     finished_at: AwareDatetime | None = None
     duration_s: float | None = None
+
+    @property
+    def shortfall(self) -> str:
+        """Why it gave no valid result, in a line for people."""
+        return f"no valid result ({self.cause}): {self.note}" if was_begun(self.note) else NOT_BEGUN
 
     @field_validator("trajectory")
     @classmethod

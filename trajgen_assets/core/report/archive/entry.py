@@ -162,7 +162,11 @@ def _begun(platform: Platform, job: str, owner: str, *, started_at: str | None =
     try:
         write_yaml(opened.path / "config.yaml", redacted(platform.config))
         row = platform.ledger.job(job)
-        known = {"origin": origin_of(platform, row, opened.path), "image_names": images_of(platform, row)}
+        known: dict[str, Any] = {
+            "origin": origin_of(platform, row, opened.path),
+            "image_names": images_of(platform, row),
+            "config": str(platform.config.path),
+        }
         return opened.rewrite(opened.begun.model_copy(update=known))
     except (OSError, TrajgenError) as error:
         log.error("what %s is made from is not archived: %s", job, Redactor.of(platform.config).error(error))

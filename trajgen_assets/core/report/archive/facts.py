@@ -9,6 +9,7 @@ from trajgen_assets.core.errors import TrajgenError
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.trials import TrialEntry, load_trials
+from trajgen_assets.core.sft.scaffolds import may_become_data
 
 
 def known_sum(costs_usd: Iterable[float | None]) -> float | None:
@@ -44,6 +45,14 @@ def job_facts(ledger: Ledger, files: JobPaths, job: str) -> dict[str, Any]:
     }
     trials = trials_of(files)
     return found if trials is None else found | trial_facts(trials)
+
+
+def has_data(files: JobPaths) -> bool:
+    """Whether training data can be made of the job; False where `trials.json` is missing or cannot be read."""
+    try:
+        return may_become_data(load_trials(files.trials))
+    except TrajgenError:
+        return False
 
 
 def trials_of(files: JobPaths) -> tuple[TrialEntry, ...] | None:

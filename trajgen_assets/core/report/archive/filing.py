@@ -12,13 +12,12 @@ from trajgen_assets.core.clock import stamp
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.locks import locked
 from trajgen_assets.core.paths import JobPaths, Root
-from trajgen_assets.core.report.archive.facts import job_facts, trials_of
+from trajgen_assets.core.report.archive.facts import has_data, job_facts, trials_of
 from trajgen_assets.core.report.archive.images import image_digests
 from trajgen_assets.core.report.archive.index import METADATA, next_run_id, read_runs, write_index
 from trajgen_assets.core.report.archive.models import RunMetadata, RunRow, Status
-from trajgen_assets.core.report.archive.monitor import monitor_text
+from trajgen_assets.core.report.archive.monitor import Install, monitor_text
 from trajgen_assets.core.report.archive.opened import BEGUN, SESSION, OpenEntry
-from trajgen_assets.core.rollout.trials import TrialEntry
 
 MONITOR = "monitor.md"
 SCRIPTS = "scripts"
@@ -63,7 +62,8 @@ def file_entry(
         earlier = _same_outage(ending, runs.rows)
         run_id = earlier.id if earlier else next_run_id(root, runs.rows)
         run = _metadata(opened, ending, facts, run_id, earlier)
-        _complete(root, opened.path, run, trials, redact)
+        account = monitor_text(Install(root, opened.begun.config), run, trials, has_data=has_data(root.job(job)))
+        _complete(root, opened.path, run, redact(account))
         if earlier is None:
             opened.move_to(root.archives / run_id)
         else:
@@ -110,12 +110,10 @@ def _n_runs(earlier: RunRow | None) -> int:
     return (earlier.n_runs or 1) + 1 if earlier else 1
 
 
-def _complete(
-    root: Root, folder: Path, run: RunMetadata, trials: Sequence[TrialEntry], redact: Callable[[str], str]
-) -> None:
+def _complete(root: Root, folder: Path, run: RunMetadata, account: str) -> None:
     """Write what is known only at the end, and see that all of the folder is on disk."""
     _copy_scripts(root.job(run.job), folder / SCRIPTS)
-    write_text(folder / MONITOR, redact(monitor_text(root, run, trials)))
+    write_text(folder / MONITOR, account)
     write_yaml(folder / METADATA, run.as_dict())
     for path in folder.rglob("*"):
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

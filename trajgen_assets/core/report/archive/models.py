@@ -107,6 +107,7 @@ class Begun(BaseModel):
     owner: str
     started_at: str
     origin: Origin = Origin()
+    config: str | None = Field(default=None, description="The configuration's file, for commands to be copied.")
     image_names: tuple[str, ...] = Field(
         default=(), strict=False, description="Images that the tasks name, where trials run in Docker."
     )

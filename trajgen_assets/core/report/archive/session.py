@@ -89,6 +89,6 @@ def one_line(text: str) -> str:
 
 def _result(entry: TrialEntry) -> str:
     if not entry.accepted:
-        return f"no valid result ({entry.cause}): {entry.note}"
+        return entry.shortfall
     n_tokens = (entry.n_input_tokens or 0) + (entry.n_output_tokens or 0)
     return f"reward {entry.reward:g}, capture {entry.capture}, {n_tokens} tokens, {entry.duration_s or 0:.1f} s"

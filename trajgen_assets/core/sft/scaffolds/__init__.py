@@ -1,11 +1,13 @@
 """The scaffolds whose trajectories can become training data, by name."""
 
 from trajgen_assets.core.errors import ConversionError
+from trajgen_assets.core.keys import SMOKE_CAMPAIGN
+from trajgen_assets.core.rollout.trials import TrialsFile
 from trajgen_assets.core.sft.scaffolds.base import Conversation, Scaffold
 from trajgen_assets.core.sft.scaffolds.terminus2 import Terminus2
 from trajgen_assets.core.sft.settings import AUTO_SCAFFOLD
 
-__all__ = ["SCAFFOLDS", "Conversation", "Scaffold", "is_training_data", "scaffold_for"]
+__all__ = ["SCAFFOLDS", "Conversation", "Scaffold", "is_training_data", "may_become_data", "scaffold_for"]
 
 SCAFFOLDS: dict[str, Scaffold] = {scaffold.name: scaffold for scaffold in (Terminus2(),)}
 
@@ -13,6 +15,11 @@ SCAFFOLDS: dict[str, Scaffold] = {scaffold.name: scaffold for scaffold in (Termi
 def is_training_data(scaffold: str) -> bool:
     """Whether trajectories of a job that was rolled out with `scaffold` can become training data."""
     return scaffold in SCAFFOLDS
+
+
+def may_become_data(job: TrialsFile) -> bool:
+    """Whether training data can be made of a job: of a smoke test or a host check never."""
+    return job.campaign != SMOKE_CAMPAIGN and is_training_data(job.scaffold)
 
 
 def scaffold_for(asked: str, rolled_out_with: str) -> Scaffold:
