@@ -225,8 +225,7 @@ def _may_launch(platform: Platform, dataset: str, words: list[str]) -> int:
 def _tell(platform: Platform, breaker: Breaker) -> None:
     """Alert once about each outage."""
     if platform.ledger.mark_alerted(breaker.dataset):
-        text = f"launches of {breaker.dataset} are paused: the {breaker.cause} fails again and again"
-        alert(platform.root, "outage", text)
+        alert(platform.root, "outage", f"launches of {breaker.dataset} are paused: {breaker.why}")
 
 
 def _left_today(platform: Platform) -> int:

@@ -13,7 +13,7 @@ from dagster._core.storage.tags import RETRY_NUMBER_TAG
 from resources.instance import dagster_environ, open_instance, prepare_instance
 from resources.platform import PlatformResource
 from tests.unit.ledger.twins import graded, settle, start
-from trajgen_assets.cli.start import next_job
+from trajgen_assets.cli.start import are_done, next_job
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import ConfigError, EndpointError, RefusedError, TrajgenError
 from trajgen_assets.core.intake.registration import register_source
@@ -178,6 +178,19 @@ def test_a_start_with_force_supersedes_what_was_accepted(host: Host) -> None:
     assert (host.accepted("a"), host.accepted("b")) == ([False], [False])
     assert [job.n_tasks for job in host.ledger.jobs(JobState.ASSIGNED)] == [3]
     host.ledger.check_balance()
+
+
+def test_named_tasks_that_are_all_done_are_nothing_left_to_do_and_any_other_is_not(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with PlatformResource().opened() as platform:
+        assert next_job(platform, host.instance, tasks=["a", "b"]) is None
+    assert (
+        "2 are done, 0 failed, 0 skipped, 0 wait for a usable folder, 0 are in a job, 0 are excluded, 1 are free"
+        in (capsys.readouterr().out)
+    )
+    assert are_done(host.ledger, MAIN_CAMPAIGN, None, ["a", "b"])
+    assert not are_done(host.ledger, MAIN_CAMPAIGN, None, ["a", "no-such-task"])
 
 
 def test_a_click_without_force_takes_nothing_back(host: Host) -> None:

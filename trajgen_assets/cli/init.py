@@ -13,14 +13,19 @@ from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.core.config import Config, redacted
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.config.write import is_unfilled, write_minimal_config
-from trajgen_assets.core.errors import ConfigError, EndpointError
+from trajgen_assets.core.errors import ConfigError, EndpointError, RequirementError
 from trajgen_assets.core.keys import SMOKE_CAMPAIGN
 from trajgen_assets.core.preflight.asking import Question
 from trajgen_assets.core.preflight.probe import Place
 from trajgen_assets.core.preflight.probe import probe as ask_for_one_reply
 from trajgen_assets.core.redact import Redactor
+from trajgen_assets.core.rollout.docker import check_engine
 from trajgen_assets.core.rollout.endpoint import check_reachable
+from trajgen_assets.core.rollout.plan import uses_docker
 
+DOCKER_MEND = (
+    "install Docker with compose v2 and start its engine, or choose --environment local (no security boundary)"
+)
 OPTIONS = Place("--model", "--base-url", "--key-env", joint=" ")
 
 
@@ -61,6 +66,8 @@ def init(
             replace=True,
         )
         refuse_to_replace(state.config, config)
+        if smoke:
+            check_docker(config)
         probe(config)  # before anything is written that a second try would stumble over
         os.replace(candidate, state.config)
     finally:
@@ -80,6 +87,20 @@ def refuse_to_replace(path: Path, config: Config) -> None:
     if path.exists() and not is_unfilled(path) and redacted(load_config(path)) != redacted(config):
         mend = "edit it by hand, move it away, or name another file with --config"
         raise ConfigError("there is another configuration already", where=path, mend=mend)
+
+
+def check_docker(config: Config) -> None:
+    """Make sure that Docker answers, if trials are to run in it.
+
+    Raises:
+        RequirementError: it does not.
+    """
+    if not uses_docker(config.runtime_info.input.harbor_job.environment):
+        return
+    try:
+        check_engine()
+    except RequirementError as error:
+        raise RequirementError(error.what, where=error.where, why=error.why, mend=DOCKER_MEND) from error
 
 
 def probe(config: Config) -> None:

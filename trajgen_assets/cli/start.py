@@ -15,9 +15,10 @@ from trajgen_assets.cli.progress import JobView, shown
 from trajgen_assets.cli.state import State, console, state_of
 from trajgen_assets.core.errors import ConfigError, RefusedError
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED
+from trajgen_assets.core.intake.exclusions import excluded_ids
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger.ledger import Ledger
-from trajgen_assets.core.ledger.models import AskedBy, JobRow, JobState, Pause, TaskFilter, TaskRow
+from trajgen_assets.core.ledger.models import AskedBy, JobRow, JobState, Pause, TaskFilter, TaskRow, TaskStatus
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.forcing import take_back_when_ready
@@ -59,7 +60,8 @@ def start(
     with state.platform() as platform, open_instance(state.root) as instance:
         job = next_job(platform, instance, campaign=campaign, dataset=dataset, limit=limit, tasks=tasks, force=force)
         if job is None:
-            raise typer.Exit(EXIT_FAILED if tasks else EXIT_OK)
+            nothing_left = not tasks or (not force and are_done(platform.ledger, campaign, dataset, tasks))
+            raise typer.Exit(EXIT_OK if nothing_left else EXIT_FAILED)
         raise typer.Exit(run_in_foreground(state, platform, instance, job))
 
 
@@ -112,6 +114,12 @@ def next_job(
     return None
 
 
+def are_done(ledger: Ledger, campaign: str, dataset: str | None, tasks: list[str]) -> bool:
+    """Whether all these tasks are done already; for any other reason not to roll one out, the command has failed."""
+    done = {row.task_id for row in ledger.rows(TaskFilter(campaign, dataset, TaskStatus.DONE))}
+    return done.issuperset(tasks)
+
+
 def _how_many_to_register(platform: Platform, campaign: str, wanted: int) -> int | None:
     """A check needs no more than it rolls out: each registered task is digested, and is a partition for ever."""
     checks = campaign == SMOKE_CAMPAIGN or platform.config.campaign(campaign).agent.scaffold.sft is None
@@ -142,10 +150,14 @@ def _settle_first(platform: Platform, instance: dg.DagsterInstance) -> None:
 
 def _say_why_nothing(platform: Platform, campaign: str, dataset: str | None) -> None:
     counts = platform.ledger.counts(campaign, dataset)
+    exclude = excluded_ids(platform.config, platform.root)
+    datasets = [source.dataset for source in platform.config.sources() if dataset in (None, source.dataset)]
+    n_free = sum(platform.ledger.free(campaign, each, exclude=exclude).n for each in datasets)
+    n_kept = counts.assignable - n_free
     typer.echo(
         f"nothing to roll out: of {counts.registered} registered tasks {counts.done} are done, {counts.failed} failed, "
         f"{counts.skipped} skipped, {counts.waiting} wait for a usable folder, {counts.running + counts.assigned} are "
-        "in a job. See `trajgen ledger show`."
+        f"in a job, {n_kept} are excluded, {n_free} are free. See `trajgen ledger show`."
     )
 
 

@@ -42,6 +42,9 @@ def status(
 def _show(root: Root, ledger: Ledger, standing: Standing) -> None:
     typer.echo(f"root {root.path}: {standing.phase}")
     typer.echo(f"tasks: {balance_line(standing.counts)}")
+    if standing.smoke.registered:
+        smoke = standing.smoke
+        typer.echo(f"  campaign smoke, not counted above: {smoke.done} done, {smoke.failed} failed")
     if standing.counts.waiting:
         typer.echo(f"  {standing.counts.waiting} pending tasks have no usable folder")
     if standing.n_excluded:

@@ -3,14 +3,18 @@
 import os
 import time
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.unit.report.conftest import DATASET
+from tests.unit.report.conftest import CONFIG, DATASET
+from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import ConfigError
-from trajgen_assets.core.keys import MAIN_CAMPAIGN, TaskKey
-from trajgen_assets.core.ledger import Batch, JobState, PublishedView
+from trajgen_assets.core.intake.registration import register_source
+from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN, TaskKey
+from trajgen_assets.core.ledger import Batch, JobState, PublishedView, create_ledger, open_ledger
+from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.report.archive import archived
 from trajgen_assets.core.report.archive import opened as open_entries
@@ -67,7 +71,7 @@ def test_an_outage_is_a_pause_with_its_cause_and_its_end(platform: Platform) -> 
     assert now.phase is Phase.PAUSED
     (blocker,) = now.blockers
     assert blocker.line.startswith(f"warning: launches of {DATASET} are paused until ")
-    assert "model_provider" in blocker.line
+    assert "UTC: the last job found the model_provider not working. Mend: " in blocker.line
     assert now.next_steps == ("3 tasks are free and wait for the end of the pause; `trajgen start` does not wait",)
 
 
@@ -157,6 +161,30 @@ def test_what_a_person_has_paused_is_a_pause_with_who_and_why_and_no_error(platf
     assert (now.phase, now.is_blocked) == (Phase.PAUSED, False)
     assert blocker.line.startswith(f"warning: launches of {DATASET} are paused by ann since ")
     assert f"the endpoint is for others today. Mend: `trajgen resume` --dataset {DATASET} lifts it" in blocker.line
+    lifts = f"`trajgen resume` --dataset {DATASET} lifts it"
+    assert now.next_steps == (f"3 tasks are free and held back by a person: {lifts}",)
+    platform.ledger.trip(DATASET, "model_provider")
+    assert stands(platform).next_steps == now.next_steps  # `trajgen start` is refused, outage or not
+
+
+def test_smoke_is_not_counted_with_the_rest_nor_hides_that_nothing_is_registered(tmp_path: Path) -> None:
+    source, root = tmp_path / DATASET, Root(tmp_path / "root", tmp_path / "env")
+    source.mkdir()
+    (source / "verifiable_tasks.txt").write_text("a\nb\n")
+    create_ledger(root)
+    path = root.path / "config.yaml"
+    path.write_text(CONFIG.format(source=source))
+    config = load_config(path)
+    with open_ledger(root) as ledger:
+        register_source(ledger, config.source(DATASET), SMOKE_CAMPAIGN)
+        now = standing_of(root, ledger, config)
+        assert (now.counts.registered, now.smoke.registered) == (0, 2)
+        unread = f"the tasks of {DATASET} are not registered yet: `trajgen start` registers and rolls out"
+        assert now.next_steps == (unread,)
+        register_source(ledger, config.source(DATASET), MAIN_CAMPAIGN)
+        now = standing_of(root, ledger, config)
+        assert (now.counts.registered, now.smoke.registered) == (2, 2)
+        assert unread not in now.next_steps
 
 
 def test_a_disk_below_the_mark_is_an_error(platform: Platform) -> None:

@@ -1,7 +1,7 @@
 """What the ledger says and is told: statuses, rows and requests, all frozen."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 
@@ -193,6 +193,12 @@ class Breaker:
         """Whether launches must wait at `now`: it is open, or a probe has not told its result in time."""
         return self.state is not BreakerState.CLOSED and self.until is not None and now < self.until
 
+    @property
+    def why(self) -> str:
+        """Why launches pause. True of a job whose trials failed, and of one that was refused before any trial."""
+        again = f" (pause {self.n_trips} in a row)" if self.n_trips > 1 else ""
+        return f"the last job found the {self.cause or 'outside'} not working{again}"
+
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
@@ -369,3 +375,7 @@ class Counts:
     def assignable(self) -> int:
         """Pending tasks that the next job may take, unless a list excludes them."""
         return self.pending - self.waiting - self.assigned
+
+    def __sub__(self, other: "Counts") -> "Counts":
+        """What is left without the tasks of `other`, which are some of these."""
+        return Counts(**{each.name: getattr(self, each.name) - getattr(other, each.name) for each in fields(self)})

@@ -21,8 +21,9 @@ from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import ConfigError, TrajgenError
 from trajgen_assets.core.intake.exclusions import excluded_ids
+from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN
 from trajgen_assets.core.ledger.ledger import Ledger
-from trajgen_assets.core.ledger.models import Counts, JobRow, JobState
+from trajgen_assets.core.ledger.models import Counts, JobRow, JobState, Pause
 from trajgen_assets.core.ledger.view import is_edited
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform
@@ -88,6 +89,8 @@ class Standing:
     """One look at an installation.
 
     Attributes:
+        counts: of all campaigns but `smoke`, which says nothing about how far the data is.
+        smoke: of campaign `smoke`.
         n_free: tasks that a job could take now, over all data sets and campaigns that are configured.
         n_excluded: tasks that would be free if no list of excluded tasks named them.
         jobs: those that are not over.
@@ -95,6 +98,7 @@ class Standing:
 
     phase: Phase
     counts: Counts
+    smoke: Counts
     n_free: int
     n_excluded: int
     jobs: tuple[JobStanding, ...]
@@ -132,7 +136,8 @@ def standing_of(root: Root, ledger: Ledger, config: Config | ConfigError) -> Sta
         ledger: its ledger.
         config: its configuration, or why it cannot be read.
     """
-    counts = ledger.counts()
+    smoke = ledger.counts(SMOKE_CAMPAIGN)
+    counts = ledger.counts() - smoke
     jobs = _jobs(root, ledger)
     free, n_excluded = _free(root, ledger, config)
     pauses = dict(_pauses(ledger, config))
@@ -141,10 +146,13 @@ def standing_of(root: Root, ledger: Ledger, config: Config | ConfigError) -> Sta
         *_pause_blockers(pauses),
     )
     n_free = sum(free.values())
-    all_paused = bool(free) and all(name in pauses or ledger.pause_of(name) for name in free)
+    by_person = {name: pause for name in free if (pause := ledger.pause_of(name)) is not None}
+    all_paused = bool(free) and all(name in pauses or name in by_person for name in free)
     phase = _phase(jobs, blockers, n_free=n_free, all_paused=all_paused)
-    steps = tuple(_next_steps(phase, jobs, blockers, counts, n_free))
-    return Standing(phase, counts, n_free, n_excluded, jobs, blockers, steps)
+    held = tuple(by_person.values()) if len(by_person) == len(free) else ()
+    work = _Work(counts.running + smoke.running, n_free, held, _unread(ledger, config))
+    steps = tuple(_next_steps(phase, jobs, blockers, counts, work))
+    return Standing(phase, counts, smoke, n_free, n_excluded, jobs, blockers, steps)
 
 
 def configured(path: Path) -> Config | ConfigError:
@@ -232,7 +240,8 @@ def _signature(platform: Platform, tasks_seen: str) -> str:
     jobs = _jobs(root, ledger)
     blockers = [*_blockers(root, ledger, config, jobs), *_pause_blockers(dict(_pauses(ledger, config)))]
     datasets = [source.dataset for source in config.sources()]
-    known = (tasks_seen, jobs, blockers, datasets, config.campaigns(), sorted(_excluded(root, config)))
+    read = (_unread(ledger, config), sorted(_excluded(root, config)))
+    known = (tasks_seen, jobs, blockers, datasets, config.campaigns(), *read)
     return hashlib.sha256(repr(known).encode()).hexdigest()
 
 
@@ -271,6 +280,13 @@ def _free(root: Root, ledger: Ledger, config: Config | ConfigError) -> tuple[dic
     return free, n_excluded
 
 
+def _unread(ledger: Ledger, config: Config | ConfigError) -> tuple[str, ...]:
+    """Data sets whose manifest is there, and was never registered under `main`."""
+    sources = [] if isinstance(config, ConfigError) else config.sources()
+    there = [source.dataset for source in sources if source.manifest.is_file()]
+    return tuple(dataset for dataset in there if ledger.manifest(MAIN_CAMPAIGN, dataset) is None)
+
+
 def _excluded(root: Root, config: Config) -> frozenset[str]:
     with suppress(ConfigError):  # a blocker says so
         return excluded_ids(config, root)
@@ -278,16 +294,16 @@ def _excluded(root: Root, config: Config) -> frozenset[str]:
 
 
 def _pauses(ledger: Ledger, config: Config | ConfigError) -> Iterator[tuple[str, tuple[datetime, str]]]:
-    """Data sets whose launches an outage holds: until when, and the cause."""
+    """Data sets whose launches an outage holds: until when, and why."""
     for source in [] if isinstance(config, ConfigError) else config.sources():
         breaker = ledger.breaker_state(source.dataset)
         if breaker.until is not None and breaker.holds(ledger.now()):
-            yield source.dataset, (breaker.until, breaker.cause or "unknown")
+            yield source.dataset, (breaker.until, breaker.why)
 
 
 def _pause_blockers(pauses: dict[str, tuple[datetime, str]]) -> Iterator[Blocker]:
-    for dataset, (until, cause) in pauses.items():
-        what = f"launches of {dataset} are paused until {until:%Y-%m-%d %H:%M:%S} UTC: {cause} fails again and again"
+    for dataset, (until, why) in pauses.items():
+        what = f"launches of {dataset} are paused until {until:%Y-%m-%d %H:%M:%S} UTC: {why}"
         yield Blocker(Severity.WARNING, what, "see what `trajgen dryrun` says; a probe goes by itself after the pause")
 
 
@@ -361,20 +377,35 @@ def _phase(jobs: Iterable[JobStanding], blockers: Iterable[Blocker], *, n_free: 
     return Phase.READY if n_free else Phase.IDLE
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What could go on. `held`: pauses by people, if they hold all that is free; `unread`: data sets not registered."""
+
+    n_running: int
+    n_free: int
+    held: tuple[Pause, ...]
+    unread: tuple[str, ...]
+
+
 def _next_steps(
-    phase: Phase, jobs: Iterable[JobStanding], blockers: Iterable[Blocker], counts: Counts, n_free: int
+    phase: Phase, jobs: Iterable[JobStanding], blockers: Iterable[Blocker], counts: Counts, work: _Work
 ) -> Iterator[str]:
     if any(job.is_lost for job in jobs):
         yield "`trajgen start` settles what the dead driver left, and goes on"
     errors = [each for each in blockers if each.severity is Severity.ERROR]
     if errors:
         yield f"mend first: {errors[0].mend}"
-    elif counts.running:
-        yield f"{counts.running} tasks are being rolled out; `trajgen ui` shows them"
+    elif work.n_running:
+        yield f"{work.n_running} tasks are being rolled out; `trajgen ui` shows them"
+    elif phase is Phase.PAUSED and work.held:
+        mends = dict.fromkeys(pause.mend for pause in work.held)
+        yield f"{work.n_free} tasks are free and held back by a person: {'; '.join(mends)}"
     elif phase is Phase.PAUSED:
-        yield f"{n_free} tasks are free and wait for the end of the pause; `trajgen start` does not wait"
-    elif n_free:
-        yield f"{n_free} tasks are free: `trajgen start`"
+        yield f"{work.n_free} tasks are free and wait for the end of the pause; `trajgen start` does not wait"
+    elif work.n_free:
+        yield f"{work.n_free} tasks are free: `trajgen start`"
+    elif work.unread:
+        yield f"the tasks of {', '.join(work.unread)} are not registered yet: `trajgen start` registers and rolls out"
     else:
         yield "nothing is free to roll out"
     if counts.failed:
