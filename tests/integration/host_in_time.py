@@ -154,7 +154,7 @@ def host_with(tmp_path: Path, task_ids: list[str], **automation: Any) -> Iterato
     folder.mkdir()
     create_ledger(root)
     prepare_instance(root, max_jobs=4)
-    text = config_text(folder, automation={"enabled": True, **automation})
+    text = config_text(folder, automation={"enabled": True, **automation}, harbor_job={"environment": "local"})
     config = parse_config(text, root.path / "config.yaml")
     with open_ledger(root, now=clock) as ledger, open_instance(root) as instance:
         tasks = [ListedTask(task_id, f"digest of {task_id}", eligible=True) for task_id in task_ids]

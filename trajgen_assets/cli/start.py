@@ -224,7 +224,8 @@ def make_data(platform: Platform, instance: dg.DagsterInstance, job: JobRow, def
         tags={"trajgen/job": job.name},
     )
     if _was_interrupted(result):
-        typer.echo(f"the daemon makes the job's data, or `trajgen convert --job {job.name}`", err=True)
+        rest = f", or `trajgen convert --job {job.name}`" if convert else ""
+        typer.echo(f"the daemon makes what is left to be made of this job{rest}", err=True)
         raise KeyboardInterrupt
     if not result.success:
         typer.echo(f"the job's result or data could not be made; run {result.run_id} in the web UI says why", err=True)

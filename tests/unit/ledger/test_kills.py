@@ -62,6 +62,10 @@ WRITES: dict[str, Callable[[Ledger], object]] = {
     "clear": lambda ledger: ledger.clear(DATASET),
     "mark_alerted": lambda ledger: ledger.mark_alerted(DATASET),
     "acquire_slots": lambda ledger: ledger.acquire_slots("host", "assigned", want=2, max_trials=8),
+    "ask_to_stop": lambda ledger: ledger.ask_to_stop("running", "somebody", drain=True),
+    "pause": lambda ledger: ledger.pause("other", "somebody", "lunch"),
+    "resume": lambda ledger: ledger.resume(DATASET),
+    "note_once": lambda ledger: ledger.note_once("configuration", "broken"),
     "release_unclaimed_slots": lambda ledger: ledger.release_unclaimed_slots("assigned"),
 }
 
@@ -127,6 +131,7 @@ def filled(root: Root) -> Root:
         ledger.acquire_slots("host", "running", want=2, max_trials=8)
         ledger.acquire_slots("host", "assigned", want=1, max_trials=8)
         ledger.trip(DATASET, "sandbox")
+        ledger.pause(DATASET, "somebody", "lunch")
         counts = ledger.check_balance()
         assert (counts.done, counts.failed, counts.running, counts.waiting) == (1, 1, 2, 1)
     return root
