@@ -73,7 +73,7 @@ def test_harbor_killed_outright_ends_the_job_truthfully_and_its_containers_with_
     os.kill(recorded_processes(in_docker.root.job(job).processes)["harbor"].pid, signal.SIGKILL)
     output, _ = start.communicate(timeout=PATIENCE_S)
     assert start.returncode == EXIT_FAILED, output
-    assert "Harbor ended before" in output
+    assert "Harbor ended while" in output
     assert not leftovers_of(job)
     with open_ledger(in_docker.root) as ledger:
         assert ledger.job(job).state is JobState.FAILED
