@@ -27,6 +27,9 @@ job_partitions = dg.DynamicPartitionsDefinition(name=JOBS)
 # One call looks its keys up in a single SQL statement; stock SQLite takes 32,766 variables.
 MAX_KEYS_PER_CALL = 20_000
 
+# How often an addition is tried again that another process was faster with: each time it has added all of its own.
+N_RACES = 10
+
 # A selection of more partitions in the UI becomes several runs of this many: one Harbor process each.
 MAX_TASKS_PER_RUN = 32
 
@@ -34,7 +37,22 @@ MAX_TASKS_PER_RUN = 32
 def add_partitions(instance: dg.DagsterInstance, name: str, keys: Sequence[str]) -> None:
     """Add the `keys` that are not there yet; safe to repeat after a crash."""
     for start in range(0, len(keys), MAX_KEYS_PER_CALL):
-        instance.add_dynamic_partitions(name, list(keys[start : start + MAX_KEYS_PER_CALL]))
+        _add(instance, name, list(keys[start : start + MAX_KEYS_PER_CALL]))
+
+
+def _add(instance: dg.DagsterInstance, name: str, keys: list[str]) -> None:
+    """Dagster looks which keys are missing and then inserts them: whoever inserts one in between fails its insertion.
+
+    Nothing of it has been stored then, and what the other has added is there at the next look.
+    """
+    for n_left in reversed(range(N_RACES)):
+        try:
+            instance.add_dynamic_partitions(name, keys)
+        except sa.exc.IntegrityError:
+            if not n_left:
+                raise
+        else:
+            return
 
 
 def positions_of(instance: dg.DagsterInstance, keys: Sequence[str]) -> dict[str, int]:
