@@ -28,7 +28,7 @@ test: ## run the tests; ARGS="tests/unit -q" chooses
 	@scripts/bootstrap --tests
 	@exec .venv/bin/python -m pytest $(ARGS)
 
-test-faults: ## kill and stop every process at every named point, some 50 times; takes about an hour
+test-faults: ## the long tests: kill and stop every process at every named point; takes about an hour and a half
 	@scripts/bootstrap --tests
 	@exec .venv/bin/python -m pytest -m faults $(ARGS)
 

@@ -20,7 +20,8 @@ from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.sft.receipt import load_receipt, stands
 from trajgen_assets.names import DATA_JOB, JOB_RESULT, SFT_IM, SFT_LF
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+# The cheap form is in tests/integration.
+pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(400)]
 
 POINT = "during_conversion"
 REACHED_S = 120.0

@@ -131,9 +131,8 @@ def test_two_campaigns_at_once_over_the_same_tasks_accept_each_once_in_each(inst
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(
-    ("n_tasks", "selected"), [(18, slice(-8, None)), pytest.param(40, slice(1, None, 4), marks=pytest.mark.faults)]
-)
+@pytest.mark.faults
+@pytest.mark.parametrize(("n_tasks", "selected"), [(18, slice(-8, None)), (40, slice(1, None, 4))])
 def test_daemon_terminals_and_clicks_at_once_roll_out_each_task_once_within_the_slots(
     install: Install, n_tasks: int, selected: slice
 ) -> None:

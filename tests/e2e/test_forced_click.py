@@ -26,7 +26,8 @@ from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.launches import RANGE_END_TAG, RANGE_START_TAG, run_config
 from trajgen_assets.names import ROLLOUT_JOB, ROLLOUT_OP
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(500)]
+# The cheap form is in tests/integration.
+pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(500)]
 
 CLICKED = SOLVED[:2]  # neighbours in the manifest
 POINT = "before_release"

@@ -118,6 +118,7 @@ def test_a_start_that_is_interrupted_four_times_settles_its_job(installation: In
     check_settled(installation, job)
 
 
+@pytest.mark.faults
 def test_a_person_s_third_interrupt_leaves_the_rest_to_recovery(
     installation: Installation, model: ScriptedModel
 ) -> None:
@@ -141,6 +142,7 @@ def test_a_person_s_third_interrupt_leaves_the_rest_to_recovery(
     assert f"settled job {job.name}" in output
 
 
+@pytest.mark.faults
 def test_a_run_that_takes_longer_than_it_may_is_ended_and_its_job_is_settled(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
