@@ -1,7 +1,6 @@
 """Every secret that this process can know, asked for anew whenever the files that hold them have changed."""
 
 import math
-import os
 import time
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from resources.config_file import config_path
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.config.secrets_file import SECRETS_NAME, SecretsFile
 from trajgen_assets.core.errors import ConfigError
-from trajgen_assets.core.redact import Redactor, looks_secret
+from trajgen_assets.core.redact import Redactor, environ_secrets
 
 _Stamp = tuple[object, ...]
 
@@ -56,7 +55,7 @@ class KnownSecrets:
         """Add what is a secret now; returns whether the configuration could be read."""
         configured, is_read = self._configured()
         values = dict(self._values)  # a new one: another thread may be in the middle of the old one
-        for name, value in {**_environ_secrets(), **configured}.items():
+        for name, value in {**environ_secrets(), **configured}.items():
             known_as = name if values.get(name, value) == value else f"{name}#{len(values)}"
             if value not in values.values():
                 values[known_as] = value
@@ -75,7 +74,7 @@ class KnownSecrets:
 
     def _now(self) -> _Stamp:
         files = (self._config, self._config.with_name(SECRETS_NAME))
-        return (*map(_file_stamp, files), *sorted(_environ_secrets().items()))
+        return (*map(_file_stamp, files), *sorted(environ_secrets().items()))
 
 
 _of_files: dict[Path, KnownSecrets] = {}
@@ -85,10 +84,6 @@ def known_secrets(config: Path | None = None) -> KnownSecrets:
     """What is known from `config`, else from the configuration that this process works with; kept between calls."""
     path = config_path(config)
     return _of_files.setdefault(path, KnownSecrets(path))
-
-
-def _environ_secrets() -> dict[str, str]:
-    return {name: value.strip() for name, value in os.environ.items() if looks_secret(name)}
 
 
 def _file_stamp(path: Path) -> tuple[int, ...] | None:

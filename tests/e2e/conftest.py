@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.canaries import needles_of
+from tests.faults import Points
 from trajgen_assets.core.paths import PROJECT, Root
 from trajgen_assets.core.scripted import ScriptedModel, running_scripted_model
 
@@ -130,6 +131,18 @@ def installation(tmp_path: Path, env_dir: Path, model: ScriptedModel) -> Iterato
     yield made
     assert made.processes() == []
     assert files_with(SECRET, made.root.path) == []
+
+
+@pytest.fixture
+def points(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Iterator[Points]:
+    """Points at which processes that this process starts, or starts in turn, can be stopped."""
+    made = Points(installation.root.path.parent / "points")
+    for name, value in ({KEY_ENV: SECRET} | made.environ).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    yield made
+    for left in made.folder.glob("*"):
+        left.unlink()
 
 
 def files_with(text: str, folder: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 
 import dagster as dg
@@ -10,7 +9,7 @@ import pytest
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from resources.instance import open_instance
-from tests.e2e.conftest import KEY_ENV, SECRET, SOLVED, Installation
+from tests.e2e.conftest import SOLVED, Installation
 from tests.faults import Points
 from tests.waiting import wait_until
 from trajgen_assets.cli.state import State
@@ -25,17 +24,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(400)]
 
 POINT = "during_conversion"
 REACHED_S = 120.0
-
-
-@pytest.fixture
-def points(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Iterator[Points]:
-    made = Points(installation.root.path.parent / "points")
-    for name, value in ({KEY_ENV: SECRET} | made.environ).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    yield made
-    for left in made.folder.glob("*"):
-        left.unlink()
 
 
 def the_job(installation: Installation) -> JobRow:

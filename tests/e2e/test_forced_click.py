@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from dagster._core.storage.tags import RETRY_NUMBER_TAG
 
 from resources.instance import dagster_environ, open_instance
-from tests.e2e.conftest import KEY_ENV, SECRET, SOLVED, Installation
+from tests.e2e.conftest import SOLVED, Installation
 from tests.faults import Points
 from tests.waiting import wait_until
 from trajgen_assets.cli.state import State
@@ -32,17 +31,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.faults, pytest.mark.timeout(500)]
 CLICKED = SOLVED[:2]  # neighbours in the manifest
 POINT = "before_release"
 REACHED_S = 150.0
-
-
-@pytest.fixture
-def points(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Iterator[Points]:
-    made = Points(installation.root.path.parent / "points")
-    for name, value in ({KEY_ENV: SECRET} | made.environ).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    yield made
-    for left in made.folder.glob("*"):
-        left.unlink()
 
 
 def click(installation: Installation) -> None:

@@ -99,19 +99,26 @@ def next_job(
             paused.append(pause)
             continue
         take_back_when_ready(platform, [key for key in forced if key.dataset == source.dataset], typer.echo)
-        limit_here = None if tasks else wanted
-        found = assign_batch(
-            platform, campaign, source.dataset, asked_by=AskedBy.START, limit=limit_here, task_ids=tasks
-        )
-        for task_id, reason in found.left_out.items():
-            typer.echo(f"  {task_id} is left alone: {reason}")
-        if found.job is not None:
-            platform.ledger.mark_requested(found.job.name, found.job.launch, make_new_run_id(), owner=this_process())
-            return platform.ledger.job(found.job.name)
+        job = _bind(platform, campaign, source.dataset, limit=None if tasks else wanted, tasks=tasks)
+        if job is not None:
+            return job
     if paused:
         raise RefusedError(paused[0].words, mend=paused[0].mend)
     _say_why_nothing(platform, campaign, dataset)
     return None
+
+
+def _bind(
+    platform: Platform, campaign: str, dataset: str, *, limit: int | None, tasks: list[str] | None
+) -> JobRow | None:
+    """Bind free tasks of a data set to a job of this process; say which of the named ones are not free."""
+    found = assign_batch(platform, campaign, dataset, asked_by=AskedBy.START, limit=limit, task_ids=tasks)
+    for task_id, reason in found.left_out.items():
+        typer.echo(f"  {task_id} is left alone: {reason}")
+    if found.job is None:
+        return None
+    platform.ledger.mark_requested(found.job.name, found.job.launch, make_new_run_id(), owner=this_process())
+    return platform.ledger.job(found.job.name)
 
 
 def are_done(ledger: Ledger, campaign: str, dataset: str | None, tasks: list[str]) -> bool:

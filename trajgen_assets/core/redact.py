@@ -68,12 +68,12 @@ class Redactor:
     @classmethod
     def of(cls, holder: HoldsSecrets) -> Self:
         """Know what a configuration knows, and whatever our environment holds under the name of a secret."""
-        return cls({**_environ_secrets(), **holder.secret_values()})
+        return cls({**environ_secrets(), **holder.secret_values()})
 
     @classmethod
     def of_environ(cls) -> Self:
         """Know whatever our environment holds under the name of a secret."""
-        return cls(_environ_secrets())
+        return cls(environ_secrets())
 
     def error(self, error: Exception) -> str:
         """Say what went wrong in words that may be stored: upstreams like to quote the key that they refuse."""
@@ -120,7 +120,8 @@ class Redactor:
         return type(value)(map(self._plain, value)) if type(value) in (list, tuple) else value
 
 
-def _environ_secrets() -> dict[str, str]:
+def environ_secrets() -> dict[str, str]:
+    """Whatever our environment holds under the name of a secret: name to value."""
     return {name: value.strip() for name, value in os.environ.items() if looks_secret(name)}
 
 

@@ -6,12 +6,9 @@ the digest tells, and the copy is made again.
 """
 
 import errno
-import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +17,7 @@ from trajgen_assets.core.errors import RequirementError, TaskChangedError, TaskE
 from trajgen_assets.core.intake.digest import UnusableTreeError, task_digest
 from trajgen_assets.core.intake.source import StagingMode
 from trajgen_assets.core.keys import is_safe_name
+from trajgen_assets.core.locks import locked
 
 RECORDS = ".staged"
 _SCHEMA_VERSION = 1
@@ -58,7 +56,7 @@ def stage_task(source: Path, target: Path, *, mode: StagingMode = "copy", expect
     if mode == "in_place":
         return Staged(target.name, source, digest, changed=False)
     try:
-        with _sole_stager(target.parent):
+        with locked(target.parent / RECORDS / "lock"):  # no other process stages there meanwhile
             _recover(target)
             changed = _link(source, target) if mode == "link" else _copy(source, target, digest)
     except OSError as error:
@@ -75,7 +73,7 @@ def staged_ids(dataset_folder: Path) -> list[str]:
 def unstage(target: Path) -> bool:
     """Remove a task that was staged to `target`; any other folder is left alone and False returned."""
     _refuse_unsafe(target)
-    with _sole_stager(target.parent):
+    with locked(target.parent / RECORDS / "lock"):  # no other process stages there meanwhile
         _recover(target)
         if not _record(target).exists():
             return False
@@ -201,15 +199,3 @@ def _beside(target: Path, kind: str) -> Path:
 
 def _record(target: Path) -> Path:
     return target.parent / RECORDS / f"{target.name}.json"
-
-
-@contextmanager
-def _sole_stager(folder: Path) -> Iterator[None]:
-    """Wait until no other process stages into `folder`. The lock ends with its holder, however that ends."""
-    (folder / RECORDS).mkdir(parents=True, exist_ok=True)
-    fd = os.open(folder / RECORDS / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)

@@ -10,10 +10,11 @@ from trajgen_assets.core.preflight.findings import Finding, Subject, fail, ok, w
 from trajgen_assets.core.provision.command import TIMED_OUT, run, tool_environ
 from trajgen_assets.core.provision.record import inputs_digest, is_current
 from trajgen_assets.core.provision.setup import HARBOR, LITELLM, LOCKS, SMOKES
+from trajgen_assets.core.rollout.harbor import QUIET_ENV
 
 NAMES = (HARBOR, LITELLM)
 PROGRAM_TIMEOUT_S = 20.0
-QUIET = {"HARBOR_TELEMETRY": "off", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONDONTWRITEBYTECODE": "1"}
+QUIET = QUIET_ENV | {"PYTHONDONTWRITEBYTECODE": "1"}
 BUILD = "run `trajgen setup-envs`"
 REBUILD = "run `trajgen setup-envs --rebuild`"
 

@@ -1,15 +1,13 @@
 """Managed repositories, where the configuration names them and a checkout is there."""
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from trajgen_assets.core.config.models import Repository
+from trajgen_assets.core.git import git_says
 from trajgen_assets.core.preflight.findings import Finding, NotLookedError, Subject, ok, warn
-from trajgen_assets.core.process import child_env
 
-GIT_TIMEOUT_S = 10.0
 UNUSED = "nothing here uses it yet: Harbor and LiteLLM come from the lock files"
 
 
@@ -29,16 +27,16 @@ def checkouts(subject: Subject) -> Iterator[Finding]:
 
 
 def _checkout(name: str, repository: Repository, folder: Path) -> Iterator[Finding]:
-    head = _git(folder, "rev-parse", "HEAD")
+    head = git_says(folder, "rev-parse", "HEAD")
     if head is None:
         raise NotLookedError(f"git cannot read {folder}")
-    origin = _git(folder, "config", "--get", "remote.origin.url") or "none"
+    origin = git_says(folder, "config", "--get", "remote.origin.url") or "none"
     faults = []
     if normal_url(origin) != normal_url(repository.url):
         faults.append(f"its origin is {origin} and not {repository.url}")
-    if head != (_git(folder, "rev-parse", "--verify", "--quiet", f"{repository.target}^{{commit}}") or ""):
+    if head != (git_says(folder, "rev-parse", "--verify", "--quiet", f"{repository.target}^{{commit}}") or ""):
         faults.append(f"its HEAD {head[:12]} is not {repository.target}")
-    if _git(folder, "--no-optional-locks", "status", "--porcelain"):
+    if git_says(folder, "--no-optional-locks", "status", "--porcelain"):
         faults.append("it has changes that are not committed")
     for fault in faults:
         yield warn(f"{folder}: {fault}", "mend the checkout with git, or the pin in the configuration", subject=name)
@@ -51,20 +49,3 @@ def normal_url(url: str) -> str:
     text = re.sub(r"^[a-z+]+://", "", url.strip()).removesuffix("/").removesuffix(".git")
     text = text.rpartition("@")[2]
     return re.sub(r"^([^/:]+):(?!\d+/)", r"\1/", text)
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints, or None if it fails."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", folder, *arguments],
-            capture_output=True,
-            text=True,
-            env=child_env({"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}),
-            timeout=GIT_TIMEOUT_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

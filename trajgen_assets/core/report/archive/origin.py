@@ -1,7 +1,6 @@
 """What a run is made from, looked at as it begins: repositories, environments, endpoint, and copies of its inputs."""
 
 import hashlib
-import subprocess
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -9,11 +8,11 @@ from pathlib import Path
 from trajgen_assets.core.atomic import write_bytes, write_text
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.git import git_says
 from trajgen_assets.core.intake.exclusions import FILE_NAME, excluded_ids
 from trajgen_assets.core.ledger.models import JobRow
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.platform import Platform
-from trajgen_assets.core.process import child_env
 from trajgen_assets.core.provision.record import Record
 from trajgen_assets.core.report.archive.images import image_names
 from trajgen_assets.core.report.archive.models import EnvironmentMade, Inputs, ManifestCopy, Origin, Repository
@@ -24,7 +23,6 @@ INPUTS = "inputs"
 
 # A larger manifest is not copied whole for every run: a million ids are 40 MB.
 COPY_SIZE_BYTES = 1 << 20
-GIT_TIMEOUT_S = 10.0
 
 
 def origin_of(platform: Platform, job: JobRow, folder: Path) -> Origin:
@@ -76,28 +74,11 @@ def _repositories(config: Config, dataset: str) -> dict[str, Repository]:
 
 def _repository(folder: Path, *, whole: bool) -> Repository | None:
     """The checkout that `folder` lies in. Whether it is clean is asked of our own only: a task source may be large."""
-    commit = _git(folder, "rev-parse", "HEAD")
+    commit = git_says(folder, "rev-parse", "HEAD")
     if commit is None:
         return None
-    changes = _git(folder, "status", "--porcelain", "--untracked-files=no") if whole else None
+    changes = git_says(folder, "status", "--porcelain", "--untracked-files=no") if whole else None
     return Repository(path=str(folder), commit=commit, is_clean=None if changes is None else not changes)
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    env = child_env({"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"})
-    try:
-        done = subprocess.run(
-            ["git", "-C", folder, *arguments],
-            capture_output=True,
-            text=True,
-            env=env,
-            timeout=GIT_TIMEOUT_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def made_environments(places: Mapping[str, Path]) -> dict[str, EnvironmentMade]:
