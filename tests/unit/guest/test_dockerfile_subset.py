@@ -62,6 +62,11 @@ def test_comments_and_blank_lines_inside_a_continuation_vanish() -> None:
     assert run_command(only("RUN one && \\\n# why\n\n   two && \\\n  three")) == "one &&    two &&   three"
 
 
+@pytest.mark.parametrize("text", ["\\", "\\\n", " \\\n\\\n\n", "\\\n# only a note"])
+def test_continuations_of_nothing_are_no_instruction(text: str) -> None:
+    assert parse(text) == []
+
+
 def test_a_comment_in_a_shell_line_stays() -> None:
     assert run_command(only("run echo '#' # note")) == "echo '#' # note"
 

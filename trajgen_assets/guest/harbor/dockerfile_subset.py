@@ -79,7 +79,7 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
             continue
         yield start, "".join([*parts, line])
         start, parts = 0, []
-    if parts:
+    if "".join(parts).strip():
         yield start, "".join(parts)
 
 
