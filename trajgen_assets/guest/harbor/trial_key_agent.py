@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from agent_phase import InAgentPhase
 from harbor.agents.terminus_2.terminus_2 import Terminus2
 from harbor.environments.base import BaseEnvironment
 from harbor.llms.base import BaseLLM
 from trial_key import TrialKeyCredentials, api_base, refuse_other_name, trial_key, trial_of
 
 
-class TrialKeyTerminus2(TrialKeyCredentials, Terminus2):
+class TrialKeyTerminus2(TrialKeyCredentials, InAgentPhase, Terminus2):
     """Configured as `agents: [{import_path: "trial_key_agent:TrialKeyTerminus2", model_name: "openai/<model>"}]`."""
 
     def _init_llm(self, **options: Any) -> BaseLLM:

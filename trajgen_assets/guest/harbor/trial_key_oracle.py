@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import httpx
+from agent_phase import agent_phase
 from harbor.agents.base import BaseAgent
 from harbor.agents.oracle import OracleAgent
 from harbor.environments.base import BaseEnvironment
@@ -36,8 +37,9 @@ class TrialKeyOracle(TrialKeyCredentials, BaseAgent):
 
     async def run(self, instruction: str, environment: BaseEnvironment, context: AgentContext) -> None:
         """Ask the model, then apply the solution; what it replies does not matter, that it does so does."""
-        await self._ask()
-        await self._oracle().run(instruction, environment, context)
+        async with agent_phase(environment, trial_of(self.logs_dir)):
+            await self._ask()
+            await self._oracle().run(instruction, environment, context)
 
     def _oracle(self) -> OracleAgent:
         """Harbor's own, with the task found by ourselves: Harbor hands it to an agent that it made by that name."""
