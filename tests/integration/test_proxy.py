@@ -18,9 +18,11 @@ import pytest
 
 from tests.integration.upstream_twin import Upstream as UpstreamTwin
 from tests.integration.upstream_twin import serving_upstream
+from tests.waiting import wait_until
 from trajgen_assets.core.capture.litellm_config import Upstream
 from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
 from trajgen_assets.core.capture.verdict import Capture, judge, publish
+from trajgen_assets.core.capture.watch import CaptureWatch
 from trajgen_assets.core.ledger.models import CaptureVerdict
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.guest import trial_keys
@@ -276,6 +278,25 @@ def test_a_stream_that_the_agent_left_is_no_success(proxy: RunningProxy, trial: 
 
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+def test_a_call_counts_as_served_when_its_answer_is_over_and_no_sooner(
+    proxy: RunningProxy, trial: str, path: str
+) -> None:
+    headers = {"Authorization": f"Bearer {proxy.trial_key(trial)}"}
+    url, body = f"{proxy.base_url}{path}", _body(path, "slow", stream=True)
+    served = proxy.folder / "served" / f"{trial}.jsonl"
+    with httpx.stream("POST", url, json=body, headers=headers, timeout=30, trust_env=False) as reply:
+        next(reply.iter_lines())
+        assert not served.exists()
+    wait_until(served.exists, limit_s=10)
+    assert _post(proxy, proxy.trial_key(trial), path, _body(path, "hi")).status_code == 200
+    wait_until(lambda: len(served.read_text().splitlines()) == 2, limit_s=10)
+    admitted = (proxy.folder / "admitted" / f"{trial}.jsonl").read_text().splitlines()
+    assert [json.loads(line)["call_id"] for line in served.read_text().splitlines()] == [
+        json.loads(line)["call_id"] for line in admitted
+    ]
+
+
+@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 def test_an_agent_that_left_before_the_first_token_is_on_record(
     proxy: RunningProxy, trial: str, path: str, stream: bool
@@ -390,6 +411,50 @@ def test_a_key_echoed_to_openais_client_keeps_the_class_of_its_error(proxy: Runn
     client = openai.OpenAI(base_url=f"{proxy.base_url}/v1", api_key=proxy.trial_key(trial), max_retries=0)
     with client, pytest.raises(openai.AuthenticationError, match=r"no access for token \[redacted\], sorry"):
         client.chat.completions.create(model="m1", messages=[{"role": "user", "content": "echo 401"}])
+
+
+# The logger of another version, whose parameters LiteLLM does not know: it raises, LiteLLM says nothing, all get 200.
+DEAF = """
+async def _deaf(self, kwargs, response, start, end):
+    pass
+_answers = TrajectoryLogger.async_pre_call_hook
+async def _turns_deaf(self, user_api_key_dict, cache, data, call_type):
+    if "turn deaf" in str(data.get("messages")):
+        TrajectoryLogger.async_log_success_event = _deaf
+    return await _answers(self, user_api_key_dict, cache, data, call_type)
+TrajectoryLogger.async_pre_call_hook = _turns_deaf
+"""
+
+
+@pytest.fixture
+def deaf_env(tmp_path: Path) -> Path:
+    """LiteLLM's environment, whose program spoils the job's logger before it starts."""
+    program = tmp_path / "env" / "bin" / "litellm"
+    program.parent.mkdir(parents=True)
+    (tmp_path / "deaf.py").write_text(DEAF)
+    spoil = f"cat {tmp_path}/deaf.py >> guest/trajectory_logger.py"
+    program.write_text(f'#!/bin/sh\n{spoil}\nexec {LITELLM_ENV}/bin/litellm "$@"\n')
+    program.chmod(0o755)
+    return tmp_path / "env"
+
+
+def test_a_logger_that_litellm_cannot_call_any_more_is_noticed_while_the_job_runs(
+    twin: UpstreamTwin, trial: str, tmp_path: Path, deaf_env: Path
+) -> None:
+    upstream = _upstream(twin, "hosted_vllm/org/m1")
+    with running_proxy(env=deaf_env, folder=tmp_path / JOB, job=JOB, upstream=upstream) as proxy:
+        watch = CaptureWatch(proxy.folder, grace_s=1, every_s=0)
+        for text in ("hi", "turn deaf", "hi"):
+            assert _post(proxy, proxy.trial_key(trial), CHAT, _body(CHAT, text)).status_code == 200
+            assert watch.look() is None
+        wait_until(lambda: "left no record 1 s after the answer" in (watch.look() or ""), limit_s=20)
+        assert not proxy.has_lost_lines()
+        assert judge(proxy.folder, trial, explained=None).aborted == 2
+        a_minute_on = time.time() + 60
+        (proxy.folder / "ended" / trial).touch()
+        os.utime(proxy.folder / "ended" / trial, (a_minute_on, a_minute_on))
+        capture = judge(proxy.folder, trial, explained="the agent ran out of time")
+        assert (capture.verdict, capture.explanation) == (CaptureVerdict.GAP, "2 calls got an answer and no record")
 
 
 def test_a_proxy_killed_with_a_call_in_flight_leaves_a_gap_unless_explained(

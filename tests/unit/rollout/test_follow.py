@@ -69,6 +69,16 @@ def test_a_job_without_any_event_for_too_long_is_stalled_and_so_are_its_trials(
     assert record.cancelled_as is Cause.STALLED
 
 
+def test_a_job_whose_calls_are_no_longer_recorded_is_ended_and_its_trials_are_free_again(
+    child: subprocess.Popen[bytes], record: JobRecord, tmp_path: Path
+) -> None:
+    (tmp_path / "broken").write_text(json.dumps({"trial": "t__1", "lost": "logger"}) + "\n")
+    alive = proxy_of(ProcessId.of(child.pid), tmp_path)
+    with pytest.raises(ProxyError, match=r"no longer recorded.*the trajectory logger is no longer registered"):
+        follow(run_of(child, tmp_path), alive, record, lent(record), stall_s=60)
+    assert record.cancelled_as is Cause.CAPTURE
+
+
 def test_harbor_s_end_is_the_end_whatever_its_exit_code(
     child: subprocess.Popen[bytes], record: JobRecord, tmp_path: Path
 ) -> None:

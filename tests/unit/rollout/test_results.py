@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from trajgen_assets.core.errors import HarnessError
+from trajgen_assets.core.ledger.models import AttemptKind
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.rollout.causes import Cause, cause_of
 from trajgen_assets.core.rollout.results import read_trial_result
@@ -116,3 +117,13 @@ def test_a_trial_that_found_its_job_stopped_is_cancelled_and_noted_as_not_begun(
     assert result is not None
     ended = settle_trial(files, "t", result, cancelled_as=Cause.CANCELLED)
     assert (ended.cause, ended.note) == (Cause.CANCELLED, NOT_BEGUN_NOTE)
+
+
+def test_a_trial_that_was_ended_for_want_of_a_record_counts_against_nobody(tmp_path: Path) -> None:
+    files = Root(tmp_path).job("j")
+    files.trial("t__abc").mkdir(parents=True)
+    result = read_trial_result(result_in(files.trial("t__abc"), exception_info=raised("CancelledError", "")))
+    assert result is not None
+    ended = settle_trial(files, "t", result, cancelled_as=Cause.CAPTURE)
+    assert (ended.cause, ended.kind) == (Cause.CAPTURE, AttemptKind.FREE)
+    assert ended.note == "ended because the proxy no longer recorded model calls"

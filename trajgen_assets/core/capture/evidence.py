@@ -1,8 +1,10 @@
 """What the files of one trial say about its model calls: admitted, begun, ended, recorded."""
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -10,18 +12,23 @@ from trajgen_assets.core.capture.records import Line, iter_lines, iter_records
 
 KEPT_FIELDS = ("success", "client_disconnected", "usage")
 
+# An agent that is ended leaves its calls a moment before its key is closed.
+SERVED_BEFORE_S = 10.0
+
 
 @dataclass
 class Calls:
     """What custom auth and the journal say, by call id.
 
-    `failed` calls are those whose last attempt so far did. `n_lost` counts records that the logger could not write.
+    `failed` calls are those whose last attempt so far did. `served` calls are those that the proxy was done with well
+    before the trial's end. `n_lost` counts records that the logger could not write.
     """
 
     admitted: set[str] = field(default_factory=set)
     begun: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
+    served: set[str] = field(default_factory=set)
     n_lost: int = 0
 
 
@@ -48,9 +55,33 @@ def read_calls(proxy_dir: Path, trial: str) -> Calls:
     calls.admitted = {_call_id(event) for event in _values(proxy_dir / "admitted" / f"{trial}.jsonl")}
     for event in _values(proxy_dir / "journal" / f"{trial}.jsonl"):
         _note(calls, event)
+    calls.served = {_call_id(event) for event in _served_in_time(proxy_dir, trial)}
     lost = (event for event in _values(proxy_dir / "broken") if event.get("trial") == trial)
     calls.n_lost = sum(event.get("lost") == "record" for event in lost)
     return calls
+
+
+def ended_at(proxy_dir: Path, trial: str) -> float | None:
+    """When the trial's key was closed, in epoch seconds; None while it is open."""
+    try:
+        return (proxy_dir / "ended" / trial).lstat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
+def _served_in_time(proxy_dir: Path, trial: str) -> Iterable[Mapping[str, Any]]:
+    """Calls that the trial's end does not explain: they were over by then, and their records due."""
+    end = ended_at(proxy_dir, trial)
+    for event in _values(proxy_dir / "served" / f"{trial}.jsonl") if end is not None else ():
+        if end is not None and end - _epoch_s(event.get("at")) > SERVED_BEFORE_S:
+            yield event
+
+
+def _epoch_s(moment: object) -> float:
+    try:
+        return datetime.fromisoformat(str(moment)).timestamp()
+    except ValueError:
+        return math.inf
 
 
 def _note(calls: Calls, event: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from trajgen_assets.core.atomic import write_text, write_yaml
 from trajgen_assets.core.capture.litellm_config import Upstream, litellm_config
 from trajgen_assets.core.capture.ports import CONFIG_NAME, choose_port
 from trajgen_assets.core.capture.redacted_log import RedactedLog
-from trajgen_assets.core.capture.verdict import judge
+from trajgen_assets.core.capture.verdict import Capture, judge
 from trajgen_assets.core.errors import ProxyError
 from trajgen_assets.core.faults import reached
 from trajgen_assets.core.guest import guest_bundle
@@ -28,13 +28,13 @@ from trajgen_assets.core.redact import Redactor, looks_secret
 from trajgen_assets.core.shell import script_of
 from trajgen_assets.guest import trial_keys
 
-__all__ = ["RunningProxy", "Upstream", "running_proxy"]
+__all__ = ["SELF_TEST_TRIAL", "RunningProxy", "Upstream", "running_proxy"]
 
 log = logging.getLogger(__name__)
 
 LOG_NAME = "proxy.log"
 SCRIPT_NAME = "proxy.sh"
-FOLDERS = ("trajectories", "journal", "admitted", "ended")
+FOLDERS = ("trajectories", "journal", "admitted", "served", "ended")
 SELF_TEST_TRIAL = "self-test"
 SELF_TEST_TIMEOUT_S = 20.0
 POLL_S = 0.25
@@ -97,6 +97,18 @@ class RunningProxy:
     def alive(self) -> bool:
         """Whether its process lives."""
         return self.process.find() is not None
+
+    def refuse_unless_recorded(self, *, n_ok: int) -> None:
+        """Wait until the record of every call of the self-test is there, and those of `n_ok` that were answered.
+
+        Raises:
+            ProxyError: they did not come.
+        """
+        deadline = time.monotonic() + SELF_TEST_TIMEOUT_S
+        while not _is_proven(seen := judge(self.folder, SELF_TEST_TRIAL, explained=None), n_ok):
+            if time.monotonic() > deadline:
+                raise ProxyError("the LiteLLM proxy does not record calls", where=self.log_path, why=seen.explanation)
+            time.sleep(0.05)
 
     def has_lost_lines(self) -> bool:
         """Whether it reported that a record or an event could not be written (a full disk, as a rule)."""
@@ -221,7 +233,12 @@ def _prepare(folder: Path, upstream: Upstream) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
     shutil.rmtree(folder / "guest", ignore_errors=True)  # no module of an earlier version may shadow another
     guest_bundle(folder)
-    for name in ("trajectories", "journal", "admitted"):  # a failed self-test of an earlier start proves nothing now
+    for name in (
+        "trajectories",
+        "journal",
+        "admitted",
+        "served",
+    ):  # a failed self-test of an earlier start proves nothing now
         (folder / name / f"{SELF_TEST_TRIAL}.jsonl").unlink(missing_ok=True)
     write_yaml(folder / CONFIG_NAME, litellm_config(upstream))
 
@@ -303,11 +320,14 @@ def _prove_recording(proxy: RunningProxy, start: _Start) -> None:
     statuses = [_status(proxy, key) for key in (forged, proxy.trial_key(SELF_TEST_TRIAL))]
     if statuses != [httpx.codes.UNAUTHORIZED, httpx.codes.BAD_REQUEST]:
         raise start.error("the LiteLLM proxy does not check keys", f"a forged and a good key gave {statuses}")
-    deadline = time.monotonic() + SELF_TEST_TIMEOUT_S
-    while (seen := judge(proxy.folder, SELF_TEST_TRIAL, explained=None)).verdict is not CaptureVerdict.COMPLETE:
-        if time.monotonic() > deadline:
-            raise start.error("the LiteLLM proxy does not record calls", seen.explanation)
-        time.sleep(0.05)
+    try:
+        proxy.refuse_unless_recorded(n_ok=0)
+    except ProxyError as error:
+        raise start.error(error.what, error.why) from None
+
+
+def _is_proven(capture: Capture, n_ok: int) -> bool:
+    return capture.verdict is CaptureVerdict.COMPLETE and capture.ok >= n_ok
 
 
 def _status(proxy: RunningProxy, key: str) -> int:

@@ -12,7 +12,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from trajgen_assets.core.capture.evidence import Calls, Records, read_calls, read_records, tally, trajectory_file
+from trajgen_assets.core.capture.evidence import (
+    Calls,
+    Records,
+    ended_at,
+    read_calls,
+    read_records,
+    tally,
+    trajectory_file,
+)
 from trajgen_assets.core.capture.untrusted_folder import opened_folder, placed_file, remove_file
 from trajgen_assets.core.faults import reached
 from trajgen_assets.core.ledger.models import CaptureVerdict
@@ -94,15 +102,12 @@ def publish(
 
 def _settled_calls(proxy_dir: Path, trial: str, settle_s: float) -> Calls:
     """Read the calls, again and again while an end may still be on its way and the trial has only just ended."""
-    try:
-        ended_at = (proxy_dir / "ended" / trial).lstat().st_mtime
-    except FileNotFoundError:
-        return read_calls(proxy_dir, trial)
+    end = ended_at(proxy_dir, trial)
     while True:
         calls = read_calls(proxy_dir, trial)
         # A failed attempt may be the first of a call whose retry has just been answered.
         wait_s = settle_s if calls.admitted - calls.ended else min(settle_s, RETRY_SETTLE_S) if calls.failed else 0.0
-        if time.time() >= ended_at + wait_s:
+        if end is None or time.time() >= end + wait_s:
             return calls
         time.sleep(POLL_S)
 
@@ -154,6 +159,9 @@ def _holes(calls: Calls, records: Records, explained: str | None, *, n_aborted: 
         yield "no model call was admitted"
     if n_aborted and not explained:
         yield f"{_n(n_aborted, 'call')} of {len(calls.admitted)} did not end, and nothing explains it"
+    n_vanished = len((calls.served & calls.admitted) - calls.ended - set(records.last))
+    if n_vanished and explained:
+        yield f"{_n(n_vanished, 'call')} got an answer and no record"
     n_unrecorded = len(calls.ended - set(records.last))
     if n_unrecorded:
         yield f"{_n(n_unrecorded, 'call')} ended without a whole record"

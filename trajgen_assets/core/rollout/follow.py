@@ -3,6 +3,7 @@
 import time
 
 from trajgen_assets.core.capture.proxy import RunningProxy
+from trajgen_assets.core.capture.watch import CaptureWatch
 from trajgen_assets.core.errors import HarnessError, ProxyError
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.harbor import HarborRun, TrialEvent
@@ -35,11 +36,12 @@ def follow(
         margin_s: how much longer than that the lease lasts, so that nobody else takes the job for dead before we do.
 
     Raises:
-        ProxyError: the proxy died; nothing that runs on can be captured.
+        ProxyError: the proxy died, or calls are no longer recorded; nothing that runs on can be captured.
         HarnessError: nothing happened for `stall_s` seconds, or Harbor ended while trials were running.
         StoppedError: a person asked for the end of the job.
         StaleLeaseError: somebody else has taken the job over.
     """
+    watch = CaptureWatch(proxy.folder)
     progress, stops = _Progress(record, stall_s, lease_s=stall_s + margin_s), StopLooks(record)
     began: set[str] = set()
     over: set[str] = set()  # a cancelled trial is said to have ended, too
@@ -58,6 +60,7 @@ def follow(
             return
         if not proxy.alive():
             raise ProxyError("the LiteLLM proxy died while trials were running", where=proxy.log_path)
+        _refuse_unrecorded(watch, proxy, record)
         stops.look()
         time.sleep(POLL_S)
 
@@ -71,6 +74,15 @@ def _refuse_killed(harbor: HarborRun, running: set[str]) -> None:
             why=f"exit code {harbor.poll()}; -9 is a kill, for example for want of memory",
             mend="nothing: their tasks are tried again; give the host more memory or less to do if it comes back",
         )
+
+
+def _refuse_unrecorded(watch: CaptureWatch, proxy: RunningProxy, record: JobRecord) -> None:
+    """What is rolled out without a record is paid for and worth nothing."""
+    why = watch.look()
+    if why is not None:
+        record.cancelled_as = Cause.CAPTURE
+        mend = "nothing: the tasks of its running trials are free again; see `broken` and proxy.log if it comes back"
+        raise ProxyError("model calls are no longer recorded", where=proxy.folder, why=why, mend=mend)
 
 
 def _handle(event: TrialEvent, record: JobRecord) -> None:

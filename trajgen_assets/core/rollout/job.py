@@ -13,7 +13,7 @@ from typing import Any
 
 from trajgen_assets.core.atomic import write_json, write_yaml
 from trajgen_assets.core.capture.litellm_config import Upstream
-from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
+from trajgen_assets.core.capture.proxy import SELF_TEST_TRIAL, RunningProxy, running_proxy
 from trajgen_assets.core.config.config import redacted
 from trajgen_assets.core.config.inputs import LlmApi
 from trajgen_assets.core.errors import (
@@ -230,7 +230,9 @@ class _Rollout:
         self.listener.phase("asking the model for one reply")
         reached("before_first_reply")
         where = self.campaign.llm_api.api_base_url
-        check_answers(f"{proxy.base_url}/v1", key=proxy.master_key, model=proxy.served_model, where=where)
+        key = proxy.trial_key(SELF_TEST_TRIAL)
+        check_answers(f"{proxy.base_url}/v1", key=key, model=proxy.served_model, where=where)
+        proxy.refuse_unless_recorded(n_ok=1)
 
     def _roll_out(self, record: JobRecord, proxy: RunningProxy) -> None:
         digests = {str(task.folder.folder): task.copy_digest or task.digest for task in record.tasks.values()}

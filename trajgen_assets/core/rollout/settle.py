@@ -46,6 +46,11 @@ class EndedTrial:
         return self.cancelled_as is Cause.STALLED and self.result.cause is Cause.AGENT_BUDGET
 
     @property
+    def was_unrecorded(self) -> bool:
+        """Whether it was ended because the proxy no longer recorded its job's calls."""
+        return self.cancelled_as is Cause.CAPTURE and self.result.cause is Cause.CANCELLED
+
+    @property
     def was_never_answered(self) -> bool:
         """Whether the agent asked and no call of it ever got a whole reply: its reward measures no model."""
         return self.capture.admitted > 0 and self.capture.ok == 0
@@ -55,13 +60,17 @@ class EndedTrial:
         """One line for people."""
         if self.result.exception_info is not None and self.result.exception_info.exception_type == STOPPED_ERROR:
             return NOT_BEGUN_NOTE
+        if self.was_unrecorded:
+            return "ended because the proxy no longer recorded model calls"
         if self.result.cause is None and self.was_never_answered:
             return f"none of {self.capture.admitted} model calls was answered"
         return self.capture.explanation if self.cause is Cause.CAPTURE else self.result.note
 
     @property
     def kind(self) -> AttemptKind:
-        """What the attempt counts as."""
+        """What the attempt counts as. That the record broke under a trial is not held against its task."""
+        if self.was_unrecorded:
+            return AttemptKind.FREE
         return AttemptKind.GRADED if self.cause is None else kind_of(self.cause)
 
     def outcome(self) -> AttemptOutcome:

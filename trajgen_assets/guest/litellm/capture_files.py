@@ -61,7 +61,8 @@ def _ends_torn(fd: int) -> bool:
 
 
 def mark_broken(trial: str, lost: str, error: Exception) -> None:
-    """Note in `<proxy dir>/broken` that a line of `trial` was lost: an `admission`, a `begin` or a `record`."""
+    """Note in `<proxy dir>/broken` what was lost of `trial`: an `admission`, a `begin`, a `record`, a `served` line, or
+    the `logger` as a whole."""
     line = json.dumps({"at": now_stamp(), "trial": trial, "lost": lost, "error": f"{type(error).__name__}: {error}"})
     try:
         append_line(proxy_dir() / "broken", line.encode())

@@ -4,9 +4,11 @@ Every admitted model call is written down here, before it goes on and apart from
 that the logger never wrote is missed.
 """
 
+import asyncio
 import hmac
 import json
 import os
+from functools import partial
 
 import capture_files
 import litellm
@@ -33,7 +35,7 @@ async def authenticate(request: Request, api_key: str) -> UserAPIKeyAuth:
     trial = _trial_of(api_key)
     if route not in DIALECTS and route != COUNT_TOKENS and route not in LISTINGS:
         raise HTTPException(403, "only the model routes are open to trials")
-    _refuse_hidden_calls(request)
+    _refuse_hidden_calls(request, trial)
     return _as_trial(trial, _admitted(trial, route) if route in DIALECTS else {"trial": trial})
 
 
@@ -63,10 +65,12 @@ def _trial_of(api_key: str) -> str:
     return named[1]
 
 
-def _refuse_hidden_calls(request: Request) -> None:
+def _refuse_hidden_calls(request: Request, trial: str) -> None:
     """Refuse what would leave a call unrecorded or its record blank."""
     if trajectory_logger not in litellm.callbacks:
-        raise HTTPException(503, "the trajectory logger is not registered: nothing would be recorded")
+        error = HTTPException(503, "the trajectory logger is not registered: nothing would be recorded")
+        capture_files.mark_broken(trial, "logger", error)
+        raise error
     if any("redaction" in name or "disable-callbacks" in name for name in request.headers):
         raise HTTPException(403, "calls through this proxy are recorded as they are")
 
@@ -79,7 +83,27 @@ def _admitted(trial: str, route: str) -> dict[str, str]:
     except OSError as error:
         capture_files.mark_broken(trial, "admission", error)
         raise HTTPException(503, "the call could not be written down, so it is not let through") from error
+    _note_when_served(trial, admission["admission_id"])
     return admission
+
+
+def _note_when_served(trial: str, call_id: str) -> None:
+    """Have it written down when the proxy is done with the call: its client has the whole answer, or has gone.
+
+    Custom auth runs in the task that serves the request, whose end is the end of the answer, streamed or not. The
+    logger has no part in this, so that a call which it was never told of is missed while the job runs.
+    """
+    task = asyncio.current_task()
+    if task is not None:
+        task.add_done_callback(partial(_served, trial, call_id))
+
+
+def _served(trial: str, call_id: str, _: object) -> None:
+    line = {"call_id": call_id, "at": capture_files.now_stamp()}
+    try:
+        capture_files.append_line(capture_files.trial_file("served", trial), json.dumps(line).encode())
+    except OSError as error:
+        capture_files.mark_broken(trial, "served", error)
 
 
 def _as_trial(trial: str, metadata: dict[str, str]) -> UserAPIKeyAuth:
