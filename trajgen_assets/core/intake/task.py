@@ -10,9 +10,11 @@ from datetime import time as clock_time
 from pathlib import Path
 from typing import Any
 
+from trajgen_assets.core.intake.compose import COMPOSE_NAME, compose_problems
+
 _MAX_TEXT_SIZE_BYTES = 4 << 20
 _REQUIRED_FILES = ("task.toml", "instruction.md", "tests/test.sh")
-_DEFINITIONS = ("Dockerfile", "docker-compose.yaml")
+_DEFINITIONS = ("Dockerfile", COMPOSE_NAME)
 _WELCOME = ("solution", "environment/bug.patch")
 _LIMITS = {
     "agent_timeout_s": ("agent", "timeout_sec"),
@@ -87,7 +89,9 @@ def _inspect(folder: Path) -> TaskFolder:
     settings, toml_problem = _read_toml(folder / "task.toml")
     instruction, text_problem = _read_text(folder / "instruction.md")
     limits, limit_problems = _read_limits(settings)
-    problems = [toml_problem, text_problem, *limit_problems, *_host_variables(settings), *_strays(folder)]
+    declared = _table(_table(settings, "environment"), "env")
+    asked = [*_host_variables(settings), *compose_problems(folder / "environment", declared)]
+    problems = [toml_problem, text_problem, *limit_problems, *asked, *_strays(folder)]
     return TaskFolder(
         folder.name,
         folder,
