@@ -8,11 +8,12 @@ import typer
 from trajgen_assets.cli.ledger.show import balance_line
 from trajgen_assets.cli.state import state_of
 from trajgen_assets.core.clock import stamp
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.exit_codes import EXIT_FAILED
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
-from trajgen_assets.core.report.standing import JobStanding, Standing, configured, standing_of
+from trajgen_assets.core.report.standing import Standing, configured, standing_of
 
 N_RECENT_JOBS = 5
 
@@ -46,20 +47,21 @@ def _show(root: Root, ledger: Ledger, standing: Standing) -> None:
         smoke = standing.smoke
         typer.echo(f"  campaign smoke, not counted above: {smoke.done} done, {smoke.failed} failed")
     if standing.counts.waiting:
-        typer.echo(f"  {standing.counts.waiting} pending tasks have no usable folder")
+        typer.echo(
+            "  " + count_of(standing.counts.waiting, "pending task has", "pending tasks have") + " no usable folder"
+        )
     if standing.n_excluded:
-        typer.echo(f"  {standing.n_excluded} pending tasks are excluded by excluded_tasks.txt or HARBOR_EXCLUDE_TASKS")
+        typer.echo(
+            f"  {count_of(standing.n_excluded, 'pending task is', 'pending tasks are')} excluded by "
+            "excluded_tasks.txt or HARBOR_EXCLUDE_TASKS"
+        )
     for job in standing.jobs:
-        typer.echo(f"job {job.job}: {_job_words(job)}")
+        typer.echo(f"job {job.job}: {job.words}")
     for over in [each for each in ledger.jobs() if each.state.is_over][-N_RECENT_JOBS:]:
-        typer.echo(f"job {over.name}: {over.state}, {over.n_tasks} tasks" + (f": {over.note}" if over.note else ""))
+        typer.echo(
+            f"job {over.name}: {over.state}, {count_of(over.n_tasks, 'task')}" + (f": {over.note}" if over.note else "")
+        )
     for blocker in standing.blockers:
         typer.echo(blocker.line)
     for step in standing.next_steps:
         typer.echo(f"next: {step}")
-
-
-def _job_words(job: JobStanding) -> str:
-    if job.is_lost:
-        return "its driver has died"
-    return f"{job.state}, {job.n_ended} of {job.n_tasks} trials ended"

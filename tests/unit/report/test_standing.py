@@ -61,8 +61,24 @@ def test_it_follows_a_job_from_its_assignment_over_its_death_to_its_end(platform
     assert [(each.severity, each.what) for each in now.blockers] == [(Severity.WARNING, "job j: its driver has died")]
     assert now.next_steps[0] == "`trajgen start` settles what the dead driver left, and goes on"
     assert not now.is_blocked
+    unusable = standing_of(platform.root, platform.ledger, ConfigError("it is broken"))
+    assert unusable.blockers[-1].what.endswith("and it is not settled while the configuration cannot be used")
     platform.ledger.release(lease, JobState.FINISHED)
     assert stands(platform).jobs == ()
+
+
+def test_a_job_that_a_person_asked_to_end_says_who_asked_and_how(platform: Platform) -> None:
+    assign(platform, "j", "a")
+    platform.ledger.claim("j", "r", ttl_s=60)
+    with job_slot(platform.root.locks, 1, holder="j"):
+        assert stands(platform).jobs[0].words == "running, 0 of 1 trial ended"
+        for drain, doing in ((True, "draining"), (False, "stopping")):
+            asked = platform.ledger.ask_to_stop("j", "ada", drain=drain)
+            ending = f"{doing} as ada asked at {asked.asked_at:%H:%M:%S} UTC"
+            assert stands(platform).jobs[0].words == f"{ending}, 0 of 1 trial ended"
+            publish_standing_of(platform)
+            said = yaml.safe_load(platform.root.status.read_text())
+            assert said["progress"]["jobs"][0]["ending"] == ending
 
 
 def test_an_outage_is_a_pause_with_its_cause_and_its_end(platform: Platform) -> None:
@@ -72,7 +88,20 @@ def test_an_outage_is_a_pause_with_its_cause_and_its_end(platform: Platform) -> 
     (blocker,) = now.blockers
     assert blocker.line.startswith(f"warning: launches of {DATASET} are paused until ")
     assert "UTC: the last job found the model_provider not working. Mend: " in blocker.line
-    assert now.next_steps == ("3 tasks are free and wait for the end of the pause; `trajgen start` does not wait",)
+
+
+def test_after_an_outage_it_says_what_goes_on_by_itself_and_what_does_not(platform: Platform) -> None:
+    platform.ledger.trip(DATASET, "model_provider")
+    by_hand = "3 tasks are free, and nothing begins by itself: `trajgen start` does not wait for the end of the pause"
+    assert stands(platform).next_steps == (by_hand,)
+    assert "nothing goes by itself, since no daemon runs" in stands(platform).blockers[0].mend
+    beat(platform.root)
+    assert "nothing goes by itself, since automation is off" in stands(platform).blockers[0].mend
+    with platform.config.path.open("a") as file:
+        file.write("    automation: {enabled: true}\n")
+    now = standing_of(platform.root, platform.ledger, load_config(platform.config.path))
+    assert now.next_steps == ("3 tasks are free and wait for the end of the pause; `trajgen start` does not",)
+    assert "a probe goes by itself after the pause" in now.blockers[0].mend
 
 
 def test_what_only_a_person_can_mend_is_an_error_with_the_mend_first(platform: Platform) -> None:

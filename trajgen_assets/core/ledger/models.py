@@ -209,6 +209,12 @@ class StopRequest:
     asked_by: str
     asked_at: datetime
 
+    @property
+    def words(self) -> str:
+        """What becomes of the job, who asked for it and when."""
+        doing = "draining" if self.drain else "stopping"
+        return f"{doing} as {self.asked_by} asked at {self.asked_at:%H:%M:%S} UTC"
+
 
 @dataclass(frozen=True, slots=True)
 class Pause:

@@ -39,6 +39,11 @@ def last_beat(root: Root) -> datetime | None:
         return None
 
 
+def is_heard(root: Root, now: datetime) -> bool:
+    """Whether a daemon runs: it was heard of, and not too long ago."""
+    return last_beat(root) is not None and not is_silent(root, now)
+
+
 def is_silent(root: Root, now: datetime) -> bool:
     """Whether a daemon that was not ended has not been heard of for too long."""
     last = last_beat(root)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trajgen_assets.core.atomic import write_bytes, write_text
 from trajgen_assets.core.config.config import Config
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.git import git_says
 from trajgen_assets.core.intake.exclusions import FILE_NAME, excluded_ids
@@ -120,6 +121,7 @@ def _copy_manifest(path: Path, task_ids: Collection[str], folder: Path) -> Manif
         return ManifestCopy(path=str(path), sha256=sha256, size_bytes=len(data), copied="whole")
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    note = f"# the ids of the job's {len(task_ids)} tasks only: the manifest has {size_bytes} bytes, sha256 {sha256}\n"
+    whole = f"the manifest has {size_bytes} bytes, sha256 {sha256}"
+    note = f"# the ids of the job's {count_of(len(task_ids), 'task')} only: {whole}\n"
     write_text(target, note + "".join(f"{task_id}\n" for task_id in task_ids))
     return ManifestCopy(path=str(path), sha256=sha256, size_bytes=size_bytes, copied="part")
