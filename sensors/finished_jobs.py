@@ -8,6 +8,7 @@ import dagster as dg
 from dagster._core.storage.tags import MAX_RETRIES_TAG
 
 from resources.platform import PlatformResource
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.ledger.models import AskedBy, JobRow
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.sft.making import is_data_being_made
@@ -64,7 +65,9 @@ def _requests(instance: dg.DagsterInstance, platform: Platform, words: list[str]
         elif _has_head_start(job, platform.ledger.now()):
             words.append(f"the `trajgen start` of {job.name} makes its data itself")
         elif n_over >= MAX_RUNS:
-            words.append(f"{n_over} runs did not make the data of {job.name}: see them, and materialize it by hand")
+            words.append(
+                f"{count_of(n_over, 'run')} did not make the data of {job.name}: see them, and materialize it by hand"
+            )
         else:
             yield _request(instance, platform, job, n_over)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import LedgerError, TrajgenError
 from trajgen_assets.core.faults import reached
 from trajgen_assets.core.intake.exclusions import excluded_ids
@@ -132,7 +133,9 @@ def let_go(instance: dg.DagsterInstance, platform: Platform, words: list[str]) -
 def _withdraw(platform: Platform, job: JobRow, note: str, words: list[str]) -> None:
     with suppress(LedgerError):  # another tick or command was faster
         platform.ledger.withdraw(job.name, note=note)
-        words.append(f"job {job.name} is given up ({note}), and its {job.n_tasks} tasks are free again")
+        words.append(
+            f"job {job.name} is given up ({note}), and its {count_of(job.n_tasks, 'task is', 'tasks are')} free again"
+        )
 
 
 def _why_given_up(instance: dg.DagsterInstance, platform: Platform, job: JobRow) -> str | None:
@@ -191,10 +194,10 @@ def _next_job(platform: Platform, dataset: str, room: _Room, words: list[str]) -
         words.append("automation.max_tasks_per_day is reached")
         return None
     if not room.has(limit):
-        words.append(f"{dataset}: {free.n} tasks wait: {room.why_full}")
+        words.append(f"{dataset}: {count_of(free.n, 'task waits', 'tasks wait')}: {room.why_full}")
         return None
     if free.n < automation.batch_min and not _waited_enough(platform, free):
-        words.append(f"{dataset}: {free.n} tasks wait for a batch of {automation.batch_min}")
+        words.append(f"{dataset}: {count_of(free.n, 'task waits', 'tasks wait')} for a batch of {automation.batch_min}")
         return None
     limit = min(limit, _may_launch(platform, dataset, words))
     if limit < 1:
@@ -202,7 +205,7 @@ def _next_job(platform: Platform, dataset: str, room: _Room, words: list[str]) -
     job = assign_batch(platform, MAIN_CAMPAIGN, dataset, asked_by=AskedBy.SENSOR, limit=limit).job
     reached("after_assign")
     if job is not None:
-        words.append(f"{dataset}: {job.n_tasks} tasks are requested as job {job.name}")
+        words.append(f"{dataset}: {count_of(job.n_tasks, 'task is', 'tasks are')} requested as job {job.name}")
         room.take(job.n_tasks)
     return job
 

@@ -164,7 +164,7 @@ def test_a_task_that_a_list_excludes_says_so(ready: Installation) -> None:
     (line,) = [line for line in output.splitlines() if SOLVED[0] in line]
     assert "excluded (excluded_tasks.txt or HARBOR_EXCLUDE_TASKS)" in line
     code, output = ready.run("status")
-    assert "1 pending tasks are excluded" in output
+    assert "1 pending task is excluded" in output
     assert "next: 3 tasks are free" in output
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from trajgen_assets.cli.state import state_of
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import RefusedError
 from trajgen_assets.core.keys import SMOKE_CAMPAIGN
 from trajgen_assets.core.placing import place_data
@@ -34,7 +35,7 @@ def convert(
             with making_data(platform.root, name):
                 receipt = convert_job(platform.root.job(name), settings)
             state = "written" if receipt.changed else "unchanged"
-            typer.echo(f"{name}: {receipt.n_rows} rows, {state}: {receipt.folder}")
+            typer.echo(f"{name}: {count_of(receipt.n_rows, 'row')}, {state}: {receipt.folder}")
             for kind, reasons in receipt.rejected.items():
                 for reason, count in reasons.items():
                     typer.echo(f"  rejected {kind}: {count} by {reason}")

@@ -19,6 +19,7 @@ from trajgen_assets.cli.state import State, console, state_of
 from trajgen_assets.cli.ui import daemon, serve
 from trajgen_assets.core.atomic import write_text
 from trajgen_assets.core.config.load import load_config
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import HarnessError, RefusedError, RequirementError
 from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
@@ -126,7 +127,7 @@ def _watch(state: State, ledger: Ledger, child: subprocess.Popen[bytes]) -> None
 
 def _show(state: State, ledger: Ledger, job: JobRow, child: subprocess.Popen[bytes]) -> None:
     """Show one job's progress until it is over."""
-    console.print(f"job {job.name}: {job.n_tasks} tasks")
+    console.print(f"job {job.name}: {count_of(job.n_tasks, 'task')}")
     with shown(JobView(state.root, job.name, job.n_tasks, ledger)):
         while child.poll() is None and ledger.job(job.name).state is JobState.RUNNING:
             time.sleep(LOOK_EVERY_S)

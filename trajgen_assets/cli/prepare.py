@@ -7,6 +7,7 @@ import typer
 
 from resources.instance import open_instance
 from trajgen_assets.cli.state import state_of
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ManifestError, TaskError
 from trajgen_assets.core.exit_codes import EXIT_FAILED
 from trajgen_assets.core.intake.registration import register_source
@@ -39,7 +40,7 @@ def prepare_tasks(
             except TaskError as error:
                 problems += 1
                 typer.echo(f"  {row.key.partition}: {error}", err=True)
-        typer.echo(f"{len(usable) - problems} tasks staged under {platform.root.tasks}")
+        typer.echo(f"{count_of(len(usable) - problems, 'task')} staged under {platform.root.tasks}")
         if problems:
             raise typer.Exit(EXIT_FAILED)
 

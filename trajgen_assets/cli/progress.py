@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from trajgen_assets.cli.state import console
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import TrajgenError
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import JobState
@@ -63,7 +64,7 @@ class JobView:
         done, running = len(entries), max(0, len(self.started) - len(entries))
         rewards = [entry.reward for entry in entries if entry.reward is not None]
         tokens = sum((entry.n_input_tokens or 0) + (entry.n_output_tokens or 0) for entry in entries)
-        parts = [f"{done}/{self.n_tasks} trials done", f"{running} running"]
+        parts = [f"{done} of {count_of(self.n_tasks, 'trial')} done", f"{running} running"]
         if rewards:
             parts.append(f"mean reward {sum(rewards) / len(rewards):.2f}")
         parts.append(f"{tokens:,} tokens")

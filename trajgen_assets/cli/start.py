@@ -13,6 +13,7 @@ from resources.instance import dagster_environ, open_instance
 from trajgen_assets.cli.prepare import register_all
 from trajgen_assets.cli.progress import JobView, shown
 from trajgen_assets.cli.state import State, console, state_of
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConfigError, RefusedError
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED
 from trajgen_assets.core.intake.exclusions import excluded_ids
@@ -175,7 +176,7 @@ def run_in_foreground(state: State, platform: Platform, instance: dg.DagsterInst
 
     definitions = defs()
     rows = platform.ledger.tasks_of_job(job.name)
-    console.print(f"job {job.name}: {len(rows)} tasks of {job.dataset}, campaign {job.campaign}")
+    console.print(f"job {job.name}: {count_of(len(rows), 'task')} of {job.dataset}, campaign {job.campaign}")
     try:
         _roll_out(state, platform, instance, job, rows, definitions)
     finally:

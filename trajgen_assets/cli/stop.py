@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from trajgen_assets.cli.ledger.asking import count, publish
+from trajgen_assets.cli.ledger.asking import publish
 from trajgen_assets.cli.state import State, state_of
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConfigError, LedgerError, RefusedError
 from trajgen_assets.core.exit_codes import EXIT_FAILED
 from trajgen_assets.core.ledger.ledger import Ledger
@@ -42,7 +43,9 @@ def stop(
             typer.echo(f"{row.name} is over already: {_end_of(row)}")
             return
         if _withdrawn(ledger, row):
-            typer.echo(f"{row.name} had not begun: it is given up, and its {count(row.n_tasks, 'task')} are free again")
+            typer.echo(
+                f"{row.name} had not begun: it is given up, and its {count_of(row.n_tasks, 'task')} are free again"
+            )
             publish(state, ledger)
             return
         _ask(state, ledger, row, drain=drain)
@@ -108,7 +111,7 @@ def _wait_for_end(ledger: Ledger, row: JobRow) -> None:
             raise typer.Exit(EXIT_FAILED)
         time.sleep(LOOK_EVERY_S)
     n_accepted = sum(attempt.accepted for _, attempt in ledger.job_attempts(row.name))
-    typer.echo(f"{_end_of(now)}; {n_accepted} of {count(row.n_tasks, 'task')} have a result from it")
+    typer.echo(f"{_end_of(now)}; {n_accepted} of {count_of(row.n_tasks, 'task')} have a result from it")
 
 
 def _end_of(row: JobRow) -> str:

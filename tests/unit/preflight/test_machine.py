@@ -87,7 +87,7 @@ def test_the_engine_is_asked_once_for_the_images_of_all_tasks(tmp_path: Path, mo
     asked = write_engine(tmp_path / "bin", f"cat {tmp_path / 'listed'}")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     (line,) = base_image_lines(tmp_path, 20)
-    assert (line.level, line.text) == (Level.OK, "20 base images of 20 tasks are here")
+    assert (line.level, line.text) == (Level.OK, "20 base images of 20 tasks here")
     (line,) = base_image_lines(tmp_path, 21)
     assert (line.level, line.text) == (Level.WARN, "1 of 21 base images are not here: docker.io/a/b:20")
     assert [each for each in asked.read_text().splitlines() if each.startswith("image")] == [

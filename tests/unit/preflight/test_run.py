@@ -180,7 +180,7 @@ def test_what_is_listed_and_cannot_be_rolled_out_is_counted_with_the_first_names
     assert texts == [
         "4 listed, 2 usable",
         "the manifest's last line has no newline, and waits for one",
-        "1 lines are left out, the first is line 5: " + texts[2].partition("line 5: ")[2],
+        "1 line is left out, the first is line 5: " + texts[2].partition("line 5: ")[2],
         "1 listed without a folder: gone",
         "1 incomplete: t-2 lacks tests/test.sh",
     ]

@@ -251,7 +251,7 @@ def test_of_a_large_manifest_the_job_s_part_and_the_digest_are_kept(platform: Pl
     assert copy is not None
     assert (copy.copied, copy.size_bytes) == ("part", manifest.stat().st_size)
     head, *lines = (folder / "inputs" / "verifiable_tasks.txt").read_text().splitlines()
-    assert head.startswith("# the ids of the job's 1 tasks only")
+    assert head.startswith("# the ids of the job's 1 task only")
     assert copy.sha256 in head
     assert lines == ["b"]
 

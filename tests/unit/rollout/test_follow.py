@@ -110,7 +110,7 @@ def test_a_harbor_that_was_killed_under_its_trials_is_no_end_of_the_job(
     child.kill()
     child.wait()
     alive = proxy_of(ProcessId.of(os.getpid()), tmp_path)
-    with pytest.raises(HarnessError, match=f"while {2 - n_ended} trials were running.*exit code -9"):
+    with pytest.raises(HarnessError, match=f"while {('2 trials were', '1 trial was')[n_ended]} running.*exit code -9"):
         follow(run_of(child, tmp_path), alive, record, lent(record, 2), stall_s=60)
 
 

@@ -111,7 +111,7 @@ def test_a_drained_job_that_left_nothing_has_finished_and_one_that_left_tasks_sa
     record.entries = {"t__1": entry("t", "agent_refusal"), "u__1": entry("u", "sandbox")}
     end_if_drained(record)
     record.entries["u__1"] = entry("u", "cancelled")
-    with pytest.raises(StoppedError, match="1 of its 2 tasks were not begun"):
+    with pytest.raises(StoppedError, match="1 of its 2 tasks was not begun"):
         end_if_drained(record)
 
 

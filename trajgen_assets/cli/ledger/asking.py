@@ -10,6 +10,7 @@ import typer
 
 from trajgen_assets.cli.ledger.show import task_table
 from trajgen_assets.cli.state import State, console
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.exit_codes import EXIT_FAILED
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
@@ -83,7 +84,7 @@ def show_change(verb: str, rows: Sequence[TaskRow], left: Mapping[str, str]) -> 
         typer.echo(f"{name} is left alone: {reason}")
     if len(left) > N_SHOWN:
         typer.echo(f"… and {len(left) - N_SHOWN} more are left alone")
-    typer.echo(f"{count(len(rows), 'task')} to {verb}")
+    typer.echo(f"{count_of(len(rows), 'task')} to {verb}")
 
 
 def say_json(rows: Sequence[TaskRow], left: Mapping[str, str], *, dry_run: bool, **more: Any) -> None:
@@ -96,8 +97,3 @@ def publish(state: State, ledger: Ledger) -> None:
     """Bring the published view and `status.yaml` in line with what was just decided."""
     PublishedView(ledger, state.root).refresh(force=True)
     publish_standing(state.root, ledger, configured(state.config))
-
-
-def count(number: int, noun: str) -> str:
-    """`1 task`, `2 tasks`."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")

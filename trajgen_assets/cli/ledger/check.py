@@ -12,7 +12,7 @@ import dagster as dg
 import typer
 
 from resources.instance import dagster_environ, open_instance
-from trajgen_assets.cli.ledger.asking import N_SHOWN, AsJson, Yes, agreed, check_choices, count, publish
+from trajgen_assets.cli.ledger.asking import N_SHOWN, AsJson, Yes, agreed, check_choices, publish
 from trajgen_assets.cli.ledger.in_dagster import (
     add_missing_partitions,
     differences_in_dagster,
@@ -21,6 +21,7 @@ from trajgen_assets.cli.ledger.in_dagster import (
 )
 from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.core.config.config import Config
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConfigError, LedgerError, RequirementError, TrajgenError
 from trajgen_assets.core.exit_codes import EXIT_FAILED
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
@@ -73,7 +74,7 @@ def check(
         if not as_json:
             _show(found)
         if fix and fixable:
-            agreed(f"mend {count(len(fixable), 'difference')}?", yes=yes)
+            agreed(f"mend {count_of(len(fixable), 'difference')}?", yes=yes)
             _mend(sides, fixable)
             found = list(_compare(sides))
         if as_json:
@@ -127,7 +128,7 @@ def _show(found: Sequence[Difference]) -> None:
         elif shown[each.kind] == kinds[each.kind]:
             typer.echo(f"{each.kind.value}: … and {kinds[each.kind] - N_SHOWN} more; --json names them all")
     fixable = sum(each.is_fixable for each in found)
-    words = f"{count(len(found), 'difference')}, {fixable} of them mended by --fix" if found else "no difference"
+    words = f"{count_of(len(found), 'difference')}, {fixable} of them mended by --fix" if found else "no difference"
     typer.echo(words)
 
 

@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 
-from trajgen_assets.cli.ledger.asking import AsJson, DryRun, Yes, agreed, check_choices, count, publish, show_change
+from trajgen_assets.cli.ledger.asking import AsJson, DryRun, Yes, agreed, check_choices, publish, show_change
 from trajgen_assets.cli.ledger.show import balance_line, parts_line
 from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.core.clock import now
 from trajgen_assets.core.config.config import Config
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import BusyError, ConfigError, ManifestError
 from trajgen_assets.core.exit_codes import EXIT_FAILED
 from trajgen_assets.core.intake.registration import register_source
@@ -76,7 +77,7 @@ def import_ledger(
         _show(found, preview)
     is_new = not state.root.ledger.exists()
     if not dry_run and (preview.changed or preview.new_trials or is_new):
-        agreed(f"import {count(len(preview.changed), 'task')}" + (" into a new ledger?" if is_new else "?"), yes=yes)
+        agreed(f"import {count_of(len(preview.changed), 'task')}" + (" into a new ledger?" if is_new else "?"), yes=yes)
         result = _import(state, config, found, campaign)
     if as_json:
         typer.echo(json.dumps({"dry_run": dry_run, "unreadable": found.jobs.unreadable} | asdict(result), default=str))
@@ -150,10 +151,10 @@ def _find(
 
 def _show(found: Found, preview: ImportResult) -> None:
     if found.file is not None:
-        typer.echo(f"{found.file}: {count(len(found.tasks), 'task')}")
+        typer.echo(f"{found.file}: {count_of(len(found.tasks), 'task')}")
     if found.jobs.jobs:
         n_trials = sum(len(job.trials) for job in found.jobs.jobs)
-        typer.echo(f"jobs on disk: {len(found.jobs.jobs)}, with {count(n_trials, 'trial')} to be counted")
+        typer.echo(f"jobs on disk: {len(found.jobs.jobs)}, with {count_of(n_trials, 'trial')} to be counted")
     for name, reason in found.jobs.unreadable.items():
         typer.echo(f"{name} cannot be read: {reason}", err=True)
     if found.file is None and not found.jobs.jobs:

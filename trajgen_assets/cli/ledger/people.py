@@ -18,7 +18,6 @@ from trajgen_assets.cli.ledger.asking import (
     Yes,
     agreed,
     check_choices,
-    count,
     publish,
     say_json,
     selected,
@@ -26,6 +25,7 @@ from trajgen_assets.cli.ledger.asking import (
 )
 from trajgen_assets.cli.ledger.show import why
 from trajgen_assets.cli.state import State, state_of
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import LedgerError
 from trajgen_assets.core.exit_codes import EXIT_FAILED
 from trajgen_assets.core.keys import TaskKey
@@ -174,7 +174,7 @@ def _decide(state: State, decision: Decision, names: Sequence[str] | None, which
         if not manner.as_json:
             show_change(decision.verb, changing, left)
         if changing and not manner.dry_run:
-            agreed(f"{decision.verb} {count(len(changing), 'task')}?", yes=manner.yes)
+            agreed(f"{decision.verb} {count_of(len(changing), 'task')}?", yes=manner.yes)
             changing = decision.change(ledger, [row.key for row in changing])
             publish(state, ledger)
         _conclude(changing, left, manner)
@@ -188,7 +188,9 @@ def _conclude(changed: list[TaskRow], left: Mapping[str, str], manner: Manner) -
     elif manner.dry_run:
         typer.echo("dry run: nothing was changed")
     elif changed:
-        typer.echo(f"{count(len(changed), 'task')} changed; now {', '.join(sorted({r.status.value for r in changed}))}")
+        typer.echo(
+            f"{count_of(len(changed), 'task')} changed; now {', '.join(sorted({r.status.value for r in changed}))}"
+        )
 
 
 def _stands(row: TaskRow) -> str:

@@ -22,6 +22,7 @@ from trajgen_assets.core.capture.evidence import (
     trajectory_file,
 )
 from trajgen_assets.core.capture.untrusted_folder import opened_folder, placed_file, remove_file
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.faults import reached
 from trajgen_assets.core.ledger.models import CaptureVerdict
 
@@ -130,10 +131,10 @@ def _decide(trial: str, calls: Calls, records: Records, explained: str | None) -
     good = [record for record in records.last.values() if record["success"] is True]
     left = [record for record in records.last.values() if record["client_disconnected"] is True]
     holes = list(_holes(calls, records, explained, n_aborted=len(aborted)))
-    cuts = [f"{_n(len(aborted), 'call')} did not end: {explained}"] if aborted and explained else []
-    cuts += [f"the agent left {_n(len(left), 'call')} before the reply"] if left else []
+    cuts = [f"{count_of(len(aborted), 'call')} did not end: {explained}"] if aborted and explained else []
+    cuts += [f"the agent left {count_of(len(left), 'call')} before the reply"] if left else []
     verdict = CaptureVerdict.GAP if holes else CaptureVerdict.CUT if cuts else CaptureVerdict.COMPLETE
-    whole = f"{_n(len(calls.admitted), 'call')} admitted, each with its record"
+    whole = f"{count_of(len(calls.admitted), 'call')} admitted, each with its record"
     return Capture(
         trial=trial,
         verdict=verdict,
@@ -158,34 +159,30 @@ def _holes(calls: Calls, records: Records, explained: str | None, *, n_aborted: 
     if not calls.admitted:
         yield "no model call was admitted"
     if n_aborted and not explained:
-        yield f"{_n(n_aborted, 'call')} of {len(calls.admitted)} did not end, and nothing explains it"
+        yield f"{count_of(n_aborted, 'call')} of {len(calls.admitted)} did not end, and nothing explains it"
     n_vanished = len((calls.served & calls.admitted) - calls.ended - set(records.last))
     if n_vanished and explained:
-        yield f"{_n(n_vanished, 'call')} got an answer and no record"
+        yield f"{count_of(n_vanished, 'call')} got an answer and no record"
     n_unrecorded = len(calls.ended - set(records.last))
     if n_unrecorded:
-        yield f"{_n(n_unrecorded, 'call')} ended without a whole record"
+        yield f"{count_of(n_unrecorded, 'call')} ended without a whole record"
     n_strange = len((calls.ended | set(records.last)) - calls.admitted)
     if n_strange and calls.admitted:
-        yield f"{_n(n_strange, 'recorded call')} never admitted"
+        yield f"{count_of(n_strange, 'recorded call')} never admitted"
     if calls.n_lost:
-        yield f"{_n(calls.n_lost, 'record')} could not be written"
+        yield f"{count_of(calls.n_lost, 'record')} could not be written"
     # Only a proxy that was killed while it wrote leaves a line cut off at the very end; that call is an aborted one.
     n_unexplained = records.n_torn_lines - (1 if records.is_cut_off and explained and n_aborted else 0)
     if n_unexplained:
-        yield _n(n_unexplained, "torn line")
-
-
-def _n(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+        yield count_of(n_unexplained, "torn line")
 
 
 def _totals(good: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     usages = [record["usage"] for record in good if isinstance(record["usage"], dict)]
     costs = [usage["cost"] for usage in usages if isinstance(usage.get("cost"), int | float)]
     return {
-        "n_input_tokens": sum(_count_of(usage, "prompt_tokens") for usage in usages),
-        "n_output_tokens": sum(_count_of(usage, "completion_tokens") for usage in usages),
+        "n_input_tokens": sum(_tokens(usage, "prompt_tokens") for usage in usages),
+        "n_output_tokens": sum(_tokens(usage, "completion_tokens") for usage in usages),
         "n_cache_tokens": sum(_cached(usage) for usage in usages),
         "cost_usd": float(sum(costs)) or None,  # LiteLLM says 0 where it knows no price
     }
@@ -193,10 +190,10 @@ def _totals(good: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _cached(usage: Mapping[str, Any]) -> int:
     details = usage.get("prompt_tokens_details")
-    cached = _count_of(details, "cached_tokens") if isinstance(details, dict) else 0
-    return cached or _count_of(usage, "cache_read_input_tokens")
+    cached = _tokens(details, "cached_tokens") if isinstance(details, dict) else 0
+    return cached or _tokens(usage, "cache_read_input_tokens")
 
 
-def _count_of(usage: Mapping[str, Any], name: str) -> int:
+def _tokens(usage: Mapping[str, Any], name: str) -> int:
     value = usage.get(name)
     return value if isinstance(value, int) else 0

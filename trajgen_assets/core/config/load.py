@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.config.problems import Loc, canonical, dotted, explain, line_of
 from trajgen_assets.core.config.secrets_file import SecretsFile
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConfigError
 
 UNFILLED = "human"
@@ -151,5 +152,5 @@ def _line(loc: Loc, text: str, survey: _Survey) -> str:
 
 
 def _refusal(path: Path, problems: list[str]) -> ConfigError:
-    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    count = count_of(len(problems), "problem")
     return ConfigError(f"the configuration has {count}", where=path, why="\n  " + "\n  ".join(problems))

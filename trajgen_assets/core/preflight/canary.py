@@ -15,6 +15,7 @@ from pathlib import Path
 
 from trajgen_assets.core.atomic import write_json, write_yaml
 from trajgen_assets.core.config.config import Config
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import HarnessError, RefusedError
 from trajgen_assets.core.guest import guest_bundle
 from trajgen_assets.core.intake.source import TaskSource
@@ -50,7 +51,7 @@ def canary(subject: Subject, n_tasks: int, say: Say) -> Iterator[Finding]:
     if not tasks:
         raise RefusedError("no usable task has a reference solution", mend="name a folder of tasks that has")
     if len(tasks) < n_tasks:
-        yield warn(f"only {len(tasks)} of {n_tasks} tasks: no other usable one has a reference solution")
+        yield warn(f"only {len(tasks)} of {count_of(n_tasks, 'task')}: no other usable one has a reference solution")
     with tempfile.TemporaryDirectory(prefix="trajgen-canary-") as folder:
         trial = _Canary(subject, Root(Path(folder), subject.root.env), f"canary-{secrets.token_hex(4)}")
         results = trial.roll_out(tasks, say)
@@ -92,7 +93,8 @@ class _Canary:
         write_yaml(self._files.compose_overlay, compose_overlay(self._job))
         (self._scratch.sandboxes / self._job).mkdir(parents=True)
         longest_s = max(task.longest_phase_s for task in tasks) * max(1.0, self._harbor_job.timeout_multiplier)
-        say(f"rolling out {len(tasks)} tasks with {' and '.join(EXPECTED)}, {self._subject.n_at_once} at a time")
+        agents, n = " and ".join(EXPECTED), self._subject.n_at_once
+        say(f"rolling out {count_of(len(tasks), 'task')} with {agents}, {n} at a time")
         try:
             with self._harbor(staged) as harbor:
                 self._wait(harbor, longest_s + self._harbor_job.stall_margin_s, say)

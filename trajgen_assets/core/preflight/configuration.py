@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.config.scaffolds import AUTO
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.preflight.findings import Finding, Subject, fail, ok, warn
 from trajgen_assets.core.preflight.prices import has_price
@@ -84,4 +85,7 @@ def spending(subject: Subject) -> Iterator[Finding]:
         text = "automation is on, and nothing limits how many tasks a day it rolls out"
         yield warn(text, "set runtime_info.input.automation.max_tasks_per_day", subject="limit")
     else:
-        yield ok(f"automation rolls out at most {inputs.automation.max_tasks_per_day} tasks a day", subject="limit")
+        yield ok(
+            f"automation rolls out at most {count_of(inputs.automation.max_tasks_per_day, 'task')} a day",
+            subject="limit",
+        )

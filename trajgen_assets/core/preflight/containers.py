@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, ip_network
 
 import psutil
 
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import RequirementError
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.preflight.findings import ENGINE_TIMEOUT_S, Finding, Subject, ok, warn
@@ -47,11 +48,11 @@ def networks(subject: Subject) -> Iterable[Finding]:
     n_free, n = len(free_subnets(pool, [*_taken(), *_of_host()])), subject.n_at_once
     if n_free < n:
         raise RequirementError(
-            f"Docker has {n_free} networks left, and {n} trials at once take {n}",
+            f"Docker has {count_of(n_free, 'network')} left, and {count_of(n, 'trial')} at once take {n}",
             where="default-address-pools",
             mend="run `docker network prune`, set more default-address-pools in daemon.json, or lower n_concurrent",
         )
-    return [ok(f"{n_free} of {len(pool)} are free, {n} trials at once take {n}")]
+    return [ok(f"{n_free} of {len(pool)} are free, {count_of(n, 'trial')} at once take {n}")]
 
 
 def images(subject: Subject, *, timeout_s: float = ENGINE_TIMEOUT_S) -> Iterator[Finding]:
@@ -70,7 +71,7 @@ def images(subject: Subject, *, timeout_s: float = ENGINE_TIMEOUT_S) -> Iterator
         shown = ", ".join(missing[:N_IMAGES_SHOWN]) + (" and more" if len(missing) > N_IMAGES_SHOWN else "")
         yield warn(f"{len(missing)} of {len(needed)} base images are not here: {shown}", PULLS)
     else:
-        yield ok(f"{len(needed)} base images of {subject.demand.n_tasks} tasks are here")
+        yield ok(f"{count_of(len(needed), 'base image')} of {count_of(subject.demand.n_tasks, 'task')} here")
 
 
 def free_subnets(pool: Iterable[IPv4Network], taken: Iterable[IPv4Network]) -> list[IPv4Network]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 
 from trajgen_assets.core.capture.ports import choose_port
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ShortageError
 from trajgen_assets.core.preflight.findings import Finding, Subject, ok, warn
 from trajgen_assets.core.rollout.disk import refuse_below_mark
@@ -57,7 +58,7 @@ def memory(subject: Subject) -> Finding:
         return ok(f"{_gb(available_mb)} available")
     demand, n = subject.demand, subject.n_at_once
     need_mb = demand.memory_mb * n + JOB_MB
-    asked = f"{n} trials at once may take {_gb(need_mb)}"
+    asked = f"{count_of(n, 'trial')} at once may take {_gb(need_mb)}"
     if need_mb > available_mb:
         mend = f"set harbor_job.n_concurrent to {max(1, int((available_mb - JOB_MB) // (demand.memory_mb or 1)))}"
         return warn(f"{_gb(available_mb)} available, {asked}", mend)
@@ -69,7 +70,7 @@ def _sandbox_disk(subject: Subject, place: Path) -> Iterator[Finding]:
         return
     folder = Path(subject.engine_folder or place)
     free_mb, need_mb = shutil.disk_usage(folder).free >> 20, subject.demand.storage_mb * subject.n_at_once
-    text = f"{_gb(free_mb)} free at {folder}, {subject.n_at_once} trials at once may fill {_gb(need_mb)}"
+    text = f"{_gb(free_mb)} free at {folder}, {count_of(subject.n_at_once, 'trial')} at once may fill {_gb(need_mb)}"
     if need_mb > free_mb:
         yield warn(text, "make room, or lower harbor_job.n_concurrent", subject="sandboxes")
     else:

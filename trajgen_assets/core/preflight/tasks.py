@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ManifestError, TaskError
 from trajgen_assets.core.intake.exclusions import excluded_ids
 from trajgen_assets.core.intake.manifest import Manifest, read_manifest
@@ -32,7 +33,7 @@ def manifests(subject: Subject) -> Iterator[Finding]:
 def exclusions(subject: Subject) -> Finding:
     """The list of retired tasks can be read."""
     n = len(excluded_ids(subject.config, subject.root))
-    return ok(f"{n} ids" if n else "none")
+    return ok(count_of(n, "id") if n else "none")
 
 
 def partitions(subject: Subject, *, many: int = MANY_PARTITIONS) -> Finding:
@@ -79,7 +80,8 @@ def _problems(source: TaskSource, manifest: Manifest, looked: Sequence[TaskFolde
         yield warn(text, f"end {_named(source.manifest)} with a newline if it is complete", subject=name)
     if manifest.problems:
         first = manifest.problems[0]
-        text = f"{len(manifest.problems)} lines are left out, the first is line {first.line}: {first.reason}"
+        left_out = count_of(len(manifest.problems), "line is", "lines are")
+        text = f"{left_out} left out, the first is line {first.line}: {first.reason}"
         yield warn(text, f"correct {_named(source.manifest)}", subject=name)
     absent = [each for each in looked if "the folder" in each.missing]
     if absent:

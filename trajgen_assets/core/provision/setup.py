@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trajgen_assets.core.clock import stamp
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import RequirementError
 from trajgen_assets.core.provision.builder import Builder
 from trajgen_assets.core.provision.command import HARBOR_PYTHON_VARIABLE, Say
@@ -185,7 +186,7 @@ def _build_all(job: Setup, steps: Sequence[Step]) -> None:
     if not steps:
         return
     download_mb, disk_mb = sum(step.download_mb for step in steps), sum(step.disk_mb for step in steps)
-    names = f"{len(steps)} environment{'s' if len(steps) > 1 else ''}"
+    names = count_of(len(steps), "environment")
     job.say(f"to build: {names}; about {download_mb} MB to download, {disk_mb} MB on disk, up to 3 minutes")
     uv = find_uv(job.project, job.environ) or _install_uv(job)
     pythons = {step.name: python_for(job, step.name, uv) for step in steps}  # before anything large is downloaded

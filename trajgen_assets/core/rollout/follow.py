@@ -4,6 +4,7 @@ import time
 
 from trajgen_assets.core.capture.proxy import RunningProxy
 from trajgen_assets.core.capture.watch import CaptureWatch
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import HarnessError, ProxyError
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.harbor import HarborRun, TrialEvent
@@ -69,7 +70,7 @@ def _refuse_killed(harbor: HarborRun, running: set[str]) -> None:
     """However Harbor ends by itself, it ends its trials first and says so."""
     if running:
         raise HarnessError(
-            f"Harbor ended while {len(running)} trials were running",
+            f"Harbor ended while {count_of(len(running), 'trial was', 'trials were')} running",
             where=harbor.log_path,
             why=f"exit code {harbor.poll()}; -9 is a kill, for example for want of memory",
             mend="nothing: their tasks are tried again; give the host more memory or less to do if it comes back",

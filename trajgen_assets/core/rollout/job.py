@@ -16,6 +16,7 @@ from trajgen_assets.core.capture.litellm_config import Upstream
 from trajgen_assets.core.capture.proxy import SELF_TEST_TRIAL, RunningProxy, running_proxy
 from trajgen_assets.core.config.config import redacted
 from trajgen_assets.core.config.inputs import LlmApi
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import (
     HarnessError,
     RequirementError,
@@ -158,7 +159,7 @@ class _Rollout:
 
     def _stage(self, rows: Sequence[TaskRow]) -> dict[str, StagedTask]:
         """Stage what can be staged; a task that cannot be is pending again, and waits with the reason."""
-        self.listener.phase(f"staging {len(rows)} tasks")
+        self.listener.phase(f"staging {count_of(len(rows), 'task')}")
         staged, excluded = {}, excluded_ids(self.platform.config, self.platform.root)
         for row in rows:
             try:
@@ -238,7 +239,7 @@ class _Rollout:
         digests = {str(task.folder.folder): task.copy_digest or task.digest for task in record.tasks.values()}
         write_json(self.files.task_digests, digests)
         self.slots.keep(len(record.tasks))
-        self.listener.phase(f"rolling out {len(record.tasks)} tasks, {self.slots.n} at a time")
+        self.listener.phase(f"rolling out {count_of(len(record.tasks), 'task')}, {self.slots.n} at a time")
         self.entry.facts["n_trials"] = 0  # that the key is there says: from here on the job was not refused
         (self.platform.root.sandboxes / self.job.name).mkdir(parents=True, exist_ok=True)
         write_yaml(self.files.compose_overlay, compose_overlay(self.job.name))
@@ -258,7 +259,7 @@ class _Rollout:
             record.settle_rest()
             self.entry.facts |= archive_facts(record)
         if missing := sorted(record.tasks.keys() - {entry.task_id for entry in record.entries.values()}):
-            what = f"Harbor ended before {len(missing)} of {len(record.tasks)} tasks had a trial"
+            what = f"Harbor ended before {len(missing)} of {count_of(len(record.tasks), 'task')} had a trial"
             raise HarnessError(what, where=self.files.harbor_log, why=log_tail)
         end_if_drained(record)
 

@@ -5,6 +5,7 @@ To stop ends the trials that run; to drain lets them end and starts no more. Bef
 
 import time
 
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import StoppedError
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import StopRequest
@@ -62,7 +63,8 @@ def end_if_drained(record: JobRecord) -> None:
     """
     left = [entry for entry in record.entries.values() if entry.cause == Cause.CANCELLED]
     if record.drained_for is not None and left:
-        raise _stopped(record.drained_for, f"{len(left)} of its {len(record.tasks)} tasks were not begun")
+        were = "was" if len(left) == 1 else "were"
+        raise _stopped(record.drained_for, f"{len(left)} of its {count_of(len(record.tasks), 'task')} {were} not begun")
 
 
 def _stopped(request: StopRequest, more: str | None = None) -> StoppedError:

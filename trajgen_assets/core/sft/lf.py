@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.sft.encoding import encode
 from trajgen_assets.core.sft.messages import THINK_CLOSE, THINK_OPEN, Json
 from trajgen_assets.core.sft.settings import LfFormat
@@ -63,7 +64,7 @@ def check_lf_row(row: Json) -> str | None:
     if turns and turns[0][0] == "system":
         turns = turns[1:]
     if not turns or len(turns) % 2:
-        return f"{len(turns)} turns, not an even number above zero"
+        return f"{count_of(len(turns), 'turn')}, not an even number above zero"
     for index, (tag, value) in enumerate(turns):
         if tag not in (_ANSWERING if index % 2 else _ASKING):
             return f"turn {index} is {tag!r}, which cannot stand there"
