@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16, "prompt_tokens_details": {"cached_tokens": 3}}
 TOOL_CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"at": "x"}'}}
@@ -89,15 +90,24 @@ async def _chunks(body: dict[str, Any], *, slow: bool) -> AsyncIterator[str]:
 def serving_upstream() -> Iterator[Upstream]:
     """Serve the twin from a thread of this process until the block ends."""
     upstream = Upstream()
-    app = Starlette(routes=[Route("/v1/chat/completions", upstream.answer, methods=["POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", timeout_graceful_shutdown=1))
+    routes = [Route("/v1/chat/completions", upstream.answer, methods=["POST"])]
+    with serving(Starlette(routes=routes)) as upstream.port:
+        yield upstream
+
+
+@contextmanager
+def serving(app: ASGIApp) -> Iterator[int]:
+    """Serve an ASGI application from a thread of this process until the block ends. Yields its port."""
+    # Kept connections outlive the pauses of a test: one that closes just as it is used again is a failure of its own.
+    options: dict[str, Any] = {"timeout_keep_alive": 300, "timeout_graceful_shutdown": 1, "lifespan": "off"}
+    config = uvicorn.Config(app, port=0, log_level="critical", **options)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    upstream.port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield upstream
+        yield int(server.servers[0].sockets[0].getsockname()[1])
     finally:
         server.should_exit = True
         thread.join(5)

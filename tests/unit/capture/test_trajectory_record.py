@@ -98,16 +98,28 @@ def test_a_disconnected_stream_keeps_its_part_and_is_no_success() -> None:
     assert (choice["finish_reason"], choice["message"]["content"]) == (None, "hello")
 
 
+class ClosedRequestError(Exception):
+    status_code = 499
+
+
 def test_a_failure_with_the_status_of_a_closed_request_is_a_disconnect() -> None:
     error = {"error_class": "HTTPException", "error_code": "499", "error_message": "Client disconnected"}
     record = _build(None, failed=True, standard_logging_object={"error_information": error})
     assert (record["client_disconnected"], record["response_body"]) == (True, {})
 
 
+def test_failures_of_a_call_are_told_apart_by_their_attempt_and_by_who_ended_it() -> None:
+    keys = [
+        trajectory_record.failure_key({"litellm_params": {"metadata": {"attempted_retries": n}}, "exception": error})
+        for n, error in ((0, ConnectionError()), (1, ConnectionError()), (1, ClosedRequestError()))
+    ]
+    assert keys == [(1, False), (2, False), (2, True)]
+
+
 def test_a_failure_says_what_the_upstream_said_within_bounds() -> None:
     error = {"error_class": "RateLimitError", "error_code": "429", "error_message": "slow down " * 1000}
     record = _build(None, failed=True, standard_logging_object={"error_information": error})
-    assert (record["success"], record["attempt"]) == (False, 1)
+    assert (record["success"], record["attempt"]) == (False, 2)
     assert record["failure"]["status_code"] == 429
     assert len(record["failure"]["message"]) == plain_json.MAX_TEXT
 

@@ -17,6 +17,8 @@ from known_secrets import redact_error
 from litellm.integrations.custom_logger import CustomLogger
 
 METADATA_NAMES = ("user_api_key_auth_metadata", "user_api_key_metadata")
+ALREADY_LOGGED = "has_logged_async_failure"  # LiteLLM's own mark on a call
+RECORDED = "trajgen_recorded_failures"  # ours
 
 
 class TrajectoryLogger(CustomLogger):
@@ -45,8 +47,15 @@ class TrajectoryLogger(CustomLogger):
         _log(kwargs, response_obj, start_time, end_time, failed=False)
 
     async def async_log_failure_event(self, kwargs: dict, response_obj: Any, start_time: Any, end_time: Any) -> None:
-        """Write the record and the end event of a failed attempt. A retry may still succeed under the same call id."""
-        _log(kwargs, response_obj, start_time, end_time, failed=True)
+        """Write the record and the end event of a failed attempt. A retry may still succeed under the same call id.
+
+        LiteLLM would report only the first failed attempt of a call, so that a call which failed otherwise in the end,
+        or whose client left during a retry, would be on record under a wrong status. So its mark is taken away again;
+        what it reports twice is known by our own.
+        """
+        if _is_new_failure(kwargs):
+            _log(kwargs, response_obj, start_time, end_time, failed=True)
+        kwargs.pop(ALREADY_LOGGED, None)
 
     async def async_post_call_failure_hook(
         self,
@@ -57,6 +66,16 @@ class TrajectoryLogger(CustomLogger):
     ) -> None:
         """Take our secrets out of an error before LiteLLM turns it into the client's answer, streamed or not."""
         redact_error(original_exception)
+
+
+def _is_new_failure(kwargs: dict) -> bool:
+    """Whether this attempt has not yet failed in this way."""
+    failure = trajectory_record.failure_key(kwargs)
+    recorded = kwargs.setdefault(RECORDED, [])
+    if failure in recorded:
+        return False
+    recorded.append(failure)
+    return True
 
 
 def _log(kwargs: dict, response: Any, started: Any, ended: Any, *, failed: bool) -> None:

@@ -69,7 +69,7 @@ def build(
     record = {
         "schema_version": SCHEMA_VERSION,
         "call_id": admission["admission_id"],
-        "attempt": _attempt(metadata, failed=failed),
+        "attempt": attempt_of(metadata),
         "dialect": admission["dialect"],
         "trajectory_route": f"{admission['job']}/{admission['trial']}",
         "session_id": _instance_id(kwargs) or admission["trial"],
@@ -99,6 +99,11 @@ def call_metadata(kwargs: Mapping[str, Any]) -> dict[str, Any]:
 def status_of(record: Mapping[str, Any]) -> int:
     """The HTTP status that the call ended with; 0 when the upstream gave none."""
     return 200 if record["success"] else int(record["failure"]["status_code"] or 0)
+
+
+def failure_key(kwargs: Mapping[str, Any]) -> tuple[int, bool]:
+    """What tells two failures of one call apart: the attempt, and whether it was the client that ended it."""
+    return attempt_of(call_metadata(kwargs)), _is_client_closed(_failure(kwargs))
 
 
 def client_session_id(kwargs: Mapping[str, Any]) -> str | None:
@@ -218,9 +223,10 @@ def _failure(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _attempt(metadata: Mapping[str, Any], *, failed: bool) -> int:
+def attempt_of(metadata: Mapping[str, Any]) -> int:
+    """Ordinal of the attempt that LiteLLM is at: 1, plus its retries."""
     retries = metadata.get("attempted_retries")
-    return 1 if failed or not isinstance(retries, int) else 1 + retries
+    return 1 + retries if isinstance(retries, int) else 1
 
 
 def _client_request(kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,40 @@
+"""Calls of a model in each of the three dialects, and the LiteLLM that they go to.
+
+Needs a LiteLLM environment: `TRAJGEN_LITELLM_ENV`, else `artifacts/env/litellm-venv`.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trajgen_assets.core.capture.litellm_config import Upstream
+from trajgen_assets.core.paths import PROJECT
+
+LITELLM_ENV = Path(os.environ.get("TRAJGEN_LITELLM_ENV", PROJECT / "artifacts" / "env" / "litellm-venv"))
+UPSTREAM_SECRET = "upstream-secret-0123456789"
+JOB = "job-1"
+CHAT, MESSAGES, RESPONSES = PATHS = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
+LOOK = {"type": "object", "properties": {"at": {"type": "string"}}}
+
+needs_litellm = pytest.mark.skipif(not (LITELLM_ENV / "bin" / "litellm").exists(), reason="no LiteLLM environment")
+
+
+def upstream_at(port: int, model: str = "openai/org/m1") -> Upstream:
+    """The upstream that listens on a port of this machine."""
+    url = f"http://127.0.0.1:{port}/v1"
+    return Upstream(model, url, UPSTREAM_SECRET, input_cost_per_token=1e-6, output_cost_per_token=2e-6, timeout_s=30)
+
+
+def body_of(path: str, text: str, **more: Any) -> dict[str, Any]:
+    """The body of a call with one system and one user message and one tool, as a client of this route sends it."""
+    if path == RESPONSES:
+        tool = {"type": "function", "name": "look", "parameters": LOOK}
+        return {"model": "m1", "instructions": "be brief", "input": text, "tools": [tool], **more}
+    user = {"role": "user", "content": text}
+    if path == MESSAGES:
+        tools = [{"name": "look", "input_schema": LOOK}]
+        return {"model": "m1", "system": "be brief", "messages": [user], "tools": tools, "max_tokens": 50, **more}
+    tools = [{"type": "function", "function": {"name": "look", "parameters": LOOK}}]
+    return {"model": "m1", "messages": [{"role": "system", "content": "be brief"}, user], "tools": tools, **more}
