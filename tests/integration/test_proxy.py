@@ -1,7 +1,4 @@
-"""The real LiteLLM proxy in front of a scripted upstream: what an agent can do, and what of it is on record.
-
-Needs a LiteLLM environment: `TRAJGEN_LITELLM_ENV`, else `artifacts/env/litellm-venv`.
-"""
+"""The real LiteLLM proxy in front of a scripted upstream: what an agent can do, and what of it is on record."""
 
 import json
 import os
@@ -16,24 +13,28 @@ import httpx
 import openai
 import pytest
 
+from tests.integration.model_calls import (
+    CHAT,
+    JOB,
+    LITELLM_ENV,
+    MESSAGES,
+    PATHS,
+    RESPONSES,
+    UPSTREAM_SECRET,
+    body_of,
+    needs_litellm,
+    upstream_at,
+)
 from tests.integration.upstream_twin import Upstream as UpstreamTwin
 from tests.integration.upstream_twin import serving_upstream
 from tests.waiting import wait_until
-from trajgen_assets.core.capture.litellm_config import Upstream
 from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
 from trajgen_assets.core.capture.verdict import Capture, judge, publish
 from trajgen_assets.core.capture.watch import CaptureWatch
 from trajgen_assets.core.ledger.models import CaptureVerdict
-from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.guest import trial_keys
 
-LITELLM_ENV = Path(os.environ.get("TRAJGEN_LITELLM_ENV", PROJECT / "artifacts" / "env" / "litellm-venv"))
-UPSTREAM_SECRET = "upstream-secret-0123456789"
-JOB = "job-1"
-CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
-LOOK = {"type": "object", "properties": {"at": {"type": "string"}}}
-
-pytestmark = pytest.mark.skipif(not (LITELLM_ENV / "bin" / "litellm").exists(), reason="no LiteLLM environment")
+pytestmark = needs_litellm
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +43,14 @@ def twin() -> Iterator[UpstreamTwin]:
         yield upstream
 
 
-def _upstream(twin: UpstreamTwin, model: str) -> Upstream:
-    url = f"http://127.0.0.1:{twin.port}/v1"
-    return Upstream(model, url, UPSTREAM_SECRET, input_cost_per_token=1e-6, output_cost_per_token=2e-6, timeout_s=30)
-
-
 @pytest.fixture(scope="module", params=["openai/org/m1"])
 def proxy(
     twin: UpstreamTwin, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
     folder = tmp_path_factory.mktemp("litellm") / JOB
-    with running_proxy(env=LITELLM_ENV, folder=folder, job=JOB, upstream=_upstream(twin, request.param)) as running:
+    with running_proxy(
+        env=LITELLM_ENV, folder=folder, job=JOB, upstream=upstream_at(twin.port, request.param)
+    ) as running:
         yield running
 
 
@@ -60,18 +58,6 @@ def proxy(
 def trial(request: pytest.FixtureRequest) -> str:
     """A trial of its own for each test."""
     return "task__" + "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
-
-
-def _body(path: str, text: str, **more: Any) -> dict[str, Any]:
-    if path == RESPONSES:
-        tool = {"type": "function", "name": "look", "parameters": LOOK}
-        return {"model": "m1", "instructions": "be brief", "input": text, "tools": [tool], **more}
-    user = {"role": "user", "content": text}
-    if path == MESSAGES:
-        tools = [{"name": "look", "input_schema": LOOK}]
-        return {"model": "m1", "system": "be brief", "messages": [user], "tools": tools, "max_tokens": 50, **more}
-    tools = [{"type": "function", "function": {"name": "look", "parameters": LOOK}}]
-    return {"model": "m1", "messages": [{"role": "system", "content": "be brief"}, user], "tools": tools, **more}
 
 
 def _post(proxy: RunningProxy, key: str, path: str, body: dict[str, Any], **headers: str) -> httpx.Response:
@@ -100,7 +86,7 @@ def _records(proxy: RunningProxy, trial: str) -> list[dict[str, Any]]:
 def test_each_dialect_leaves_one_record_in_chat_form(
     proxy: RunningProxy, trial: str, path: str, dialect: str, stream: bool
 ) -> None:
-    reply = _post(proxy, proxy.trial_key(trial), path, _body(path, "hi", stream=stream), **{"x-session-id": "s-7"})
+    reply = _post(proxy, proxy.trial_key(trial), path, body_of(path, "hi", stream=stream), **{"x-session-id": "s-7"})
     assert reply.status_code == 200
     capture = _settled(proxy, trial)
     assert (capture.verdict, capture.admitted, capture.begun, capture.ok) == (CaptureVerdict.COMPLETE, 1, 1, 1)
@@ -124,14 +110,14 @@ def test_each_dialect_leaves_one_record_in_chat_form(
 def test_the_key_is_also_taken_as_an_anthropic_client_sends_it(proxy: RunningProxy, trial: str) -> None:
     headers = {"x-api-key": proxy.trial_key(trial)}
     url = f"{proxy.base_url}{MESSAGES}"
-    reply = httpx.post(url, json=_body(MESSAGES, "hi"), headers=headers, timeout=30, trust_env=False)
+    reply = httpx.post(url, json=body_of(MESSAGES, "hi"), headers=headers, timeout=30, trust_env=False)
     assert reply.status_code == 200
     assert _settled(proxy, trial).ok == 1
 
 
 def test_the_model_answers_to_its_full_name_too(proxy: RunningProxy, trial: str) -> None:
     names = ("m1", "org/m1", "openai/org/m1")
-    replies = [_post(proxy, proxy.trial_key(trial), CHAT, _body(CHAT, "hi", model=name)) for name in names]
+    replies = [_post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi", model=name)) for name in names]
     assert [reply.status_code for reply in replies] == [200, 200, 200]
     assert {record["request_body"]["model"] for record in _records(proxy, trial)} == {"org/m1"}
 
@@ -143,12 +129,12 @@ def test_the_models_are_listed(proxy: RunningProxy, trial: str) -> None:
 
 
 def test_counting_tokens_is_open_and_no_model_call(proxy: RunningProxy, trial: str) -> None:
-    reply = _post(proxy, proxy.trial_key(trial), f"{MESSAGES}/count_tokens", _body(MESSAGES, "hi"))
+    reply = _post(proxy, proxy.trial_key(trial), f"{MESSAGES}/count_tokens", body_of(MESSAGES, "hi"))
     assert reply.status_code == 200
     assert _settled(proxy, trial).admitted == 0
 
 
-@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+@pytest.mark.parametrize("path", PATHS)
 def test_no_other_key_is_let_in(proxy: RunningProxy, trial: str, path: str) -> None:
     right = proxy.trial_key(trial)
     keys = {
@@ -158,15 +144,15 @@ def test_no_other_key_is_let_in(proxy: RunningProxy, trial: str, path: str) -> N
         "tampered": right[:-2] + ("AA" if not right.endswith("AA") else "BB"),
         "other job": trial_keys.mint(proxy.subkey, "job-2", trial),
     }
-    statuses = {name: _post(proxy, key, path, _body(path, "hi")).status_code for name, key in keys.items()}
+    statuses = {name: _post(proxy, key, path, body_of(path, "hi")).status_code for name, key in keys.items()}
     assert statuses == dict.fromkeys(keys, 401)
     assert _settled(proxy, trial).admitted == 0
 
 
 def test_the_key_opens_nothing_once_the_trial_has_ended(proxy: RunningProxy, trial: str) -> None:
-    assert _post(proxy, proxy.trial_key(trial), CHAT, _body(CHAT, "hi")).status_code == 200
+    assert _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi")).status_code == 200
     (proxy.folder / "ended" / trial).touch()
-    assert _post(proxy, proxy.trial_key(trial), CHAT, _body(CHAT, "hi")).status_code == 401
+    assert _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi")).status_code == 401
     assert _settled(proxy, trial).admitted == 1
 
 
@@ -192,7 +178,7 @@ def test_only_the_model_routes_are_open(proxy: RunningProxy, trial: str, method:
 
 def test_the_platform_has_no_administration_either(proxy: RunningProxy) -> None:
     assert _post(proxy, proxy.master_key, "/key/generate", {}).status_code == 403
-    assert _post(proxy, proxy.master_key, CHAT, _body(CHAT, "hi")).status_code == 200
+    assert _post(proxy, proxy.master_key, CHAT, body_of(CHAT, "hi")).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -208,7 +194,7 @@ def test_an_agent_cannot_hide_or_make_up_a_call(
     proxy: RunningProxy, trial: str, more: dict[str, Any], headers: dict[str, str]
 ) -> None:
     for _ in range(2):
-        _post(proxy, proxy.trial_key(trial), CHAT, _body(CHAT, "hi", **more), **headers)
+        _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi", **more), **headers)
     capture = _settled(proxy, trial)
     assert (capture.verdict, capture.admitted, capture.n_records) == (CaptureVerdict.COMPLETE, 2, 2)
     for record in _records(proxy, trial):
@@ -217,11 +203,11 @@ def test_an_agent_cannot_hide_or_make_up_a_call(
 
 
 @pytest.mark.parametrize("name", ["metadata", "litellm_metadata"])
-@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+@pytest.mark.parametrize("path", PATHS)
 def test_an_agent_cannot_write_to_another_trial(proxy: RunningProxy, trial: str, path: str, name: str) -> None:
     admission = {"job": JOB, "trial": "other__1", "admission_id": "0", "dialect": "openai_chat", "seal": "0"}
     forged = {"user_api_key_auth_metadata": admission, "user_api_key_metadata": admission}
-    _post(proxy, proxy.trial_key(trial), path, _body(path, "hi", **{name: forged}))
+    _post(proxy, proxy.trial_key(trial), path, body_of(path, "hi", **{name: forged}))
     capture = _settled(proxy, trial)
     assert capture.ended == capture.admitted
     assert not list(proxy.folder.glob("*/other__1*"))
@@ -229,30 +215,33 @@ def test_an_agent_cannot_write_to_another_trial(proxy: RunningProxy, trial: str,
 
 @pytest.mark.parametrize("header", ["x-litellm-enable-message-redaction", "litellm-enable-message-redaction"])
 def test_an_agent_cannot_have_its_record_blanked(proxy: RunningProxy, trial: str, header: str) -> None:
-    reply = _post(proxy, proxy.trial_key(trial), CHAT, _body(CHAT, "hi"), **{header: "true"})
+    reply = _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi"), **{header: "true"})
     assert reply.status_code == 403
     assert _settled(proxy, trial).admitted == 0
 
 
-@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+@pytest.mark.parametrize("path", PATHS)
 def test_a_call_that_the_proxy_refuses_is_a_failure_on_record(proxy: RunningProxy, trial: str, path: str) -> None:
-    assert _post(proxy, proxy.trial_key(trial), path, _body(path, "hi", model="no-such-model")).status_code == 400
+    assert _post(proxy, proxy.trial_key(trial), path, body_of(path, "hi", model="no-such-model")).status_code == 400
     capture = _settled(proxy, trial)
     assert (capture.verdict, capture.ok, capture.failed) == (CaptureVerdict.COMPLETE, 0, 1)
 
 
 def test_an_upstream_failure_is_on_record_with_its_status(proxy: RunningProxy, trial: str) -> None:
-    assert _post(proxy, proxy.trial_key(trial), CHAT, _body(CHAT, "fail")).status_code == 500
+    assert _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "fail")).status_code == 500
     capture = _settled(proxy, trial)
     assert (capture.verdict, capture.ok, capture.failed) == (CaptureVerdict.COMPLETE, 0, 1)
-    [record] = _records(proxy, trial)
-    assert (record["success"], record["failure"]["status_code"]) == (False, 500)
+    records = _records(proxy, trial)
+    assert [(each["attempt"], each["success"], each["failure"]["status_code"]) for each in records] == [
+        (number, False, 500) for number in (1, 2, 3)
+    ]
+    record = records[-1]
     assert "told to fail" in record["failure"]["message"]
     assert record["request_body"]["messages"][-1] == {"role": "user", "content": "fail"}
 
 
 def test_a_retry_that_succeeds_is_one_call_with_two_records(proxy: RunningProxy, trial: str, tmp_path: Path) -> None:
-    assert _post(proxy, proxy.trial_key(trial), CHAT, _body(CHAT, "flaky")).status_code == 200
+    assert _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "flaky")).status_code == 200
     (proxy.folder / "ended" / trial).touch()
     capture = publish(proxy.folder, trial, tmp_path, explained=None)
     assert (capture.verdict, capture.admitted, capture.ok, capture.failed) == (CaptureVerdict.COMPLETE, 1, 1, 0)
@@ -261,10 +250,10 @@ def test_a_retry_that_succeeds_is_one_call_with_two_records(proxy: RunningProxy,
     assert first["call_id"] == last["call_id"]
 
 
-@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+@pytest.mark.parametrize("path", PATHS)
 def test_a_stream_that_the_agent_left_is_no_success(proxy: RunningProxy, trial: str, path: str) -> None:
     headers = {"Authorization": f"Bearer {proxy.trial_key(trial)}"}
-    url, body = f"{proxy.base_url}{path}", _body(path, "slow", stream=True)
+    url, body = f"{proxy.base_url}{path}", body_of(path, "slow", stream=True)
     with httpx.stream("POST", url, json=body, headers=headers, timeout=30, trust_env=False) as reply:
         for number, _ in enumerate(reply.iter_lines()):
             if number == 8:
@@ -277,18 +266,18 @@ def test_a_stream_that_the_agent_left_is_no_success(proxy: RunningProxy, trial: 
     assert [choice["finish_reason"] for choice in record["response_body"]["choices"]] == [None]
 
 
-@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+@pytest.mark.parametrize("path", PATHS)
 def test_a_call_counts_as_served_when_its_answer_is_over_and_no_sooner(
     proxy: RunningProxy, trial: str, path: str
 ) -> None:
     headers = {"Authorization": f"Bearer {proxy.trial_key(trial)}"}
-    url, body = f"{proxy.base_url}{path}", _body(path, "slow", stream=True)
+    url, body = f"{proxy.base_url}{path}", body_of(path, "slow", stream=True)
     served = proxy.folder / "served" / f"{trial}.jsonl"
     with httpx.stream("POST", url, json=body, headers=headers, timeout=30, trust_env=False) as reply:
         next(reply.iter_lines())
         assert not served.exists()
     wait_until(served.exists, limit_s=10)
-    assert _post(proxy, proxy.trial_key(trial), path, _body(path, "hi")).status_code == 200
+    assert _post(proxy, proxy.trial_key(trial), path, body_of(path, "hi")).status_code == 200
     wait_until(lambda: len(served.read_text().splitlines()) == 2, limit_s=10)
     admitted = (proxy.folder / "admitted" / f"{trial}.jsonl").read_text().splitlines()
     assert [json.loads(line)["call_id"] for line in served.read_text().splitlines()] == [
@@ -296,13 +285,13 @@ def test_a_call_counts_as_served_when_its_answer_is_over_and_no_sooner(
     ]
 
 
-@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 def test_an_agent_that_left_before_the_first_token_is_on_record(
     proxy: RunningProxy, trial: str, path: str, stream: bool
 ) -> None:
     headers = {"Authorization": f"Bearer {proxy.trial_key(trial)}"}
-    body = _body(path, "hang", stream=stream)
+    body = body_of(path, "hang", stream=stream)
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{proxy.base_url}{path}", json=body, headers=headers, timeout=0.5, trust_env=False)
     capture = _settled(proxy, trial)
@@ -312,7 +301,7 @@ def test_an_agent_that_left_before_the_first_token_is_on_record(
 def test_calls_made_at_once_are_all_on_record_each_in_its_trial(proxy: RunningProxy, trial: str) -> None:
     trials = [f"{trial}-{number}" for number in range(4)]
     with ThreadPoolExecutor(16) as pool:
-        calls = [pool.submit(_post, proxy, proxy.trial_key(each), CHAT, _body(CHAT, "hi")) for each in trials * 8]
+        calls = [pool.submit(_post, proxy, proxy.trial_key(each), CHAT, body_of(CHAT, "hi")) for each in trials * 8]
     assert {call.result().status_code for call in calls} == {200}
     captures = [_settled(proxy, each) for each in trials]
     assert [(capture.verdict, capture.ok) for capture in captures] == [(CaptureVerdict.COMPLETE, 8)] * 4
@@ -320,7 +309,7 @@ def test_calls_made_at_once_are_all_on_record_each_in_its_trial(proxy: RunningPr
 
 def test_hostile_text_is_on_record_as_it_is(proxy: RunningProxy, trial: str) -> None:
     text = 'line\n\u2028"quoted" \x00 \U0001f600 ' + "x" * 3_000_000
-    body = json.dumps(_body(CHAT, text + "LONE")).replace("LONE", "\\ud800")  # a lone surrogate, as JSON can hold it
+    body = json.dumps(body_of(CHAT, text + "LONE")).replace("LONE", "\\ud800")  # a lone surrogate, as JSON can hold it
     headers = {"Authorization": f"Bearer {proxy.trial_key(trial)}", "Content-Type": "application/json"}
     reply = httpx.post(f"{proxy.base_url}{CHAT}", content=body, headers=headers, timeout=60, trust_env=False)
     capture = _settled(proxy, trial)
@@ -334,7 +323,7 @@ def test_a_call_that_cannot_be_written_down_is_not_let_through(
 ) -> None:
     (proxy.folder / "admitted" / f"{trial}.jsonl").symlink_to(proxy.folder / "elsewhere")  # O_NOFOLLOW refuses it
     n_before = len(twin.requests)
-    assert _post(proxy, proxy.trial_key(trial), CHAT, _body(CHAT, "hi")).status_code == 503
+    assert _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi")).status_code == 503
     assert len(twin.requests) == n_before
     assert not (proxy.folder / "elsewhere").exists()
     assert proxy.has_lost_lines()
@@ -342,7 +331,7 @@ def test_a_call_that_cannot_be_written_down_is_not_let_through(
 
 def test_a_record_that_cannot_be_written_is_a_gap(proxy: RunningProxy, trial: str) -> None:
     (proxy.folder / "trajectories" / f"{trial}.jsonl").symlink_to(proxy.folder / "elsewhere")
-    assert _post(proxy, proxy.trial_key(trial), CHAT, _body(CHAT, "hi")).status_code == 200
+    assert _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi")).status_code == 200
     deadline = time.monotonic() + 5
     while "could not be written" not in judge(proxy.folder, trial, explained="cancelled").explanation:
         assert time.monotonic() < deadline
@@ -352,7 +341,7 @@ def test_a_record_that_cannot_be_written_is_a_gap(proxy: RunningProxy, trial: st
 
 def test_a_trial_is_published_as_it_was_recorded(proxy: RunningProxy, trial: str, tmp_path: Path) -> None:
     for path in (CHAT, MESSAGES):
-        _post(proxy, proxy.trial_key(trial), path, _body(path, "hi"))
+        _post(proxy, proxy.trial_key(trial), path, body_of(path, "hi"))
     (proxy.folder / "ended" / trial).touch()
     capture = publish(proxy.folder, trial, tmp_path, explained=None)
     assert (capture.verdict, capture.n_records) == (CaptureVerdict.COMPLETE, 2)
@@ -361,7 +350,7 @@ def test_a_trial_is_published_as_it_was_recorded(proxy: RunningProxy, trial: str
 
 
 def test_no_secret_is_in_any_file_of_the_folder(proxy: RunningProxy, trial: str, twin: UpstreamTwin) -> None:
-    _post(proxy, proxy.trial_key(trial), CHAT, _body(CHAT, "hi"))
+    _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi"))
     _settled(proxy, trial)
     assert twin.keys[-1] == f"Bearer {UPSTREAM_SECRET}"  # the upstream did get it
     _assert_no_secret_in_files(proxy, trial)
@@ -378,12 +367,12 @@ def _assert_no_secret_in_files(proxy: RunningProxy, trial: str) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
-@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("status", [401, 500])
 def test_an_upstream_that_echoes_its_key_in_a_refusal_gives_it_to_nobody(
     proxy: RunningProxy, trial: str, twin: UpstreamTwin, status: int, path: str, stream: bool
 ) -> None:
-    reply = _post(proxy, proxy.trial_key(trial), path, _body(path, f"echo {status}", stream=stream))
+    reply = _post(proxy, proxy.trial_key(trial), path, body_of(path, f"echo {status}", stream=stream))
     assert twin.keys[-1] == f"Bearer {UPSTREAM_SECRET}"  # the upstream did get it
     assert reply.status_code == status
     assert "no access for token [redacted], sorry" in reply.json()["error"]["message"]
@@ -395,11 +384,11 @@ def test_an_upstream_that_echoes_its_key_in_a_refusal_gives_it_to_nobody(
 
 
 @pytest.mark.parametrize("when", ["first", "late"])
-@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+@pytest.mark.parametrize("path", PATHS)
 def test_an_upstream_that_echoes_its_key_in_a_stream_gives_it_to_nobody(
     proxy: RunningProxy, trial: str, path: str, when: str
 ) -> None:
-    reply = _post(proxy, proxy.trial_key(trial), path, _body(path, f"echo {when}", stream=True))
+    reply = _post(proxy, proxy.trial_key(trial), path, body_of(path, f"echo {when}", stream=True))
     assert "no access for token [redacted], sorry" in reply.text
     assert ("part 1" in reply.text) == (when == "late")
     assert UPSTREAM_SECRET not in reply.text
@@ -441,11 +430,11 @@ def deaf_env(tmp_path: Path) -> Path:
 def test_a_logger_that_litellm_cannot_call_any_more_is_noticed_while_the_job_runs(
     twin: UpstreamTwin, trial: str, tmp_path: Path, deaf_env: Path
 ) -> None:
-    upstream = _upstream(twin, "hosted_vllm/org/m1")
+    upstream = upstream_at(twin.port, "hosted_vllm/org/m1")
     with running_proxy(env=deaf_env, folder=tmp_path / JOB, job=JOB, upstream=upstream) as proxy:
         watch = CaptureWatch(proxy.folder, grace_s=1, every_s=0)
         for text in ("hi", "turn deaf", "hi"):
-            assert _post(proxy, proxy.trial_key(trial), CHAT, _body(CHAT, text)).status_code == 200
+            assert _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, text)).status_code == 200
             assert watch.look() is None
         wait_until(lambda: "left no record 1 s after the answer" in (watch.look() or ""), limit_s=20)
         assert not proxy.has_lost_lines()
@@ -460,11 +449,11 @@ def test_a_logger_that_litellm_cannot_call_any_more_is_noticed_while_the_job_run
 def test_a_proxy_killed_with_a_call_in_flight_leaves_a_gap_unless_explained(
     twin: UpstreamTwin, trial: str, tmp_path: Path
 ) -> None:
-    upstream = _upstream(twin, "hosted_vllm/org/m1")
+    upstream = upstream_at(twin.port, "hosted_vllm/org/m1")
     with running_proxy(env=LITELLM_ENV, folder=tmp_path / JOB, job=JOB, upstream=upstream) as proxy:
         headers = {"Authorization": f"Bearer {proxy.trial_key(trial)}"}
-        url, body = f"{proxy.base_url}{CHAT}", _body(CHAT, "slow", stream=True)
-        _post(proxy, proxy.trial_key(trial), CHAT, _body(CHAT, "hi"))
+        url, body = f"{proxy.base_url}{CHAT}", body_of(CHAT, "slow", stream=True)
+        _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi"))
         with httpx.stream("POST", url, json=body, headers=headers, timeout=30, trust_env=False) as reply:
             lines = reply.iter_lines()
             next(lines)
