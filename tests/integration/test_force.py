@@ -13,13 +13,14 @@ from dagster._core.storage.tags import RETRY_NUMBER_TAG
 from resources.instance import dagster_environ, open_instance, prepare_instance
 from resources.platform import PlatformResource
 from tests.unit.ledger.twins import graded, settle, start
-from trajgen_assets.cli.start import are_done, next_job
+from trajgen_assets.cli.start import code_of_no_job, next_job
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import ConfigError, EndpointError, RefusedError, TrajgenError
+from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger import Ledger, create_ledger, open_ledger
-from trajgen_assets.core.ledger.models import JobState, TaskStatus
+from trajgen_assets.core.ledger.models import JobState, TaskFilter, TaskStatus
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.rollout.slots import job_slot
 from trajgen_assets.definitions import defs
@@ -189,8 +190,10 @@ def test_named_tasks_that_are_all_done_are_nothing_left_to_do_and_any_other_is_n
         "2 are done, 0 failed, 0 skipped, 0 wait for a usable folder, 0 are in a job, 0 are excluded, 1 are free"
         in (capsys.readouterr().out)
     )
-    assert are_done(host.ledger, MAIN_CAMPAIGN, None, ["a", "b"])
-    assert not are_done(host.ledger, MAIN_CAMPAIGN, None, ["a", "no-such-task"])
+    among = TaskFilter(MAIN_CAMPAIGN, None)
+    assert code_of_no_job(host.ledger, among, ["a", "b"], force=False) == EXIT_OK
+    assert code_of_no_job(host.ledger, among, ["a", "b"], force=True) == EXIT_FAILED
+    assert code_of_no_job(host.ledger, among, ["a", "no-such-task"], force=False) == EXIT_USAGE
 
 
 def test_a_click_without_force_takes_nothing_back(host: Host) -> None:

@@ -15,7 +15,7 @@ from tests.unit.intake.conftest import write_task
 from trajgen_assets.cli.main import app, exit_code_of
 from trajgen_assets.cli.stop import this_person
 from trajgen_assets.core.config.load import load_config
-from trajgen_assets.core.errors import ConfigError, RefusedError
+from trajgen_assets.core.errors import ConfigError, RefusedError, UnknownNameError
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE
 from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN
@@ -133,7 +133,7 @@ def test_a_job_without_a_driver_cannot_be_stopped_and_one_that_is_unknown_has_a_
     assert exit_code_of(lost) == EXIT_REFUSED
     assert "nothing drives this job any more" in str(lost)
     unknown = trajgen(platform, "stop", "rums").exception
-    assert isinstance(unknown, ConfigError)
+    assert isinstance(unknown, UnknownNameError)
     assert exit_code_of(unknown) == EXIT_USAGE
     assert "the nearest is runs" in str(unknown)
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from trajgen_assets.cli.jobs import refuse_unknown_job
 from trajgen_assets.cli.state import state_of
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import RefusedError
@@ -29,6 +30,7 @@ def convert(
     with state_of(context).platform() as platform:
         settings = ConversionSettings.of(platform.config)
         for name in job:
+            refuse_unknown_job(platform.root, name)
             _refuse_smoke_test(platform.root.job(name).trials)
         for name in job:
             place_data(platform.root, platform.config, platform.root.job(name))

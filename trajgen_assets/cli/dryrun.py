@@ -7,9 +7,19 @@ from typing import Annotated
 import typer
 
 from trajgen_assets.cli.state import state_of
-from trajgen_assets.core.exit_codes import EXIT_FAILED
+from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_USAGE
 from trajgen_assets.core.preflight.findings import Level, looked_at
-from trajgen_assets.core.preflight.run import CHECKS, PROBE, Check, Line, canary_check, look, report, verdict
+from trajgen_assets.core.preflight.run import (
+    CHECKS,
+    PROBE,
+    Check,
+    Line,
+    canary_check,
+    is_misconfigured,
+    look,
+    report,
+    verdict,
+)
 
 WIDTH = 22
 
@@ -27,19 +37,18 @@ def dryrun(
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
-    """Check all that a job needs, one line a check, and change nothing. Exit code 1 if a check fails."""
+    """Check all that a job needs, one line a check, and change nothing.
+
+    Exit code 1 if a check fails, 2 if no command could use the configuration.
+    """
     state = state_of(context)
     with looked_at(state.root, state.config) as subject:
-        lines = look(subject, _chosen(probe=probe, canary=canary))
-        if as_json:
-            found = report(lines)
-            typer.echo(json.dumps(found, indent=2))
-        else:
-            shown = list(_shown(lines))
-            found = report(shown)
-            typer.echo(f"{_told(found['counts'])}. {verdict(shown)}")
+        looked = look(subject, _chosen(probe=probe, canary=canary))
+        lines = list(looked if as_json else _shown(looked))
+        found = report(lines)
+        typer.echo(json.dumps(found, indent=2) if as_json else f"{_told(found['counts'])}. {verdict(lines)}")
     if not found["ready"]:
-        raise typer.Exit(EXIT_FAILED)
+        raise typer.Exit(EXIT_USAGE if is_misconfigured(lines) else EXIT_FAILED)
 
 
 def _chosen(*, probe: bool, canary: int) -> tuple[Check, ...]:

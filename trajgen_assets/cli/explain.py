@@ -8,7 +8,7 @@ import typer
 from resources.redaction import known_secrets
 from trajgen_assets.cli.logs import OfCampaign, TaskName
 from trajgen_assets.cli.state import State, state_of
-from trajgen_assets.core.errors import LedgerError
+from trajgen_assets.core.errors import UnknownNameError
 from trajgen_assets.core.exit_codes import EXIT_OK
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.ledger import Ledger
@@ -83,11 +83,11 @@ def _named(state: State, ledger: Ledger, task: str, campaign: str) -> TaskRow:
     """The task of this name; of one that is listed and not registered yet, say so and end.
 
     Raises:
-        LedgerError: it is unknown, or several data sets have it.
+        UnknownNameError: it is unknown, or several data sets have it.
     """
     try:
         (row,) = ledger.named([task], campaign)
-    except LedgerError:
+    except UnknownNameError:
         plain, _, its_own = task.partition("@")
         task_id = plain.rpartition("/")[2]
         places = list(listed_nowhere_else(configured(state.config), task_id))

@@ -48,6 +48,7 @@ from trajgen_assets.core.errors import (
     RefusedError,
     RequirementError,
     TrajgenError,
+    UnknownNameError,
 )
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, EXIT_USAGE
 from trajgen_assets.core.paths import Root
@@ -161,7 +162,7 @@ def _option(arguments: list[str], wanted: str) -> str | None:
 
 def exit_code_of(error: TrajgenError) -> int:
     """Which exit code an error ends the command with."""
-    if isinstance(error, ConfigError | ImportRefusedError):
+    if isinstance(error, ConfigError | ImportRefusedError | UnknownNameError):
         return EXIT_USAGE
     if isinstance(error, EndpointError | ProxyError | RequirementError | RefusedError | BusyError):
         return EXIT_REFUSED

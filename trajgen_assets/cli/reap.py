@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from trajgen_assets.cli.jobs import refuse_unknown_job
 from trajgen_assets.cli.state import state_of
-from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.rollout.reap import environment_of, reap
 
 
@@ -23,6 +23,5 @@ def reap_job(
 ) -> None:
     """End the processes, containers, networks and sandboxes that a dead job left behind; safe to repeat."""
     root = state_of(context).root
-    if not (root.job(job).dir.exists() or root.job(job).proxy.exists()):
-        raise ConfigError("there is no job of that name", where=job, mend="see `trajgen status` for their names")
+    refuse_unknown_job(root, job)
     typer.echo(f"{job}: {reap(root, job, environment=environment_of(root, job), force=force)}")

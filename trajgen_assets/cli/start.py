@@ -15,7 +15,7 @@ from trajgen_assets.cli.progress import JobView, shown
 from trajgen_assets.cli.state import State, console, state_of
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConfigError, RefusedError
-from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED
+from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE
 from trajgen_assets.core.intake.exclusions import excluded_ids
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger.ledger import Ledger
@@ -61,8 +61,7 @@ def start(
     with state.platform() as platform, open_instance(state.root) as instance:
         job = next_job(platform, instance, campaign=campaign, dataset=dataset, limit=limit, tasks=tasks, force=force)
         if job is None:
-            nothing_left = not tasks or (not force and are_done(platform.ledger, campaign, dataset, tasks))
-            raise typer.Exit(EXIT_OK if nothing_left else EXIT_FAILED)
+            raise typer.Exit(code_of_no_job(platform.ledger, TaskFilter(campaign, dataset), tasks or [], force=force))
         raise typer.Exit(run_in_foreground(state, platform, instance, job))
 
 
@@ -122,10 +121,13 @@ def _bind(
     return platform.ledger.job(found.job.name)
 
 
-def are_done(ledger: Ledger, campaign: str, dataset: str | None, tasks: list[str]) -> bool:
-    """Whether all these tasks are done already; for any other reason not to roll one out, the command has failed."""
-    done = {row.task_id for row in ledger.rows(TaskFilter(campaign, dataset, TaskStatus.DONE))}
-    return done.issuperset(tasks)
+def code_of_no_job(ledger: Ledger, among: TaskFilter, tasks: list[str], *, force: bool) -> int:
+    """The exit code where there is nothing to roll out: fine without names, or if all of `tasks` are done already."""
+    known = {row.task_id: row.status for row in ledger.rows(among)}
+    if not known.keys() >= set(tasks):
+        return EXIT_USAGE
+    all_done = not force and all(known[task_id] is TaskStatus.DONE for task_id in tasks)
+    return EXIT_OK if not tasks or all_done else EXIT_FAILED
 
 
 def _how_many_to_register(platform: Platform, campaign: str, wanted: int) -> int | None:

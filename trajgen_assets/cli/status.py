@@ -9,7 +9,7 @@ from trajgen_assets.cli.ledger.show import balance_line
 from trajgen_assets.cli.state import state_of
 from trajgen_assets.core.clock import stamp
 from trajgen_assets.core.counting import count_of
-from trajgen_assets.core.exit_codes import EXIT_FAILED
+from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_USAGE
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
@@ -27,7 +27,10 @@ def status(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="As status.yaml has it, but of this moment.")] = False,
 ) -> None:
-    """Show tasks, jobs, what is in the way and what to do next. Exit code 1 if something in the way needs a person."""
+    """Show tasks, jobs, what is in the way and what to do next.
+
+    Exit code 1 if something in the way needs a person, 2 if that is the configuration.
+    """
     state = state_of(context)
     with open_ledger(state.root) as ledger:
         ledger.check_balance()
@@ -37,7 +40,7 @@ def status(
         else:
             _show(state.root, ledger, standing)
     if standing.is_blocked:
-        raise typer.Exit(EXIT_FAILED)
+        raise typer.Exit(EXIT_USAGE if standing.is_misconfigured else EXIT_FAILED)
 
 
 def _show(root: Root, ledger: Ledger, standing: Standing) -> None:

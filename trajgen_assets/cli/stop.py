@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
+from trajgen_assets.cli.jobs import SHOWN
 from trajgen_assets.cli.ledger.asking import publish
 from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.core.counting import count_of
-from trajgen_assets.core.errors import ConfigError, LedgerError, RefusedError
+from trajgen_assets.core.errors import LedgerError, RefusedError, UnknownNameError
 from trajgen_assets.core.exit_codes import EXIT_FAILED
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import JobRow, JobState
@@ -65,14 +66,14 @@ def _named(ledger: Ledger, name: str) -> JobRow:
     """The job of this name.
 
     Raises:
-        ConfigError: there is none.
+        UnknownNameError: there is none.
     """
     jobs = {row.name: row for row in ledger.jobs()}
     if name in jobs:
         return jobs[name]
     near = get_close_matches(name, jobs, n=1, cutoff=0.4)
     why = f"the nearest is {near[0]}" if near else None
-    raise ConfigError("there is no job of that name", where=name, why=why, mend="see `trajgen status` for their names")
+    raise UnknownNameError("there is no job of that name", where=name, why=why, mend=SHOWN)
 
 
 def _withdrawn(ledger: Ledger, row: JobRow) -> bool:

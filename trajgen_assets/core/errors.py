@@ -2,6 +2,7 @@
 
 TrajgenError
 ├── ConfigError (ValueError)                 config.yaml is missing, malformed or unfilled
+├── UnknownNameError (LookupError)           a task, job or run that a person names is not there
 ├── ManifestError (ValueError)               a manifest cannot be trusted
 │   └── ManifestMissingError (FileNotFoundError)
 ├── TaskError (ValueError)                   a task folder cannot be used
@@ -19,7 +20,7 @@ TrajgenError
 ├── HarnessError (RuntimeError)              Harbor did not start, or left nothing that can be read
 ├── RefusedError (RuntimeError)              a job was refused before any trial; nothing was consumed
 ├── StoppedError (RuntimeError)              a person asked for the end of a job, and it has ended
-├── ArchiveError (ValueError)                an entry of the run archive cannot be read, or is not there
+├── ArchiveError (ValueError)                an entry of the run archive cannot be read
 ├── ConversionError (ValueError)             a job cannot be turned into training data
 └── BusyError (BlockingIOError)              another process holds what is needed
 """
@@ -61,6 +62,10 @@ class TrajgenError(Exception):
 
 class ConfigError(TrajgenError, ValueError):
     """config.yaml is missing, malformed, unfilled, or asks for what does not exist."""
+
+
+class UnknownNameError(TrajgenError, LookupError):
+    """A task, job or run that a person names is not there, or the name fits several."""
 
 
 class ManifestError(TrajgenError, ValueError):
@@ -132,7 +137,7 @@ class StoppedError(TrajgenError, RuntimeError):
 
 
 class ArchiveError(TrajgenError, ValueError):
-    """An entry of the run archive cannot be read, or there is none of that name."""
+    """An entry of the run archive cannot be read."""
 
 
 class ConversionError(TrajgenError, ValueError):

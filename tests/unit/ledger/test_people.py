@@ -1,7 +1,7 @@
 import pytest
 
 from tests.unit.ledger.twins import key, register
-from trajgen_assets.core.errors import LedgerError, TaskError
+from trajgen_assets.core.errors import UnknownNameError
 from trajgen_assets.core.ledger import Ledger
 
 
@@ -16,15 +16,15 @@ def test_tasks_are_named_by_key_or_by_an_id_that_is_plain(ledger: Ledger) -> Non
 def test_an_id_of_two_data_sets_is_not_guessed(ledger: Ledger) -> None:
     register(ledger, "b")
     register(ledger, "b", dataset="rust")
-    with pytest.raises(LedgerError, match="write py-cc/b or rust/b"):
+    with pytest.raises(UnknownNameError, match="write py-cc/b or rust/b"):
         ledger.named(["b"], "main")
 
 
 def test_an_unknown_id_names_the_nearest(ledger: Ledger) -> None:
     register(ledger, "pallets__flask-1")
-    with pytest.raises(LedgerError, match="the nearest is pallets__flask-1"):
+    with pytest.raises(UnknownNameError, match="the nearest is pallets__flask-1"):
         ledger.named(["palets__flask-1"], "main")
-    with pytest.raises(TaskError):
+    with pytest.raises(UnknownNameError):
         ledger.named(["py-cc/../x"], "main")
 
 
@@ -32,7 +32,7 @@ def test_a_bare_id_may_bring_its_campaign_and_one_of_another_campaign_names_how_
     register(ledger, "a", campaign="smoke")
     (found,) = ledger.named(["a@smoke"], "main")
     assert found.key == key("a", campaign="smoke")
-    with pytest.raises(LedgerError, match="write py-cc/a@smoke"):
+    with pytest.raises(UnknownNameError, match="write py-cc/a@smoke"):
         ledger.named(["a"], "main")
-    with pytest.raises(LedgerError, match="no task of campaign smoke has this id"):
+    with pytest.raises(UnknownNameError, match="no task of campaign smoke has this id"):
         ledger.named(["b@smoke"], "main")

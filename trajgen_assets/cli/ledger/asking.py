@@ -40,7 +40,7 @@ def selected(ledger: Ledger, names: Sequence[str] | None, which: TaskFilter) -> 
 
     Raises:
         ConfigError: neither is given. A slip must not change every task.
-        LedgerError: a name is unknown or ambiguous.
+        UnknownNameError: a name is unknown or ambiguous.
     """
     if not names and which == TaskFilter():
         raise ConfigError("no task is named", mend="name tasks, or choose them by --status, --cause, --job, --dataset")

@@ -220,7 +220,7 @@ class Ledger:
     # People
 
     def named(self, names: Sequence[str], campaign: str) -> list[TaskRow]:
-        """The tasks that a person names by key or by bare id; LedgerError for one that is unknown or ambiguous."""
+        """The tasks that a person names by key or by bare id; UnknownNameError for one that is unknown or ambiguous."""
         with self.store.read() as conn:
             return people.named(conn, names, campaign)
 

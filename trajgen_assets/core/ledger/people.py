@@ -7,12 +7,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from trajgen_assets.core.errors import LedgerError
+from trajgen_assets.core.errors import LedgerError, TaskError, UnknownNameError
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger.jobs import accepted_digest
 from trajgen_assets.core.ledger.models import SkipKind, TaskRow, TaskStatus
 from trajgen_assets.core.ledger.rows import find_task, get_task, pending_values, taken_contents, update_job, update_task
 from trajgen_assets.core.ledger.schema import attempts, tasks
+
+SHOWN = "see `trajgen ledger show` for what is registered"
 
 
 def named(conn: sa.Connection, names: Sequence[str], campaign: str) -> list[TaskRow]:
@@ -21,11 +23,20 @@ def named(conn: sa.Connection, names: Sequence[str], campaign: str) -> list[Task
     An id may bring its own campaign, as in `ID@CAMPAIGN`.
 
     Raises:
-        LedgerError: a name is unknown, or several data sets have the id.
-        TaskError: a name with a slash is no partition key.
+        UnknownNameError: a name is unknown, or several data sets have the id.
     """
-    found = [get_task(conn, TaskKey.parse(name)) if "/" in name else _by_id(conn, name, campaign) for name in names]
+    found = [_by_key(conn, name) if "/" in name else _by_id(conn, name, campaign) for name in names]
     return list({row.position: row for row in found}.values())
+
+
+def _by_key(conn: sa.Connection, name: str) -> TaskRow:
+    try:
+        row = find_task(conn, TaskKey.parse(name))
+    except TaskError as error:
+        raise UnknownNameError(error.what, where=error.where, why=error.why, mend=error.mend) from error
+    if row is None:
+        raise UnknownNameError("no such task in the ledger", where=name, mend=SHOWN)
+    return row
 
 
 def _by_id(conn: sa.Connection, name: str, campaign: str) -> TaskRow:
@@ -38,17 +49,17 @@ def _by_id(conn: sa.Connection, name: str, campaign: str) -> TaskRow:
         return rows[0]
     if rows:
         several = " or ".join(row.key.partition for row in rows)
-        raise LedgerError("several data sets have this task", where=task_id, mend=f"write {several}")
+        raise UnknownNameError("several data sets have this task", where=task_id, mend=f"write {several}")
     if everywhere:
         elsewhere = " or ".join(row.key.partition for row in everywhere)
-        raise LedgerError(f"campaign {campaign} does not have this task", where=task_id, mend=f"write {elsewhere}")
+        raise UnknownNameError(f"campaign {campaign} does not have this task", where=task_id, mend=f"write {elsewhere}")
     known = conn.scalars(sa.select(tasks.c.task_id).where(tasks.c.campaign == campaign))
     near = get_close_matches(task_id, list(known), n=1)
-    raise LedgerError(
+    raise UnknownNameError(
         f"no task of campaign {campaign} has this id",
         where=task_id,
         why=f"the nearest is {near[0]}" if near else None,
-        mend="see `trajgen ledger show` for what is registered",
+        mend=SHOWN,
     )
 
 

@@ -68,6 +68,7 @@ CHECKS = (
     Check("model", "connection", endpoint.connection, refuses=True, at_start=True),
 )
 PROBE = Check("model", "completion", endpoint.completion, refuses=True)
+MISCONFIGURED = frozenset({"file", "excluded"})
 
 
 def canary_check(n_tasks: int, say: Callable[[str], None]) -> Check:
@@ -123,6 +124,11 @@ def report(lines: Iterable[Line]) -> dict[str, Any]:
         "counts": {level.value: sum(line.level is level for line in listed) for level in Level},
         "checks": [line.as_json() for line in listed],
     }
+
+
+def is_misconfigured(lines: Iterable[Line]) -> bool:
+    """Whether the configuration, or a list of exclusions that it names, cannot be used by anything."""
+    return any(line.level is Level.FAIL and line.check in MISCONFIGURED for line in lines)
 
 
 def verdict(lines: Iterable[Line]) -> str:

@@ -37,7 +37,9 @@ def standing_of(root: Root, ledger: Ledger, config: Config | ConfigError) -> Sta
     held = tuple(by_person.values()) if len(by_person) == len(free) else ()
     work = Work(counts.running + smoke.running, n_free, held, sight.unread, sight.is_automatic)
     steps = tuple(next_steps(phase, sight.jobs, in_the_way, counts, work))
-    return Standing(phase, counts, smoke, n_free, n_excluded, sight.jobs, in_the_way, steps)
+    return Standing(
+        phase, counts, smoke, n_free, n_excluded, sight.jobs, in_the_way, steps, is_misconfigured=sight.is_misconfigured
+    )
 
 
 def configured(path: Path) -> Config | ConfigError:

@@ -80,6 +80,7 @@ class Standing:
         n_free: tasks that a job could take now, over all data sets and campaigns that are configured.
         n_excluded: tasks that would be free if no list of excluded tasks named them.
         jobs: those that are not over.
+        is_misconfigured: whether the configuration, or a list of exclusions that it names, cannot be used.
     """
 
     phase: Phase
@@ -90,6 +91,7 @@ class Standing:
     jobs: tuple[JobStanding, ...]
     blockers: tuple[Blocker, ...]
     next_steps: tuple[str, ...]
+    is_misconfigured: bool
 
     @property
     def is_blocked(self) -> bool:

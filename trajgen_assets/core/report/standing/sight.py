@@ -41,6 +41,11 @@ class Sight:
         return is_heard(self.root, self.now)
 
     @property
+    def is_misconfigured(self) -> bool:
+        """Whether nothing can begin because of what a person wrote."""
+        return isinstance(self.config, ConfigError) or isinstance(self.excluded, ConfigError)
+
+    @property
     def is_automatic(self) -> bool:
         """Whether jobs begin by themselves."""
         config = self.config
