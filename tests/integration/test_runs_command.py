@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 from tests.configuration import config_text
 from trajgen_assets.cli.main import app, exit_code_of
 from trajgen_assets.core.config.load import load_config
-from trajgen_assets.core.errors import ArchiveError, EndpointError
-from trajgen_assets.core.exit_codes import EXIT_FAILED
+from trajgen_assets.core.errors import EndpointError, UnknownNameError
+from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_USAGE
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger import Batch, JobState, ListedTask, ManifestSeen, create_ledger, open_ledger
 from trajgen_assets.core.paths import Root
@@ -77,14 +77,16 @@ def test_a_run_is_shown_with_its_account_and_where_its_files_lie(platform: Platf
     assert "# run_002: refused" in output
     assert "One outage refused 2 runs" in output
     assert f"trajgen --root {platform.root.path} dryrun" in output
-    assert "dagster_run_id: run-id" in output
+    assert "driver: Dagster run run-id, exit code 3" in output
+    assert "schema_version" not in output  # a program asks for --json
+    assert json.loads(trajgen(platform, "runs", "show", name, "--json").stdout)["schema_version"] == 2
     assert f"archive: {platform.root.archives / 'run_002'}" in output
 
 
 def test_a_wrong_name_is_answered_with_the_nearest(platform: Platform) -> None:
     result = trajgen(platform, "runs", "show", "py-cc-frist")
-    assert isinstance(result.exception, ArchiveError)
-    assert exit_code_of(result.exception) == EXIT_FAILED
+    assert isinstance(result.exception, UnknownNameError)
+    assert exit_code_of(result.exception) == EXIT_USAGE
     assert str(result.exception) == (
         "there is no such run (py-cc-frist): the nearest is py-cc-first. Mend: `trajgen runs` lists them"
     )

@@ -1,18 +1,19 @@
 """`trajgen runs`: what was driven, when, and how it ended; `runs show` tells all of one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Annotated
 
 import typer
-import yaml
 from rich.table import Table
 
 from resources.redaction import known_secrets
 from trajgen_assets.cli.state import State, console, state_of
-from trajgen_assets.core.errors import ArchiveError, LedgerError
+from trajgen_assets.core.counting import count_of
+from trajgen_assets.core.errors import LedgerError, UnknownNameError
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.report.archive import (
+    RunMetadata,
     RunRow,
     Runs,
     Status,
@@ -23,6 +24,8 @@ from trajgen_assets.core.report.archive import (
 )
 from trajgen_assets.core.report.archive.filing import MONITOR
 from trajgen_assets.core.report.archive.monitor import span
+
+_EDITED = {True: "", False: " with changes", None: ""}
 
 app = typer.Typer(help="List the runs of the archive, newest last, or show one.", invoke_without_command=True)
 
@@ -50,9 +53,9 @@ def runs(
 def show(
     context: typer.Context,
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="Such as run_007, or the name of its job.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Its metadata as one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="All that is kept of it, as one JSON object.")] = False,
 ) -> None:
-    """Show all that is known of a run, its account for people, and where its files lie."""
+    """Show the account of a run, what it was made from, and where its files lie."""
     state = state_of(context)
     root, row = state.root, _named(_mended(state).rows, run_id)
     folder = root.path / row.archive
@@ -63,7 +66,8 @@ def show(
     monitor = folder / MONITOR
     if monitor.is_file():
         typer.echo(monitor.read_text(encoding="utf-8"))
-    typer.echo(yaml.safe_dump(metadata.as_dict(), sort_keys=False, allow_unicode=True))
+    for line in made_from(metadata):
+        typer.echo(line)
     files = root.job(row.job)
     for label, path in (
         ("archive", folder),
@@ -73,6 +77,21 @@ def show(
     ):
         if path.exists():
             typer.echo(f"{label}: {path}")
+
+
+def made_from(run: RunMetadata) -> Iterator[str]:
+    """Why a run ended as it did, and a line for each kind of thing that it was made from; none for what is unknown."""
+    if run.notes:
+        yield f"note: {run.notes}"
+    if checkouts := [f"{name} {each.commit[:12]}{_EDITED[each.is_clean]}" for name, each in run.repositories.items()]:
+        yield f"checkouts: {', '.join(checkouts)}"
+    if built := [f"{name} {each.digest} on Python {each.python}" for name, each in run.environments.items()]:
+        yield f"environments: {', '.join(built)}"
+    if (manifest := run.inputs.manifest) is not None:
+        yield f"manifest: sha256 {manifest.sha256[:12]}, {count_of(manifest.size_bytes, 'byte')}, {manifest.path}"
+    if run.inputs.n_excluded:
+        yield f"excluded: {count_of(run.inputs.n_excluded, 'task')}"
+    yield f"driver: Dagster run {run.dagster_run_id}, exit code {run.exit_code}"
 
 
 def _mended(state: State) -> Runs:
@@ -99,7 +118,7 @@ def _named(rows: Iterable[RunRow], name: str) -> RunRow:
     """The run of this id, or the last one of the job of this name.
 
     Raises:
-        ArchiveError: there is none.
+        UnknownNameError: there is none.
     """
     by_name = {key: row for row in rows for key in (row.id, row.job)}
     found = by_name.get(name) or by_name.get(f"run_{name.removeprefix('run_').zfill(3)}")
@@ -107,7 +126,7 @@ def _named(rows: Iterable[RunRow], name: str) -> RunRow:
         return found
     nearest = get_close_matches(name, by_name, n=1, cutoff=0.4)
     why = f"the nearest is {nearest[0]}" if nearest else "the archive is empty" if not by_name else None
-    raise ArchiveError("there is no such run", where=name, why=why, mend="`trajgen runs` lists them")
+    raise UnknownNameError("there is no such run", where=name, why=why, mend="`trajgen runs` lists them")
 
 
 def _table(rows: Iterable[RunRow]) -> Table:
