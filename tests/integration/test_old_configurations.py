@@ -93,13 +93,13 @@ def test_an_agent_that_is_to_come_and_an_untested_harbor_are_refused_together_wi
     block: Path, trajgen: CommandLine
 ) -> None:
     old = yaml.safe_load((block / "config.tracer.yaml").read_text())
-    old["runtime_info"]["input"]["agent"] |= {"name": "custom-claude-code", "version": "2.1.118"}
+    old["runtime_info"]["input"]["agent"] |= {"name": "custom-opencode", "version": "1.2.3"}
     old["meta_info"]["repositories"]["harbor"]["commit"] = "1" * 40
-    (block / "config.claude.yaml").write_text(yaml.safe_dump(old))
-    for command in (("config", "validate"), ("config", "migrate", "config.claude.yaml", "-o", "new.yaml")):
-        code, _, said = trajgen("--config", "config.claude.yaml", *command)
+    (block / "config.other.yaml").write_text(yaml.safe_dump(old))
+    for command in (("config", "validate"), ("config", "migrate", "config.other.yaml", "-o", "new.yaml")):
+        code, _, said = trajgen("--config", "config.other.yaml", *command)
         assert code == EXIT_USAGE
-        assert "custom-claude-code is the scaffold claude-code here, which is not supported yet; supported now:" in said
+        assert "custom-opencode is the scaffold opencode here, which is not supported yet; supported now:" in said
         assert f"harbor.commit {'1' * 40} was never tested with this platform; tested: ff04349, 3062421," in said
     assert not (block / "new.yaml").exists()
 

@@ -149,13 +149,13 @@ def test_every_key_that_nothing_reads_says_what_happens_instead() -> None:
         "litellm_proxy.config_template",
         "litellm_proxy.master_key",
         "harbor_job.job_name_prefix",
-        "agent.version",
         "agent.runtime_image",
         "campaigns.b.agent.runtime_host_path",
         "env_extra.LITELLM_NUM_WORKERS",
         "meta_info.resources.ip",
         "meta_info.environment.litellm.litellm_version",
         "evolving.tunable_params.temperature",
+        "agent.version",
     ]
 
 
@@ -283,7 +283,12 @@ def test_another_repository_may_have_any_pin() -> None:
 
 @pytest.mark.parametrize(
     ("name", "canonical"),
-    [("terminus-2", "terminus-2"), ("terminus2", "terminus-2"), ("custom-terminus-2", "terminus-2")],
+    [
+        ("terminus-2", "terminus-2"),
+        ("terminus2", "terminus-2"),
+        ("custom-terminus-2", "terminus-2"),
+        ("custom-claude-code", "claude-code"),
+    ],
 )
 def test_an_agent_is_found_under_the_name_that_it_had_before_and_a_word_says_so(name: str, canonical: str) -> None:
     config = config_of(input={"agent": {"name": name}})
@@ -292,7 +297,22 @@ def test_an_agent_is_found_under_the_name_that_it_had_before_and_a_word_says_so(
     assert config.notices() == said
 
 
-@pytest.mark.parametrize("agent", ["custom-claude-code", "custom-opencode", "custom-openhands-sdk"])
+def test_each_agent_is_told_what_it_takes_and_the_proxy_the_rest() -> None:
+    given = {"name": "claude-code", "max_turns": 7, "temperature": 0.2, "version": "2.1.329"}
+    agent = config_of(input={"agent": given}).campaign().agent
+    assert agent.options == {"max_turns": 7, "version": "2.1.329"}
+    assert agent.sampling == {"temperature": 0.2}
+    assert (config_of().campaign().agent.sampling, config_of().campaign().agent.options["temperature"]) == ({}, 0.7)
+
+
+def test_a_campaign_with_another_agent_does_not_take_over_the_version_of_the_first() -> None:
+    campaigns = {"b": {"agent": {"name": "terminus-2"}}, "c": {"agent": {"max_turns": 3}}}
+    config = config_of(input={"agent": {"name": "claude-code", "version": "2.1.329"}, "campaigns": campaigns})
+    assert (config.campaign("b").agent.version, config.campaign("c").agent.version) == (None, "2.1.329")
+    assert config.notices() == []
+
+
+@pytest.mark.parametrize("agent", ["custom-opencode", "custom-openhands-sdk"])
 def test_an_agent_that_is_to_come_is_refused_with_its_name_here_and_what_is_supported(agent: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config_of(input={"agent": {"name": agent}})

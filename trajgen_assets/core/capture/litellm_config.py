@@ -17,7 +17,7 @@ class Upstream:
 
     `model` is `<provider>/<name>` as LiteLLM writes it, for example `hosted_vllm/Qwen/Qwen3-Coder-30B`. Prices are
     in US dollars a token. `other_secrets` (name to value) are to be in no record, log or answer of the proxy either:
-    sandboxes may have been given them.
+    sandboxes may have been given them. `sampling` is what each call of a trial asks for, whatever its client says.
     """
 
     model: str
@@ -27,6 +27,7 @@ class Upstream:
     output_cost_per_token: float | None = None
     timeout_s: float = 600
     other_secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    sampling: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def provider(self) -> str:

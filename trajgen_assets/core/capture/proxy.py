@@ -187,6 +187,7 @@ class _Start:
                 "PYTHONPATH": str(self.folder / "guest"),
                 "TRAJGEN_JOB": self.job,
                 "TRAJGEN_PROXY_DIR": str(self.folder),
+                "TRAJGEN_SAMPLING": json.dumps(dict(self.upstream.sampling)),
                 "TRAJGEN_MASTER_KEY": self.master_key,
                 "TRAJGEN_UPSTREAM_API_KEY": self.upstream.api_key,
                 "TRAJGEN_OTHER_SECRET_VALUES": json.dumps(sorted(set(self.upstream.other_secrets.values()))),

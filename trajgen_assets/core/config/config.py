@@ -168,13 +168,25 @@ class Config(Section):
 
     def notices(self) -> list[str]:
         """What the file sets and nothing reads, or means otherwise here: one line a key, with what happens instead."""
-        return [
+        marked = (
             line
             for path, value, field in given_values(self)
             for note in field.metadata
             if isinstance(note, Notice)
             for line in note.lines(path, value, field.default)
-        ]
+        )
+        return [*marked, *self._unused_settings()]
+
+    def _unused_settings(self) -> Iterator[str]:
+        """What is set for an agent that does not take it; a campaign may name another agent than the file's own."""
+        inputs = self.runtime_info.input
+        given = [("agent", inputs.agent, inputs.agent.scaffold)]
+        for name, choice in inputs.campaigns.items():
+            if choice.agent is not None:
+                given.append((f"campaigns.{name}.agent", choice.agent, self.campaign(name).agent.scaffold))
+        for place, agent, scaffold in given:
+            for knob in agent.unused_by(scaffold):
+                yield f"runtime_info.input.{place}.{knob} is not used: {scaffold.agent} does not take it"
 
     def named_environ(self) -> dict[str, str]:
         """The environment variables that are set and that a run needs: those named as `${NAME}`, and the exclusions."""
@@ -257,4 +269,6 @@ def _campaign_llm(base: LlmApi, choice: CampaignChoice) -> LlmApi:
 def _campaign_agent(base: Agent, choice: CampaignChoice) -> Agent:
     if choice.agent is None:
         return base
-    return base.model_copy(update={name: getattr(choice.agent, name) for name in choice.agent.model_fields_set})
+    given = {name: getattr(choice.agent, name) for name in choice.agent.model_fields_set}
+    another = "name" in given and choice.agent.scaffold != base.scaffold
+    return base.model_copy(update={**({"version": None} if another else {}), **given})

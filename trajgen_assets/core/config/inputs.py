@@ -14,6 +14,7 @@ from trajgen_assets.core.config.scaffolds import (
     ORACLE,
     Scaffold,
     earlier_name,
+    place_problem,
     scaffold_of,
     scaffold_problem,
     sft_scaffold_problem,
@@ -48,11 +49,14 @@ ENVIRONMENTS = (
 
 KNOWN_ENVIRONMENTS = f"should be one of {', '.join(ENVIRONMENTS)}"
 
+# The fields of `agent` that are of no use to some scaffold.
+KNOBS = ("max_turns", "temperature", "version")
+
 _NO_MODEL = (
     f"{ORACLE} only checks a host: name it in a campaign of its own, such as check: {{agent: {{name: {ORACLE}}}}}"
 )
 
-_OTHER_AGENT = Notice("belongs to an agent with a mounted runtime; terminus-2 has none, so it is not used")
+_NO_MOUNT = Notice("is not used: the agent is taken from the task's image, or Harbor installs it")
 
 
 _Checked = TypeVar("_Checked")
@@ -162,14 +166,14 @@ class Agent(Section):
     """The scaffold that drives the model through a task."""
 
     name: Annotated[str, NoticeOn(say=earlier_name)] = DEFAULT_AGENT
-    version: Annotated[str | None, Notice("is not used: terminus-2 is part of the pinned Harbor")] = None
+    version: str | None = None
     max_turns: Positive = 80
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     model_name: Annotated[str | None, Notice("is not used: the model is llm_api.model")] = None
     api_protocol: Annotated[str | None, Notice("is not used: the scaffold decides it")] = None
-    runtime_image: Annotated[str | None, _OTHER_AGENT] = None
-    runtime_host_path: Annotated[str | None, _OTHER_AGENT] = None
-    orchestration_runtime: Annotated[str | None, _OTHER_AGENT] = None
+    runtime_image: Annotated[str | None, _NO_MOUNT] = None
+    runtime_host_path: Annotated[str | None, _NO_MOUNT] = None
+    orchestration_runtime: Annotated[str | None, _NO_MOUNT] = None
     import_path: Annotated[
         str | None, refuse_unless(lambda path: path is None, "cannot be chosen here: remove it and choose agent.name")
     ] = None
@@ -187,14 +191,24 @@ class Agent(Section):
     @property
     def options(self) -> dict[str, Any]:
         """What Harbor's agent is told."""
-        return {name: getattr(self, name) for name in self.scaffold.settings} | dict(self.scaffold.options)
+        told = {name: getattr(self, name) for name in self.scaffold.settings}
+        return {name: value for name, value in told.items() if value is not None} | dict(self.scaffold.options)
+
+    @property
+    def sampling(self) -> dict[str, float]:
+        """What the proxy sets in each model call, because the agent cannot be told."""
+        return {name: getattr(self, name) for name in self.scaffold.by_proxy}
+
+    def unused_by(self, scaffold: Scaffold) -> list[str]:
+        """Those of its fields that the file sets and that `scaffold` cannot honour."""
+        return [knob for knob in KNOBS if knob in self.model_fields_set and not scaffold.honours(knob)]
 
 
 class RuntimeMount(Section):
     """Overrides of where an agent's runtime is mounted."""
 
-    container_runtime_root: Annotated[str | None, _OTHER_AGENT] = None
-    image_subpath: Annotated[str | None, _OTHER_AGENT] = None
+    container_runtime_root: Annotated[str | None, _NO_MOUNT] = None
+    image_subpath: Annotated[str | None, _NO_MOUNT] = None
 
 
 class CampaignChoice(Section):
@@ -277,6 +291,20 @@ class Inputs(Section):
     def _rolls_out_a_model(cls, agent: Agent) -> Agent:
         return _unless(_NO_MODEL if agent.name == ORACLE else None, agent)
 
+    @field_validator("agent")
+    @classmethod
+    def _runs_where_it_can(cls, agent: Agent, info: ValidationInfo) -> Agent:
+        return _unless(_place_problem(agent, info), agent)
+
+    @field_validator("campaigns")
+    @classmethod
+    def _run_where_they_can(
+        cls, campaigns: dict[str, CampaignChoice], info: ValidationInfo
+    ) -> dict[str, CampaignChoice]:
+        agents = {name: choice.agent for name, choice in campaigns.items() if choice.agent is not None}
+        problems = (f"{name}: {why}" for name, agent in agents.items() if (why := _place_problem(agent, info)))
+        return _unless(next(problems, None), campaigns)
+
     @field_validator("campaigns")
     @classmethod
     def _roll_out_a_model_in_main(cls, campaigns: dict[str, CampaignChoice]) -> dict[str, CampaignChoice]:
@@ -288,6 +316,12 @@ class Inputs(Section):
     def _leave_smoke(cls, campaigns: dict[str, CampaignChoice]) -> dict[str, CampaignChoice]:
         reserved = f"the name {SMOKE_CAMPAIGN} is reserved for smoke tests"
         return _unless(reserved if SMOKE_CAMPAIGN in campaigns else None, campaigns)
+
+
+def _place_problem(agent: Agent, info: ValidationInfo) -> str | None:
+    """Why `agent` cannot work in the environment that the file names; None too if that is wrong itself."""
+    harbor_job: HarborJob | None = info.data.get("harbor_job")
+    return place_problem(agent.scaffold, harbor_job.environment) if harbor_job else None
 
 
 def absolute(base: Path, text: str) -> Path:

@@ -2,8 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
+
+
+class Place(StrEnum):
+    """Where a scaffold's own program runs, and from where it calls the model."""
+
+    HOST = "host"
+    CONTAINER = "container"
 
 
 @dataclass(frozen=True)
@@ -15,14 +23,26 @@ class Scaffold:
         sft: its name as `sft_conversion.scaffold`; None for one whose trajectories are no training data.
         import_path: `module:Class` of the agent that Harbor runs, in the guest folder.
         settings: those fields of `agent` that it takes as options.
+        by_proxy: those that it does not know; the proxy sets them in each of its model calls.
         options: what else it is always told.
+        place: where it runs.
+        provider: what it is told to be the model's provider, which decides the dialect that it speaks to the proxy.
+        is_converted: whether training data can be made from its trajectories now.
     """
 
     agent: str
     sft: str | None
     import_path: str = ""
     settings: tuple[str, ...] = ()
+    by_proxy: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    place: Place = Place.HOST
+    provider: str = "openai"
+    is_converted: bool = False
+
+    def honours(self, setting: str) -> bool:
+        """Whether a field of `agent` makes a difference to its trials."""
+        return setting in (*self.settings, *self.by_proxy)
 
 
 DEFAULT_AGENT = "terminus-2"
@@ -35,12 +55,22 @@ TERMINUS_2 = Scaffold(
     import_path="trial_key_agent:TrialKeyTerminus2",
     settings=("max_turns", "temperature"),
     options={"record_terminal_session": False},
+    is_converted=True,
+)
+CLAUDE_CODE = Scaffold(
+    "claude-code",
+    "claude_code",
+    import_path="trial_key_claude_code:TrialKeyClaudeCode",
+    settings=("max_turns", "version"),
+    by_proxy=("temperature",),
+    place=Place.CONTAINER,
+    provider="anthropic",
 )
 # Asks the model once and applies the reference solution: it shows that a host works, and measures nothing else.
 HOST_CHECK = Scaffold(ORACLE, None, import_path="trial_key_oracle:TrialKeyOracle")
 
 SUPPORTED_SCAFFOLDS: Mapping[str, Scaffold] = MappingProxyType(
-    {each.agent: each for each in (TERMINUS_2, HOST_CHECK)},
+    {each.agent: each for each in (TERMINUS_2, CLAUDE_CODE, HOST_CHECK)},
 )
 
 # Those that are to come. One that can be rolled out moves to the scaffolds above, with its agent and its settings.
@@ -48,9 +78,9 @@ PLANNED_SCAFFOLDS: Mapping[str, Scaffold] = MappingProxyType(
     {
         each.agent: each
         for each in (
-            Scaffold("claude-code", "claude_code"),
             Scaffold("opencode", "open_code"),
             Scaffold("openhands-sdk", "openhands_sdk"),
+            Scaffold("mini-swe-agent", "mini_swe_agent"),
         )
     }
 )
@@ -61,6 +91,7 @@ EARLIER_NAMES: Mapping[str, str] = MappingProxyType(
         "custom-claude-code": "claude-code",
         "custom-opencode": "opencode",
         "custom-openhands-sdk": "openhands-sdk",
+        "custom-mini-swe-agent": "mini-swe-agent",
         "openhands": "openhands-sdk",
         "terminus2": DEFAULT_AGENT,
         "custom-terminus-2": DEFAULT_AGENT,
@@ -91,11 +122,22 @@ def earlier_name(agent: str) -> Iterator[str]:
         yield f" {agent} is the scaffold {EARLIER_NAMES[agent]} here"
 
 
+def place_problem(scaffold: Scaffold, environment: str) -> str | None:
+    """Why `scaffold` cannot work in `environment`, or None if it can."""
+    if scaffold.place is Place.HOST or environment == "docker":
+        return None
+    return (
+        f"{scaffold.agent} runs inside the sandbox and calls the model from there, which needs a container of Docker: "
+        f"set harbor_job.environment to docker (it is {environment}), or choose {DEFAULT_AGENT}"
+    )
+
+
 def sft_scaffold_problem(scaffold: str) -> str | None:
     """Why trajectories of `scaffold` cannot be converted, or None if they can (`auto` can)."""
-    supported = {AUTO, *(each.sft for each in SUPPORTED_SCAFFOLDS.values() if each.sft)}
+    known = (*SUPPORTED_SCAFFOLDS.values(), *PLANNED_SCAFFOLDS.values())
+    supported = {AUTO, *(each.sft for each in known if each.is_converted and each.sft)}
     if scaffold in supported:
         return None
-    is_planned = any(scaffold == each.sft for each in PLANNED_SCAFFOLDS.values())
+    is_planned = any(scaffold == each.sft for each in known)
     state = f"{scaffold} is not supported yet" if is_planned else f"{scaffold[:80]!r} is no known scaffold"
     return f"{state}; supported now: {', '.join(sorted(supported))}"

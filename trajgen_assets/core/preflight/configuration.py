@@ -3,15 +3,13 @@
 from collections.abc import Iterable, Iterator
 
 from trajgen_assets.core.config.config import Config
-from trajgen_assets.core.config.scaffolds import AUTO
+from trajgen_assets.core.config.scaffolds import AUTO, DEFAULT_AGENT
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.preflight.findings import Finding, Subject, fail, ok, warn
 from trajgen_assets.core.preflight.prices import has_price
 from trajgen_assets.core.sft.filters import read_excluded_repos
 from trajgen_assets.core.sft.settings import ConversionSettings
-
-KNOBS = ("max_turns", "temperature")
 
 
 def file(subject: Subject) -> Iterable[Finding]:
@@ -39,16 +37,12 @@ def literal_secrets(subject: Subject) -> Iterable[Finding]:
 
 
 def agent_settings(subject: Subject) -> Iterator[Finding]:
-    """What each campaign's agent is told, and which settings it does not take."""
+    """What each campaign's agent is told, and what the proxy does in its stead."""
     for name in subject.campaigns:
         agent = subject.config.campaign(name).agent
-        given = [knob for knob in KNOBS if knob in agent.model_fields_set]
-        if ignored := [knob for knob in given if knob not in agent.scaffold.settings]:
-            text = f"{agent.name} does not take {', '.join(ignored)}"
-            yield warn(text, f"leave it out of the agent of {name}", subject=name)
-            continue
-        told = ", ".join(f"{knob} {getattr(agent, knob)}" for knob in agent.scaffold.settings)
-        yield ok(f"{agent.name}, {told}" if told else agent.name, subject=name)
+        told = [f"{knob} {value}" for knob, value in agent.options.items() if knob in agent.scaffold.settings]
+        told += [f"{knob} {value} (set by the proxy)" for knob, value in agent.sampling.items()]
+        yield ok(", ".join([agent.name, *told]), subject=name)
 
 
 def training_data(subject: Subject) -> Finding:
@@ -58,14 +52,17 @@ def training_data(subject: Subject) -> Finding:
     if not chosen.enabled:
         return ok("switched off (sft_conversion.enabled)")
     read_excluded_repos(settings.exclude_repos_file)
-    agents = [subject.config.campaign(name).agent for name in subject.campaigns]
-    scaffolds = {agent.scaffold.sft for agent in agents if agent.scaffold.sft}
-    if scaffolds and chosen.scaffold not in (AUTO, *scaffolds):
+    scaffolds = [subject.config.campaign(name).agent.scaffold for name in subject.campaigns]
+    named = {each.sft for each in scaffolds if each.sft and each.is_converted}
+    if named and chosen.scaffold not in (AUTO, *named):
         raise ConfigError(
-            f"trajectories of {', '.join(sorted(scaffolds))} cannot be converted as {chosen.scaffold}",
+            f"trajectories of {', '.join(sorted(named))} cannot be converted as {chosen.scaffold}",
             where="runtime_info.input.sft_conversion.scaffold",
             mend="set it to auto",
         )
+    if later := sorted({each.agent for each in scaffolds if each.sft and not each.is_converted}):
+        text = f"trajectories of {', '.join(later)} cannot become training data yet: they are recorded and kept"
+        return warn(text, f"choose {DEFAULT_AGENT} where training data is wanted now")
     return ok(f"{settings.lf_format}, {settings.instance_status}")
 
 

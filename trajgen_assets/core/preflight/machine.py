@@ -10,10 +10,9 @@ from trajgen_assets.core.capture.ports import choose_port
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ShortageError
 from trajgen_assets.core.preflight.findings import Finding, Subject, ok, warn
+from trajgen_assets.core.rollout.addresses import proxy_host
 from trajgen_assets.core.rollout.disk import refuse_below_mark
 from trajgen_assets.core.rollout.plan import LOCAL_ENVIRONMENT, uses_docker
-
-LOOPBACK = "127.0.0.1"
 
 # Below this much a job's trajectories get tight; what no job begins without is in `rollout/disk.py`.
 LOW_DISK_MB = 1024
@@ -23,10 +22,13 @@ JOB_MB = 550
 
 
 def proxy_port(subject: Subject) -> Finding:
-    """The proxy can listen. Agents run on the host, so no container has to reach it."""
+    """The proxy can listen where the agents of each campaign look for it: on loopback, or on Docker's bridge."""
     wanted = subject.config.runtime_info.input.litellm_proxy.port
-    port = choose_port(LOOPBACK, wanted)
-    return ok(f"{LOOPBACK}:{port} is free" if wanted else f"{LOOPBACK} has free ports")
+    hosts = dict.fromkeys(proxy_host(subject.config.campaign(name).agent.scaffold) for name in subject.campaigns)
+    ports = {host: choose_port(host, wanted) for host in hosts}
+    return ok(
+        ", ".join(f"{host}:{port} is free" if wanted else f"{host} has free ports" for host, port in ports.items())
+    )
 
 
 def disk(subject: Subject) -> Iterator[Finding]:

@@ -58,6 +58,8 @@ _EXCEPTIONS: dict[Cause, tuple[str, ...]] = {
         "CommandTimeoutError",
         "TransferError",
         "TaskChangedError",
+        "ProxyUnreachableError",
+        "AgentVersionError",
     ),
     Cause.MODEL_PROVIDER: (
         "ApiError",

@@ -8,7 +8,7 @@ back to `pending`, and the archive entry tells the truth about it.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trajgen_assets.core.atomic import write_json, write_yaml
@@ -36,6 +36,7 @@ from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import ArchiveEntry, archived
 from trajgen_assets.core.report.archive.facts import trial_facts
 from trajgen_assets.core.report.standing import publish_standing_of, standing_published
+from trajgen_assets.core.rollout.addresses import agent_url, proxy_host
 from trajgen_assets.core.rollout.batch import stage_for
 from trajgen_assets.core.rollout.docker import compose_overlay, remove_leftovers
 from trajgen_assets.core.rollout.endpoint import check_answers
@@ -216,7 +217,11 @@ class _Rollout:
             env=self.env[LITELLM],
             folder=self.files.proxy,
             job=self.job.name,
-            upstream=upstream_of(self.campaign.llm_api, self.platform.config.secret_values()),
+            upstream=replace(
+                upstream_of(self.campaign.llm_api, self.platform.config.secret_values()),
+                sampling=self.campaign.agent.sampling,
+            ),
+            host=proxy_host(self.campaign.agent.scaffold),
             port=self.platform.config.runtime_info.input.litellm_proxy.port,
             lock_fds=(self.lock_fd,),
         )
@@ -273,7 +278,7 @@ class _Rollout:
             sandboxes=self.platform.root.sandboxes / self.job.name,
             compose_overlay=self.files.compose_overlay,
             agent_import_path=agent.scaffold.import_path,
-            model=f"openai/{proxy.served_model}",
+            model=f"{agent.scaffold.provider}/{proxy.served_model}",
             agent_kwargs=agent.options,
             n_concurrent=self.slots.n,
             timeout_multiplier=self.harbor_job.timeout_multiplier,
@@ -287,7 +292,7 @@ class _Rollout:
                 **self.platform.config.child_env(),
                 "TRAJGEN_JOB": self.job.name,
                 "TRAJGEN_PROXY_DIR": str(self.files.proxy),
-                "TRAJGEN_PROXY_URL": proxy.base_url,
+                "TRAJGEN_PROXY_URL": agent_url(agent.scaffold, proxy),
                 "TRAJGEN_TRIAL_SUBKEY": proxy.subkey,
             },
             lock_fd=self.lock_fd,

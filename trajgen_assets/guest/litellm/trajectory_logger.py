@@ -6,6 +6,8 @@ the journal, which the verdict on the trial's capture notices.
 """
 
 import json
+import os
+from functools import lru_cache
 from typing import Any
 
 import capture_files
@@ -16,6 +18,7 @@ from fastapi import HTTPException
 from known_secrets import redact_error
 from litellm.integrations.custom_logger import CustomLogger
 
+SAMPLING_ENV = "TRAJGEN_SAMPLING"
 METADATA_NAMES = ("user_api_key_auth_metadata", "user_api_key_metadata")
 ALREADY_LOGGED = "has_logged_async_failure"  # LiteLLM's own mark on a call
 RECORDED = "trajgen_recorded_failures"  # ours
@@ -31,7 +34,10 @@ class TrajectoryLogger(CustomLogger):
         data: dict,
         call_type: str,  # noqa: ARG002
     ) -> dict | None:
-        """Journal the beginning of an admitted call, or refuse the call where that cannot be written."""
+        """Journal the beginning of an admitted call, or refuse the call where that cannot be written.
+
+        What the job asks of the model goes into the call here, so that the upstream gets it and the record shows it.
+        """
         admission = opened(user_api_key_dict.metadata)
         if admission is None:  # the platform's own call, or one of a route that calls no model
             return None
@@ -40,7 +46,8 @@ class TrajectoryLogger(CustomLogger):
         except OSError as error:
             capture_files.mark_broken(admission["trial"], "begin", error)
             raise HTTPException(503, "the call could not be written down, so it is not made") from error
-        return None
+        data.update(_sampling())
+        return data
 
     async def async_log_success_event(self, kwargs: dict, response_obj: Any, start_time: Any, end_time: Any) -> None:
         """Write the record and the end event of a call that LiteLLM counts as a success."""
@@ -76,6 +83,12 @@ def _is_new_failure(kwargs: dict) -> bool:
         return False
     recorded.append(failure)
     return True
+
+
+@lru_cache(maxsize=1)
+def _sampling() -> dict[str, float]:
+    """What the job asks of the model in each call of a trial, where the agent cannot be told to."""
+    return dict(json.loads(os.environ.get(SAMPLING_ENV) or "{}"))
 
 
 def _log(kwargs: dict, response: Any, started: Any, ended: Any, *, failed: bool) -> None:
