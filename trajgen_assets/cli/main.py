@@ -15,8 +15,8 @@ from typing import Annotated
 import typer
 
 from resources.redaction import known_secrets
-from trajgen_assets.cli import config as config_commands
 from trajgen_assets.cli import (
+    build_runtime,
     convert,
     demo,
     dryrun,
@@ -38,6 +38,7 @@ from trajgen_assets.cli import (
     ui,
     unwind_on_interrupt,
 )
+from trajgen_assets.cli import config as config_commands
 from trajgen_assets.cli.state import State
 from trajgen_assets.core.errors import (
     BusyError,
@@ -71,6 +72,7 @@ app = typer.Typer(
 for module in (
     setup,
     setup_envs,
+    build_runtime,
     init,
     status,
     prepare,

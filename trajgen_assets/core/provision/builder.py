@@ -65,14 +65,15 @@ class Builder:
             pass_fds=(self.lock_fd,),
         )
         if not outcome.ok:
-            raise _build_error(outcome, path)
+            raise build_error(outcome, path)
 
     def _tell(self, line: str) -> None:
         if not line.lstrip().startswith(UNTOLD):
             self.on_line(line)
 
 
-def _build_error(outcome: Outcome, path: Path) -> EnvironmentBuildError:
+def build_error(outcome: Outcome, path: Path) -> EnvironmentBuildError:
+    """What stopped uv, and the mend where its complaint is a known one."""
     complaint = outcome.complaint
     fitting = (mend for sign, mend in MENDS if sign.lower() in complaint.lower())
     mend = next(fitting, "run `make setup` again; nothing half-built is left")

@@ -126,7 +126,7 @@ def ensure_environment(
         built = rebuild or not is_current(home, record.inputs)
         if built:
             _build(spec, record, home, Builder(uv or require_uv(environ), environ, on_line, lock_fd))
-        _replace_link(link, home)
+        point_link(link, home)
     return Environment(spec.name, home, Record.read(home) or record, built)
 
 
@@ -146,13 +146,13 @@ def _build(spec: EnvironmentSpec, record: Record, home: Path, builder: Builder) 
         _try_out(spec, building, builder.environ)
         replace(record, build_s=round(time.monotonic() - started_at, 1)).write(building)
         os.sync()  # a power cut after the rename must not leave empty modules under a name that says complete
-        _put_in_place(building, home)
+        put_in_place(building, home)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
 
 
-def _put_in_place(building: Path, home: Path) -> None:
+def put_in_place(building: Path, home: Path) -> None:
     """Give the finished folder its final name. Whoever is killed between the two renames leaves nothing that passes for
     complete, and the next call builds."""
     earlier = building.with_name(f"{building.name}.earlier")
@@ -226,7 +226,7 @@ def _refuse_folder(link: Path) -> None:
         )
 
 
-def _replace_link(link: Path, home: Path) -> None:
+def point_link(link: Path, home: Path) -> None:
     """Point `link` at `home` in one step, relatively, so that a checkout may be moved.
 
     `core.atomic` does the same, but needs PyYAML, which is not there before the first environment is.

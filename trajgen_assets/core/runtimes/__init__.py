@@ -1,0 +1,1 @@
+"""Agents for images that lack them: built from the package registries, or given by people, and mounted read-only."""
