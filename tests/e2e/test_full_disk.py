@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import SOLVED, UNSOLVED, Installation
+from trajgen_assets.core.capture.stored import compressed_name, content_sha256, stored
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.report.archive import read_runs
@@ -31,6 +32,8 @@ def on_a_small_disk(tmp_path: Path, env_dir: Path, model: ScriptedModel) -> Iter
     made.configure(model.base_url)
     text = made.config.read_text()  # no disk of this size is above the mark
     made.config.write_text(text.replace("timeout_multiplier: 1", "timeout_multiplier: 1, min_free_gb: 0"))
+    text = made.config.read_text()
+    made.config.write_text(text.replace("    harbor_job:", "    capture: {compress: zstd}\n    harbor_job:"))
     try:
         yield made
         assert made.processes() == []
@@ -72,7 +75,10 @@ def test_a_full_disk_in_mid_job_loses_nothing_and_the_next_start_finishes(on_a_s
             (row,) = [row for row in ledger.rows() if row.task_id == task_id]
             accepted = [attempt for attempt in ledger.attempts(row.key) if attempt.accepted]
             assert len(accepted) == 1
-            assert (on_a_small_disk.root.path / str(accepted[0].trajectory_path)).stat().st_size > 0
+            path = on_a_small_disk.root.path / str(accepted[0].trajectory_path)
+            assert content_sha256(path) == accepted[0].trajectory_sha256
+            is_of_the_last_job = accepted[0].job == max(job.name for job in ledger.jobs())
+            assert not is_of_the_last_job or stored(path) == compressed_name(path)
         jobs = sorted(job.name for job in ledger.jobs())
     assert sorted(row.job for row in read_runs(on_a_small_disk.root).rows) == jobs  # each once, however it ended
     assert not list((on_a_small_disk.root.archives / ".open").iterdir())

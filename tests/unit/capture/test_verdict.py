@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from trajgen_assets.core.capture.stored import compress
 from trajgen_assets.core.capture.verdict import Capture, judge, publish
 from trajgen_assets.core.ledger.models import CaptureVerdict
 
@@ -238,6 +239,22 @@ def test_publishing_twice_is_publishing_once(files: Files, trial_dir: Path) -> N
     files.call("a")
     first = publish(files.folder, TRIAL, trial_dir, explained=None)
     assert publish(files.folder, TRIAL, trial_dir, explained=None) == first
+
+
+def test_a_trial_whose_records_were_compressed_is_published_as_before(files: Files, trial_dir: Path) -> None:
+    files.call("a")
+    plain = publish(files.folder, TRIAL, trial_dir, explained=None)
+    compress(files.trajectory)
+    compress(trial_dir / "agent" / "litellm-trajectory.jsonl")
+    assert publish(files.folder, TRIAL, trial_dir, explained=None) == plain
+    assert sorted(path.name for path in (trial_dir / "agent").iterdir()) == ["capture.json", "litellm-trajectory.jsonl"]
+
+
+def test_a_forged_compressed_trajectory_is_removed(files: Files, trial_dir: Path) -> None:
+    (trial_dir / "agent").mkdir()
+    (trial_dir / "agent" / "litellm-trajectory.jsonl.zst").write_bytes(b"made by the agent")
+    publish(files.folder, TRIAL, trial_dir, explained=None)
+    assert [path.name for path in (trial_dir / "agent").iterdir()] == ["capture.json"]
 
 
 def test_a_forged_trajectory_of_a_trial_without_records_is_removed(files: Files, trial_dir: Path) -> None:

@@ -6,13 +6,13 @@ import psutil
 
 from tests.unit.ledger.twins import SetClock, graded, key, register, settle, start
 from tests.unit.report.test_found_jobs import RESOLVE, earlier, ours, trajectory
+from trajgen_assets.core.capture.stored import compress, compressed_name, content_sha256
 from trajgen_assets.core.ledger import Ledger, PublishedView
 from trajgen_assets.core.ledger.importing import import_found
 from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.process import ProcessId, record_processes
 from trajgen_assets.core.report.differences import Difference, Kind, differences_on_disk, unknown_trials
-from trajgen_assets.core.report.found_jobs import sha256_of
 from trajgen_assets.core.rollout.slots import job_slot
 
 
@@ -30,7 +30,7 @@ def rolled_out(root: Root, ledger: Ledger, job: str = "j") -> Path:
     entry = ours(root, job)
     lease = start(ledger, job, "run-1", "a")
     path = root.job(job).trajectory("a__1")
-    outcome = graded("a__1", trajectory_path=str(path.relative_to(root.path)), trajectory_sha256=sha256_of(path))
+    outcome = graded("a__1", trajectory_path=str(path.relative_to(root.path)), trajectory_sha256=content_sha256(path))
     assert entry.accepted
     settle(ledger, lease, "a", outcome)
     ledger.release(lease, JobState.FINISHED)
@@ -145,3 +145,14 @@ def test_an_imported_result_without_a_path_is_no_difference(root: Root, ledger: 
         )
     assert key("z").partition == "py-cc/z"
     assert compare(root, ledger) == []
+
+
+def test_a_compressed_trajectory_is_the_one_that_was_recorded(root: Root, ledger: Ledger) -> None:
+    path = rolled_out(root, ledger)
+    compress(path)
+    PublishedView(ledger, root).refresh()
+    assert compare(root, ledger) == []
+    compressed_name(path).write_bytes(b"x")
+    assert kinds(root, ledger) == [Kind.CHANGED_TRAJECTORY]
+    compressed_name(path).unlink()
+    assert kinds(root, ledger) == [Kind.MISSING_TRAJECTORY]

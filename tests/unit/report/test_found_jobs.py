@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from trajgen_assets.core.capture.stored import compress, content_sha256
 from trajgen_assets.core.errors import ImportRefusedError
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger import AttemptKind, TaskStatus
 from trajgen_assets.core.paths import Root
-from trajgen_assets.core.report.found_jobs import find_jobs, sha256_of
+from trajgen_assets.core.report.found_jobs import find_jobs
 from trajgen_assets.core.report.found_tasks import Resolver
 from trajgen_assets.core.rollout.trials import AgentRecord, TaskRecord, TrialEntry, TrialsFile, write_trials
 
@@ -28,7 +29,7 @@ def ours(root: Root, job: str, **more: Any) -> TrialEntry:
     path = trajectory(root, job, "a__1")
     values: dict[str, Any] = {"task_id": "a", "task_key": "py-cc/a", "trial_name": "a__1", "attempt": 1}
     values |= {"accepted": True, "status": "done", "reward": 1.0, "capture": "complete"}
-    values |= {"trajectory": "a__1/agent/litellm-trajectory.jsonl", "trajectory_sha256": sha256_of(path)}
+    values |= {"trajectory": "a__1/agent/litellm-trajectory.jsonl", "trajectory_sha256": content_sha256(path)}
     values |= {"task": TaskRecord(digest="d", instruction="do it")}
     made = TrialEntry(**(values | more))
     header = TrialsFile(job=job, dataset="py-cc", campaign="main", scaffold="t", agent=AgentRecord(name="t"), model="m")
@@ -144,3 +145,16 @@ def test_a_trial_that_could_be_of_two_data_sets_is_refused(root: Root) -> None:
 
 def test_where_there_are_no_jobs_nothing_is_found(root: Root) -> None:
     assert find_jobs(root, RESOLVE).jobs == []
+
+
+def test_compressed_trajectories_are_taken_over_as_they_are_recorded(root: Root) -> None:
+    ours(root, "j")
+    compress(root.job("j").trajectory("a__1"))
+    (trial,) = find_jobs(root, RESOLVE).jobs[0].trials
+    assert trial.accepted
+    earlier(root, "old", "b")
+    (path,) = root.jobs.glob("old/*/agent/litellm-trajectory.jsonl")
+    digest = content_sha256(path)
+    compress(path)
+    old = next(job for job in find_jobs(root, RESOLVE).jobs if job.name == "old")
+    assert old.trials[0].outcome.trajectory_sha256 == digest

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.sft.twin import JobOnDisk, TerminusTwin, job_with, lines_of, solved
+from tests.unit.sft.twin import JobOnDisk, TerminusTwin, answer_text, job_with, lines_of, solved
+from trajgen_assets.core.capture.stored import compress, compressed_name
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.trials import TaskRecord
@@ -375,3 +376,28 @@ def test_a_conversion_that_cannot_write_leaves_what_stood(tmp_path: Path) -> Non
         convert_job(job, ConversionSettings(instance_status="unresolved"))
     assert (job.sft / "im.jsonl").read_bytes() == standing
     assert not [path for path in job.sft.iterdir() if path.suffix == ".tmp"]
+
+
+def test_compressed_trajectories_give_the_same_data_and_are_not_converted_anew(tmp_path: Path) -> None:
+    branching = solved()
+    for title in ("Briefly continue this task: one", "Briefly continue this task: two"):
+        branching.call([{"role": "user", "content": title}], "aside")  # each a conversation of its own, read again
+    trials = [solved(None), branching.ask("One more look.", answer_text("Fine.", done=True))]
+    job = job_with(tmp_path / "a", trials)
+    plain = job_with(tmp_path / "b", trials)
+    convert_job(plain, DEFAULT)
+    for name in ("trial__0", "trial__1"):
+        compress(job.trajectory(name))
+    convert_job(job, DEFAULT)
+    assert (job.sft / "im.jsonl").read_bytes() == (plain.sft / "im.jsonl").read_bytes()
+    for name in ("trial__0", "trial__1"):
+        compress(plain.trajectory(name))
+    assert not convert_job(plain, DEFAULT).changed
+
+
+def test_a_damaged_compressed_trajectory_costs_its_own_trial(tmp_path: Path) -> None:
+    job = job_with(tmp_path, [solved(), solved()])
+    compress(job.trajectory("trial__0"))
+    compressed_name(job.trajectory("trial__0")).write_bytes(b"x")
+    receipt = convert_job(job, DEFAULT)
+    assert receipt.sft_im.trials.rejected == {"trajectory_changed": 1}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from trajgen_assets.core.capture.records import Line, iter_lines, iter_records
+from trajgen_assets.core.capture.stored import opened
 
 KEPT_FIELDS = ("success", "client_disconnected", "usage")
 
@@ -104,7 +105,7 @@ def _call_id(event: Mapping[str, Any]) -> str:
 def read_records(proxy_dir: Path, trial: str) -> Records:
     """What the trajectory of `trial` holds, where the logger wrote it."""
     try:
-        with trajectory_file(proxy_dir, trial).open("rb") as source:
+        with opened(trajectory_file(proxy_dir, trial)) as source:
             return tally(source, None)
     except FileNotFoundError:
         return Records()

@@ -21,6 +21,7 @@ from trajgen_assets.core.capture.evidence import (
     tally,
     trajectory_file,
 )
+from trajgen_assets.core.capture.stored import SUFFIX, opened, stored
 from trajgen_assets.core.capture.untrusted_folder import opened_folder, placed_file, remove_file
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.faults import reached
@@ -114,13 +115,13 @@ def _settled_calls(proxy_dir: Path, trial: str, settle_s: float) -> Calls:
 
 
 def _copy_records(proxy_dir: Path, trial: str, folder_fd: int) -> Records:
-    try:
-        source = trajectory_file(proxy_dir, trial).open("rb")
-    except FileNotFoundError:
-        remove_file(folder_fd, TRAJECTORY_NAME)  # what lies there now was put there by the agent
+    source = trajectory_file(proxy_dir, trial)
+    remove_file(folder_fd, TRAJECTORY_NAME + SUFFIX)  # what lies there now was put there by the agent
+    if stored(source) is None:
+        remove_file(folder_fd, TRAJECTORY_NAME)
         return Records()
-    with source, placed_file(folder_fd, TRAJECTORY_NAME) as copy:
-        return tally(source, copy)
+    with opened(source) as content, placed_file(folder_fd, TRAJECTORY_NAME) as copy:
+        return tally(content, copy)
 
 
 def _decide(trial: str, calls: Calls, records: Records, explained: str | None) -> Capture:

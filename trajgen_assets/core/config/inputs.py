@@ -262,6 +262,12 @@ class SftConversion(Section):
         return _unless(sft_scaffold_problem(scaffold), scaffold)
 
 
+class CaptureChoice(Section):
+    """What becomes of the record of model calls."""
+
+    compress: Literal["none", "zstd"] = "none"
+
+
 class Inputs(Section):
     """Everything that a run is made from."""
 
@@ -271,6 +277,7 @@ class Inputs(Section):
     task_sources: Annotated[tuple[TaskSourceChoice, ...], Field(strict=False, validate_default=True)] = ()
     harbor_job: HarborJob = HarborJob()
     agent: Agent = Agent()
+    capture: CaptureChoice = CaptureChoice()
     runtime_mount: RuntimeMount = RuntimeMount()
     campaigns: dict[SafeName, CampaignChoice] = Field(default_factory=dict)
     automation: Automation = Automation()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from trajgen_assets.core.capture.stored import content_sha256, stored
 from trajgen_assets.core.errors import LedgerError, RequirementError
 from trajgen_assets.core.ledger.comparing import RecordedResult, recorded_results, recorded_trials
 from trajgen_assets.core.ledger.importing import import_found
@@ -13,7 +14,7 @@ from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.ledger.view import is_edited
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.process import recorded_processes
-from trajgen_assets.core.report.found_jobs import FoundJobs, Resolve, find_jobs, sha256_of
+from trajgen_assets.core.report.found_jobs import FoundJobs, Resolve, find_jobs
 from trajgen_assets.core.rollout.docker import jobs_with_leftovers
 from trajgen_assets.core.rollout.lost import lost_jobs
 from trajgen_assets.core.rollout.plan import uses_docker
@@ -131,12 +132,12 @@ def _folders(folder: Path) -> Iterator[Path]:
 def _trajectory(root: Root, result: RecordedResult, *, digests: bool) -> Iterator[Difference]:
     path = root.path / result.trajectory_path
     again = f"roll it out again by `trajgen ledger reset --force {result.key.partition}`"
-    if not path.is_file():
+    if stored(path) is None:
         means = f"it is done, and its trajectory is not on disk: {result.trajectory_path}"
         yield Difference(
             Kind.MISSING_TRAJECTORY, result.key.partition, means, f"put the file back from a backup, or {again}"
         )
-    elif digests and result.trajectory_sha256 not in (None, sha256_of(path)):
+    elif digests and result.trajectory_sha256 not in (None, content_sha256(path)):
         means = f"its trajectory is not the one that was recorded: {result.trajectory_path}"
         yield Difference(
             Kind.CHANGED_TRAJECTORY, result.key.partition, means, f"put the file back from a backup, or {again}"

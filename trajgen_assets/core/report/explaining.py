@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trajgen_assets.core.capture.stored import stored
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.intake.digest import task_digest
@@ -157,12 +158,12 @@ def _facts(root: Root, attempt: AttemptRow) -> AttemptFacts:
         began_at=f"{attempt.started_at:%Y-%m-%d %H:%M:%S} UTC" if attempt.started_at and is_begun else None,
         duration_s=attempt.duration_s if is_begun else None,
         folder=_under(root, folder),
-        trajectory=_under(root, files.trajectory(attempt.trial_name)),
+        trajectory=_under(root, stored(files.trajectory(attempt.trial_name))),
     )
 
 
-def _under(root: Root, path: Path) -> str | None:
-    return str(path.relative_to(root.path)) if path.exists() else None
+def _under(root: Root, path: Path | None) -> str | None:
+    return str(path.relative_to(root.path)) if path is not None and path.exists() else None
 
 
 def _next_step(root: Root, ledger: Ledger, config: Config | ConfigError, row: TaskRow) -> str:

@@ -1,12 +1,12 @@
 """Jobs that lie under `jobs/`, ours and the earlier system's, read as what the ledger may take over."""
 
-import hashlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from trajgen_assets.core.capture.stored import content_sha256, content_size_bytes
 from trajgen_assets.core.errors import ConversionError, HarnessError, ImportRefusedError, TaskError
 from trajgen_assets.core.keys import SMOKE_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger.importing import FoundJob, FoundTrial
@@ -62,14 +62,6 @@ def find_jobs(root: Root, resolve: Resolve, *, recorded: Collection[tuple[str, s
     return found
 
 
-def sha256_of(path: Path) -> str | None:
-    """Digest of a file's bytes; None where there is no plain file."""
-    if path.is_symlink() or not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _entries(folder: Path) -> Iterator[Path]:
     if folder.is_dir():
         yield from folder.iterdir()
@@ -119,7 +111,7 @@ def _damage(entry: TrialEntry, trajectory: Path | None) -> str | None:
     """Why an accepted trial cannot be accepted any more."""
     if not entry.accepted:
         return None
-    digest = sha256_of(trajectory) if trajectory else None
+    digest = content_sha256(trajectory) if trajectory else None
     if digest is None:
         return "it was accepted, and its trajectory is not on disk any more"
     if entry.trajectory_sha256 not in (None, digest):
@@ -154,8 +146,8 @@ def _earlier_job(
 def _earlier_trial(root: Root, trial_dir: Path, resolve: Resolve) -> FoundTrial | None:
     result = read_trial_result(trial_dir)
     trajectory = trial_dir / "agent" / "litellm-trajectory.jsonl"
-    digest = sha256_of(trajectory)
-    if result is None or result.reward is None or digest is None or trajectory.stat().st_size == 0:
+    digest = content_sha256(trajectory)
+    if result is None or result.reward is None or digest is None or not content_size_bytes(trajectory):
         return None
     if not result.task_id:
         raise HarnessError("it does not say which task it was", where=trial_dir / "result.json")

@@ -6,8 +6,8 @@ back to `pending`, and the archive entry tells the truth about it.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +38,7 @@ from trajgen_assets.core.report.archive.facts import trial_facts
 from trajgen_assets.core.report.standing import publish_standing_of, standing_published
 from trajgen_assets.core.rollout.addresses import agent_url, proxy_host
 from trajgen_assets.core.rollout.batch import stage_for
+from trajgen_assets.core.rollout.compressing import compress_or_say_why_not
 from trajgen_assets.core.rollout.docker import compose_overlay, remove_leftovers
 from trajgen_assets.core.rollout.endpoint import check_answers
 from trajgen_assets.core.rollout.follow import follow
@@ -150,7 +151,7 @@ class _Rollout:
         record = self._record(tasks)
         if tasks:
             self.listener.phase("starting the LiteLLM proxy")
-            with self._proxy() as proxy, self.interrupts.closing():
+            with self._compressed_afterwards(), self._proxy() as proxy, self.interrupts.closing():
                 record_processes(self.files.processes, {"proxy": proxy.process})
                 self._note_host(proxy)
                 self._check_model(proxy)
@@ -225,6 +226,15 @@ class _Rollout:
             port=self.platform.config.runtime_info.input.litellm_proxy.port,
             lock_fds=(self.lock_fd,),
         )
+
+    @contextmanager
+    def _compressed_afterwards(self) -> Iterator[None]:
+        """Compress what the job recorded, where it is to be, once the proxy writes no more of it."""
+        try:
+            yield
+        finally:
+            if self.platform.config.runtime_info.input.capture.compress == "zstd":
+                compress_or_say_why_not(self.platform.root, self.job.name)
 
     def _note_host(self, proxy: RunningProxy) -> None:
         """Write down what trials can see of this host, before any does: their data is to show none of it."""

@@ -41,7 +41,7 @@ CAPTURE_PATIENCE_S = 5.0
 NOTE_LENGTH = 340
 
 # The record of calls stays byte for byte: what is secret was taken out of it before it was written.
-RAW_RECORDS = ("litellm-trajectory.jsonl",)
+RAW_RECORDS = ("litellm-trajectory.jsonl", "litellm-trajectory.jsonl.zst")
 HARBOR_FILES = ("config.json", "result.json", "lock.json", "job.log")
 
 

@@ -7,13 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from trajgen_assets.core.capture.stored import content_sha256, content_size_bytes, stored
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.host_facts import HostFacts, load_host_facts
 from trajgen_assets.core.rollout.trials import TrialEntry, TrialsFile, load_trials
 from trajgen_assets.core.sft.filters import read_excluded_repos
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.placeholders import Placeholders
-from trajgen_assets.core.sft.receipt import sha256_file
 from trajgen_assets.core.sft.scaffolds import Scaffold, scaffold_for
 from trajgen_assets.core.sft.settings import ConversionSettings
 
@@ -72,6 +72,6 @@ def sha256_json(value: object) -> str:
 def _presence(folder: Path, trial: TrialEntry) -> list[str | int | None]:
     """Tell by digest and size which trajectory a trial has, without reading it where its digest is recorded."""
     path = folder / str(trial.trajectory)
-    if not path.is_file():
+    if stored(path) is None:
         return [trial.trial_name, None, None]
-    return [trial.trial_name, trial.trajectory_sha256 or sha256_file(path), path.stat().st_size]
+    return [trial.trial_name, trial.trajectory_sha256 or content_sha256(path), content_size_bytes(path)]

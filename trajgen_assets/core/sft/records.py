@@ -4,13 +4,14 @@ The file holds one JSON object a line for each model call, with the whole reques
 leniently where the reader does not depend on it, and the trial is rejected where it does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from trajgen_assets.core.capture.stored import opened
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.reasons import Reason, TrialRejectedError
 
@@ -43,7 +44,7 @@ def read_exchanges(path: Path, *, torn_tail_ok: bool) -> Iterator[tuple[Place, E
     """Yield the whole calls of a trajectory in recorded order; failed and abandoned calls are passed over.
 
     Args:
-        path: a trajectory in JSON lines.
+        path: a trajectory in JSON lines, compressed or not.
         torn_tail_ok: let the last line be incomplete, as a cut capture may leave it.
 
     Raises:
@@ -55,14 +56,20 @@ def read_exchanges(path: Path, *, torn_tail_ok: bool) -> Iterator[tuple[Place, E
             yield place, exchange
 
 
-def reread(path: Path, place: Place) -> Exchange:
-    """Return the whole call at `place` again."""
-    with path.open("rb") as file:
-        file.seek(place.offset)
-        exchange = exchange_of(orjson.loads(file.read(place.size_bytes)), place)
-    if exchange is None:
-        raise TrialRejectedError(Reason.TRAJECTORY_CHANGED, where=f"line {place.line}", why="it changed while read")
-    return exchange
+def reread(path: Path, places: Iterable[Place]) -> Iterator[Exchange]:
+    """Yield the whole calls at `places` again, which are in recorded order: a compressed file is unpacked once for all.
+
+    Raises:
+        TrialRejectedError: what is there now is no whole call.
+    """
+    with opened(path) as file:
+        for place in places:
+            file.seek(place.offset)
+            exchange = exchange_of(orjson.loads(file.read(place.size_bytes)), place)
+            if exchange is None:
+                why = "it changed while read"
+                raise TrialRejectedError(Reason.TRAJECTORY_CHANGED, where=f"line {place.line}", why=why)
+            yield exchange
 
 
 def exchange_of(record: Json, place: Place) -> Exchange | None:
@@ -90,7 +97,7 @@ def exchange_of(record: Json, place: Place) -> Exchange | None:
 
 def _lines(path: Path) -> Iterator[tuple[Place, bytes]]:
     offset = 0
-    with path.open("rb") as file:
+    with opened(path) as file:
         for line, raw in enumerate(file, start=1):
             if raw.strip():
                 yield Place(line, offset, len(raw)), raw

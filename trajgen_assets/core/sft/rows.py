@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from trajgen_assets.core.capture.stored import content_sha256
 from trajgen_assets.core.rollout.trials import TrialEntry
 from trajgen_assets.core.sft.encoding import UnencodableError
 from trajgen_assets.core.sft.filters import first_refusal, row_filters
@@ -12,7 +13,6 @@ from trajgen_assets.core.sft.lf import check_lf_row, sharegpt_row
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.plan import Plan
 from trajgen_assets.core.sft.reasons import Reason, TrialRejectedError
-from trajgen_assets.core.sft.receipt import sha256_file
 from trajgen_assets.core.sft.scaffolds import Conversation
 
 logger = logging.getLogger(__name__)
@@ -57,9 +57,9 @@ def convert_trial(plan: Plan, trial: TrialEntry) -> TrialRows:
 
 def _rows(plan: Plan, trial: TrialEntry) -> tuple[Row, ...]:
     trajectory = plan.job.dir / str(trial.trajectory)
-    if not trajectory.is_file():
+    digest = content_sha256(trajectory)
+    if digest is None:
         raise TrialRejectedError(Reason.MISSING_TRAJECTORY)
-    digest = sha256_file(trajectory)
     if trial.trajectory_sha256 not in (None, digest):
         raise TrialRejectedError(Reason.TRAJECTORY_CHANGED, why="its digest is not the recorded one")
     origin = Origin(plan.trials, trial, digest, 0)

@@ -41,8 +41,8 @@ class Terminus2:
         if not tree:
             raise TrialRejectedError(Reason.NO_SUCCESSFUL_RECORD)
         seen: set[bytes] = set()
-        for end in tree.ends():
-            exchange = reread(trajectory, end.place)
+        ends = list(tree.ends())
+        for end, exchange in zip(ends, reread(trajectory, (end.place for end in ends)), strict=True):
             keys = list(prefix_keys(exchange.history))
             n_shared = sum(key in seen for key in keys)
             if end.reason is None:
