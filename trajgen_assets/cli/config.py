@@ -14,6 +14,7 @@ from trajgen_assets.core.config.effective import as_yaml, effective
 from trajgen_assets.core.config.load import key_lines, load_config
 from trajgen_assets.core.config.migrate import Migration
 from trajgen_assets.core.config.migrate import migrate as migrated
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.intake.exclusions import exclusions
 from trajgen_assets.core.placing import placing_notices
@@ -121,6 +122,10 @@ def refuse_target(old: Path, output: Path, *, force: bool) -> None:
 
 
 def _tell(made: Migration, what: str) -> None:
-    typer.echo(f"{what}; {len(made.words)} changes, each with a comment in the file", err=True)
+    if made.words:
+        told = f"{count_of(made.n_changes, 'change')} and {count_of(made.n_notes, 'note')}, each a comment in the file"
+    else:
+        told = "nothing to change: it is a configuration of this system already"
+    typer.echo(f"{what}; {told}", err=True)
     for name, place in made.secrets.items():
         typer.echo(f"set {name} in the environment, or in secrets.env beside it: what stood at {place}", err=True)

@@ -9,7 +9,7 @@ import yaml
 
 from tests.unit.config.test_load import MINIMAL, merged
 from trajgen_assets.core.config import load_config, parse_config, redacted
-from trajgen_assets.core.config.migrate import Migration, migrate
+from trajgen_assets.core.config.migrate import Migration, Note, migrate
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.intake.exclusions import excluded_ids
 from trajgen_assets.core.paths import PROJECT
@@ -64,6 +64,21 @@ def test_migrating_again_changes_nothing_but_the_comments(old: Path, tmp_path: P
     (tmp_path / "config.yaml").write_text(migrated(old).text)
     again = migrated(tmp_path / "config.yaml")
     assert yaml.safe_load(again.text) == yaml.safe_load((tmp_path / "config.yaml").read_text())
+
+
+def test_what_is_kept_is_a_note_and_no_change_and_a_current_file_has_neither(tmp_path: Path) -> None:
+    made = migrated(ERAS[0], tmp_path / "new.yaml")
+    assert ("runtime_info.input.litellm_proxy.port", True) in [(key, isinstance(n, Note)) for key, n in made.words]
+    assert (made.n_changes > 0, made.n_notes > 0) == (True, True)
+    current = migrated(old_file(tmp_path, input={"harbor_job": {"n_concurrent": 2}}))
+    assert (current.words, current.n_changes, current.n_notes) == ((), 0, 0)
+    comments = [line for line in current.text.splitlines() if line.lstrip().startswith("#")]
+    assert len(comments) == 1
+
+
+def test_a_path_that_is_absolute_already_is_no_change(tmp_path: Path) -> None:
+    old = old_file(tmp_path / "a", input={"task_source": {"dataset_name": str(tmp_path / "tasks")}})
+    assert migrated(old, tmp_path / "b" / "new.yaml").n_changes == 0
 
 
 @pytest.mark.parametrize("old", ERAS, ids=lambda path: path.name)

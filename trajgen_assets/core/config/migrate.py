@@ -41,6 +41,12 @@ DATA_PATH = "runtime_info.output.sft_data_dir.path"
 EXCLUDED_LIST = "excluded_tasks.txt"
 
 
+class Note(str):
+    """A word about a key that stands in the new file as it stood in the old one."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Migration:
     """A new configuration.
@@ -48,16 +54,28 @@ class Migration:
     Attributes:
         text: the file, valid at its target.
         secrets: name of the environment variable that now holds a secret, to the place that held it.
-        words: each key that changed, and how, as it stands in the comments of the file.
+        words: each key that changed, and how, or that means something else here, as the comments of the file have it.
     """
 
     text: str
     secrets: Mapping[str, str]
     words: tuple[tuple[str, str], ...]
 
+    @property
+    def n_changes(self) -> int:
+        """How many words are about a key that was renamed, moved, rewritten, left out or added."""
+        return len(self.words) - self.n_notes
+
+    @property
+    def n_notes(self) -> int:
+        """How many are about a key that is kept."""
+        return sum(isinstance(word, Note) for _, word in self.words)
+
 
 def migrate(old: Path, target: Path) -> Migration:
     """Read the configuration `old` and return what is to be written to `target`. Writes nothing.
+
+    In a file that is of this system already, where nothing is to change, nothing is noted either.
 
     Raises:
         ConfigError: `old` is not valid; all its problems are named. Or a secret of it stands where nobody expects one.
@@ -69,10 +87,12 @@ def migrate(old: Path, target: Path) -> Migration:
     if _is_earlier(raw):
         keys = _with_format(keys)
     keys = [*(key for key in keys if key.name != "runtime_info"), *(key for key in keys if key.name == "runtime_info")]
-    text = "\n".join([*_heading(config, draft.secrets), *_lines(keys, 0)]) + "\n"
+    words = tuple(_words(keys, ()))
+    is_current = not _is_earlier(raw) and all(isinstance(word, Note) for _, word in words)
+    text = "\n".join([*_heading(config, draft.secrets), *_lines(keys, 0, noted=not is_current)]) + "\n"
     _refuse_secrets(config, text)
     parse_config(text, target.absolute())
-    return Migration(text, draft.secrets, tuple(_words(keys, ())))
+    return Migration(text, draft.secrets, () if is_current else words)
 
 
 @dataclass(frozen=True)
@@ -145,8 +165,11 @@ class _Draft:
         if name == "name" and value in EARLIER_NAMES and str(place[-2]) == "agent":
             return _Key(name, EARLIER_NAMES[value], (*comments, f"was {value}"))
         if self.moves and (name in PATHS or dotted(place) == DATA_PATH):
-            return _Key(name, str(self.config.resolve(str(value))), (*comments, "absolute, since the file moved"))
-        said = [each for note in spec.metadata if isinstance(note, NoticeOn) for each in note.lines(name, value, None)]
+            whole = str(self.config.resolve(str(value)))
+            return _Key(name, whole, (*comments, *(["absolute, since the file moved"] if whole != value else [])))
+        said = [
+            Note(each) for note in spec.metadata if isinstance(note, NoticeOn) for each in note.lines(name, value, None)
+        ]
         clean = without_logins(value)
         login = ("a login within it is left out",) if clean != value else ()
         return _Key(name, clean, (*comments, *said, *login))
@@ -227,7 +250,7 @@ def _is_section(key: _Key) -> bool:
 
 
 def _changed(place: Loc) -> tuple[str, ...]:
-    return (CHANGED[path],) if (path := dotted(place)) in CHANGED else ()
+    return (Note(CHANGED[path]),) if (path := dotted(place)) in CHANGED else ()
 
 
 def _plain(keys: list[_Key]) -> dict[str, Any]:
@@ -250,18 +273,19 @@ def _heading(config: Config, secrets: Mapping[str, str]) -> Iterator[str]:
         yield from _comment(f"  {name}: what stood at {place}", 0)
 
 
-def _lines(keys: list[_Key], depth: int) -> Iterator[str]:
+def _lines(keys: list[_Key], depth: int, *, noted: bool) -> Iterator[str]:
     indent = "  " * depth
     for key in keys:
         for comment in key.comments:
-            yield from _comment(comment, depth)
+            if noted or not isinstance(comment, Note):
+                yield from _comment(comment, depth)
         if not key.name:
             continue
         if _is_section(key) and any(each.name for each in key.value):
             yield f"{indent}{inline(key.name)}:"
-            yield from _lines(key.value, depth + 1)
+            yield from _lines(key.value, depth + 1, noted=noted)
         elif _is_section(key):  # nothing but words is left of it
-            yield from _lines(key.value, depth)
+            yield from _lines(key.value, depth, noted=noted)
         else:
             yield f"{indent}{inline(key.name)}: {inline(key.value)}"
 
