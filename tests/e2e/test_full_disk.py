@@ -10,6 +10,7 @@ import pytest
 
 from tests.e2e.conftest import SOLVED, UNSOLVED, Installation
 from trajgen_assets.core.capture.stored import compressed_name, content_sha256, stored
+from trajgen_assets.core.capture.verdict import Capture
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.report.archive import read_runs
@@ -77,6 +78,9 @@ def test_a_full_disk_in_mid_job_loses_nothing_and_the_next_start_finishes(on_a_s
             assert len(accepted) == 1
             path = on_a_small_disk.root.path / str(accepted[0].trajectory_path)
             assert content_sha256(path) == accepted[0].trajectory_sha256
+            capture = Capture.model_validate_json((path.parent / "capture.json").read_bytes())
+            assert capture.agent_count is not None
+            assert capture.agent_count.n_replies == capture.ok > 0
             is_of_the_last_job = accepted[0].job == max(job.name for job in ledger.jobs())
             assert not is_of_the_last_job or stored(path) == compressed_name(path)
         jobs = sorted(job.name for job in ledger.jobs())

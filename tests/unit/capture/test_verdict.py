@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from trajgen_assets.core.capture.agent_count import AgentCount
 from trajgen_assets.core.capture.stored import compress
 from trajgen_assets.core.capture.verdict import Capture, judge, publish
 from trajgen_assets.core.ledger.models import CaptureVerdict
@@ -239,6 +240,34 @@ def test_publishing_twice_is_publishing_once(files: Files, trial_dir: Path) -> N
     files.call("a")
     first = publish(files.folder, TRIAL, trial_dir, explained=None)
     assert publish(files.folder, TRIAL, trial_dir, explained=None) == first
+
+
+def _agent_tells_of(n_replies: int, trial_dir: Path) -> None:
+    step = {"source": "agent", "metrics": {}}
+    (trial_dir / "agent").mkdir(exist_ok=True)
+    told = {"agent": {"name": "terminus-2"}, "steps": [step] * n_replies}
+    (trial_dir / "agent" / "trajectory.json").write_text(json.dumps(told))
+
+
+@pytest.mark.parametrize("n_replies", [0, 1, 2])
+def test_an_agent_may_tell_of_as_many_replies_as_calls_were_admitted(
+    files: Files, trial_dir: Path, n_replies: int
+) -> None:
+    files.call("a")
+    files.call("b", success=False)
+    _agent_tells_of(n_replies, trial_dir)
+    capture = publish(files.folder, TRIAL, trial_dir, explained=None)
+    assert capture.verdict is CaptureVerdict.COMPLETE
+    assert capture.agent_count == AgentCount(source="trajectory.json", n_replies=n_replies)
+    assert Capture.model_validate_json((trial_dir / "agent" / "capture.json").read_bytes()) == capture
+
+
+def test_an_agent_that_tells_of_more_replies_asked_past_the_proxy(files: Files, trial_dir: Path) -> None:
+    files.call("a")
+    _agent_tells_of(2, trial_dir)
+    capture = publish(files.folder, TRIAL, trial_dir, explained=WHY)
+    assert capture.verdict is CaptureVerdict.GAP
+    assert capture.explanation == "the agent tells of 2 replies in trajectory.json, and 1 call was admitted"
 
 
 def test_a_trial_whose_records_were_compressed_is_published_as_before(files: Files, trial_dir: Path) -> None:

@@ -1,15 +1,16 @@
-"""Placing files in a folder that an agent could write to: no link of its making is ever followed."""
+"""Files in a folder that an agent could write to, placed and read: no link of its making is ever followed."""
 
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _USABLE = os.R_OK | os.W_OK | os.X_OK
+_OLD_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -55,6 +56,36 @@ def placed_file(folder_fd: int, name: str) -> Iterator[IO[bytes]]:
             os.unlink(temp, dir_fd=folder_fd)
         raise
     os.fsync(folder_fd)
+
+
+@contextmanager
+def opened_file(folder_fd: int, path: Sequence[str]) -> Iterator[IO[bytes]]:
+    """Yield the file at `path` below the folder for reading; it may be a pipe or a device, so look before you read.
+
+    Raises:
+        OSError: it is not there, may not be read, or there is a link on the way.
+    """
+    with ExitStack() as held:
+        for name in path[:-1]:
+            folder_fd = os.open(name, _FOLDER, dir_fd=folder_fd)
+            held.callback(os.close, folder_fd)
+        with os.fdopen(os.open(path[-1], _OLD_FILE, dir_fd=folder_fd), "rb") as file:
+            yield file
+
+
+def walked(folder_fd: int, path: Sequence[str], *, limit: int) -> list[tuple[str, ...]]:
+    """The paths of the first `limit` entries in depth below `path` that are no folders; none where it is not there."""
+    found: list[tuple[str, ...]] = []
+    with suppress(OSError), ExitStack() as held:
+        for name in path:
+            folder_fd = os.open(name, _FOLDER, dir_fd=folder_fd)
+            held.callback(os.close, folder_fd)
+        for base, _, names, _ in os.fwalk(".", dir_fd=folder_fd):
+            parts = Path(base).parts
+            found += [(*path, *parts, name) for name in sorted(names)]
+            if len(found) >= limit:
+                break
+    return found[:limit]
 
 
 def remove_file(folder_fd: int, name: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from trajgen_assets.core.capture.agent_count import AgentCount, count_replies
 from trajgen_assets.core.capture.evidence import (
     Calls,
     Records,
@@ -39,7 +40,8 @@ class Capture(BaseModel):
 
     `admitted` calls are what custom auth let through. Of these, `begun` reached LiteLLM's routing, `ended` have an
     outcome: `ok`, `failed`, or `disconnected` where the agent left; `aborted` have none. `n_records` counts lines,
-    of which a retried call has several. Tokens and cost are those of the successful records.
+    of which a retried call has several. Tokens and cost are those of the successful records. `agent_count` is what
+    the agent says itself, where it does.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
@@ -63,6 +65,7 @@ class Capture(BaseModel):
     n_output_tokens: int
     n_cache_tokens: int
     cost_usd: float | None
+    agent_count: AgentCount | None = None
 
 
 def judge(proxy_dir: Path, trial: str, *, explained: str | None) -> Capture:
@@ -70,14 +73,14 @@ def judge(proxy_dir: Path, trial: str, *, explained: str | None) -> Capture:
 
     `complete`: every admitted call has an outcome and a whole record. `cut`: the only calls without one are
     explained, by `explained` or by the agent's own disconnect. `gap`: anything else, and a trial that made no
-    model call at all, because there is nothing to learn from it.
+    model call at all, because there is nothing to learn from it. The agent's own files are not looked at.
 
     Args:
         proxy_dir: `artifacts/litellm/<job>`.
         trial: the trial's name.
         explained: the known event that explains unfinished calls ("the agent ran out of time"), if there was one.
     """
-    return _decide(trial, read_calls(proxy_dir, trial), read_records(proxy_dir, trial), explained)
+    return _decide(trial, read_calls(proxy_dir, trial), read_records(proxy_dir, trial), explained, None)
 
 
 def publish(
@@ -87,7 +90,7 @@ def publish(
 
     Both files are whole, durable and replace whatever lies there, links included. Safe to repeat. A trial without
     a record gets no trajectory file. Calls in flight get until `settle_s` seconds after the trial's end marker to
-    be recorded.
+    be recorded. An agent that tells of more replies than calls were admitted asked past the proxy: that is a gap.
 
     Raises:
         OSError: `trial_dir` is missing or a link, or the disk is full.
@@ -96,7 +99,7 @@ def publish(
     with opened_folder(trial_dir, "agent") as folder:
         records = _copy_records(proxy_dir, trial, folder)
         reached("during_publish")
-        capture = _decide(trial, calls, records, explained)
+        capture = _decide(trial, calls, records, explained, count_replies(folder))
         with placed_file(folder, CAPTURE_NAME) as file:
             file.write(capture.model_dump_json(indent=2).encode() + b"\n")
     return capture
@@ -124,14 +127,16 @@ def _copy_records(proxy_dir: Path, trial: str, folder_fd: int) -> Records:
         return tally(content, copy)
 
 
-def _decide(trial: str, calls: Calls, records: Records, explained: str | None) -> Capture:
+def _decide(
+    trial: str, calls: Calls, records: Records, explained: str | None, agent_count: AgentCount | None
+) -> Capture:
     recorded = set(records.last)
     # A record without its end event is an end all the same: the proxy died, or is just about to write the event.
     ended = calls.ended | recorded
     aborted = calls.admitted - ended
     good = [record for record in records.last.values() if record["success"] is True]
     left = [record for record in records.last.values() if record["client_disconnected"] is True]
-    holes = list(_holes(calls, records, explained, n_aborted=len(aborted)))
+    holes = [*_holes(calls, records, explained, n_aborted=len(aborted)), *_asked_elsewhere(calls, agent_count)]
     cuts = [f"{count_of(len(aborted), 'call')} did not end: {explained}"] if aborted and explained else []
     cuts += [f"the agent left {count_of(len(left), 'call')} before the reply"] if left else []
     verdict = CaptureVerdict.GAP if holes else CaptureVerdict.CUT if cuts else CaptureVerdict.COMPLETE
@@ -152,6 +157,7 @@ def _decide(trial: str, calls: Calls, records: Records, explained: str | None) -
         size_bytes=records.size_bytes,
         trajectory_sha256=records.sha256,
         **_totals(good),
+        agent_count=agent_count,
     )
 
 
@@ -176,6 +182,14 @@ def _holes(calls: Calls, records: Records, explained: str | None, *, n_aborted: 
     n_unexplained = records.n_torn_lines - (1 if records.is_cut_off and explained and n_aborted else 0)
     if n_unexplained:
         yield count_of(n_unexplained, "torn line")
+
+
+def _asked_elsewhere(calls: Calls, agent_count: AgentCount | None) -> Iterable[str]:
+    """An agent can only say too much against itself: a forged count makes its own result void."""
+    if agent_count is not None and calls.admitted and agent_count.n_replies > len(calls.admitted):
+        admitted = count_of(len(calls.admitted), "call was admitted", "calls were admitted")
+        said = count_of(agent_count.n_replies, "reply", "replies")
+        yield f"the agent tells of {said} in {agent_count.source}, and {admitted}"
 
 
 def _totals(good: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
