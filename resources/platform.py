@@ -8,8 +8,7 @@ from pydantic import Field
 
 from resources.config_file import config_path
 from resources.redaction import known_secrets
-from trajgen_assets.core.config.load import load_config
-from trajgen_assets.core.config.write import is_unfilled
+from trajgen_assets.core.config.load import is_unfilled, load_config
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform

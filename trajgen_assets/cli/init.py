@@ -1,6 +1,6 @@
 """`trajgen init`: from your own tasks and model to a first trajectory."""
 
-import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +10,10 @@ from resources.instance import open_instance
 from trajgen_assets.cli.setup import prepare_root
 from trajgen_assets.cli.start import next_job, run_in_foreground
 from trajgen_assets.cli.state import State, state_of
+from trajgen_assets.core.atomic import write_text
 from trajgen_assets.core.config import Config, redacted
-from trajgen_assets.core.config.load import load_config
-from trajgen_assets.core.config.write import is_unfilled, write_minimal_config
+from trajgen_assets.core.config.load import is_unfilled, load_config
+from trajgen_assets.core.config.write import minimal_config
 from trajgen_assets.core.errors import ConfigError, EndpointError, RequirementError
 from trajgen_assets.core.keys import SMOKE_CAMPAIGN
 from trajgen_assets.core.preflight.asking import Question
@@ -27,6 +28,15 @@ DOCKER_MEND = (
     "install Docker with compose v2 and start its engine, or choose --environment local (no security boundary)"
 )
 OPTIONS = Place("--model", "--base-url", "--key-env", joint=" ")
+OPTION_OF = {
+    "llm_api.model": "--model",
+    "llm_api.api_base_url": "--base-url",
+    "llm_api.api_key": "--key-env",
+    "task_source.dataset_name": "--tasks",
+    "harbor_job.environment": "--environment",
+}
+_KEYS = "|".join(map(re.escape, OPTION_OF))
+_PROBLEM = re.compile(rf"runtime_info\.input\.({_KEYS}): (.*?)(?: \(line \d+\))?$", re.MULTILINE)
 
 
 def register(app: typer.Typer) -> None:
@@ -50,32 +60,30 @@ def init(
 ) -> None:
     """Write a configuration, probe the endpoint, roll out one task in campaign `smoke`, which counts nowhere else."""
     state = state_of(context).with_own_config()
-    state.config.parent.mkdir(parents=True, exist_ok=True)
     folder = tasks.expanduser().absolute()
     if not folder.is_dir():
         raise ConfigError("there is no such folder of tasks", where=folder, mend="name it with --tasks")
-    candidate = state.config.with_name(f".{state.config.name}.new")
     try:
-        config = write_minimal_config(
-            candidate,
-            tasks=str(folder),
-            model=model,
-            base_url=base_url,
-            key_env=key_env,
-            environment=environment,
-            replace=True,
+        text, config = minimal_config(
+            state.config, tasks=str(folder), model=model, base_url=base_url, key_env=key_env, environment=environment
         )
-        refuse_to_replace(state.config, config)
-        if smoke:
-            check_docker(config)
-        probe(config)  # before anything is written that a second try would stumble over
-        os.replace(candidate, state.config)
-    finally:
-        candidate.unlink(missing_ok=True)
+    except ConfigError as error:
+        raise by_option(error) from None
+    refuse_to_replace(state.config, config)
+    if smoke:
+        check_docker(config)
+    probe(config)  # before anything is written that a second try would stumble over
+    write_text(state.config, text)
     typer.echo(f"wrote {state.config}")
     prepare_root(state)
     if smoke:
         roll_out_one(state)
+
+
+def by_option(error: ConfigError) -> ConfigError:
+    """The same error, with each problem said of the option that the value came from: no file has a line of it yet."""
+    why, n = _PROBLEM.subn(lambda found: f"{OPTION_OF[found[1]]}: {found[2]}", error.why or "")
+    return ConfigError("the options cannot be used", why=why) if n else error
 
 
 def refuse_to_replace(path: Path, config: Config) -> None:
@@ -107,12 +115,14 @@ def probe(config: Config) -> None:
     """Ask the configured endpoint for one short completion.
 
     Raises:
+        ConfigError: its key is not set.
         EndpointError: it is out of reach, or refuses; it names the neighbouring address or model that answers.
     """
     api = config.campaign().llm_api
-    check_reachable(api.api_base_url)
+    question = Question(api.model, api.api_base_url, api.api_key.reveal())
+    check_reachable(api.api_base_url, mend="check --base-url, and that the endpoint is up")
     try:
-        found = ask_for_one_reply(Question(api.model, api.api_base_url, api.api_key.reveal()), OPTIONS)
+        found = ask_for_one_reply(question, OPTIONS)
     except EndpointError as error:
         Redactor.of(config).in_place(error)
         raise

@@ -3,6 +3,5 @@
 from trajgen_assets.core.config.config import Campaign, Config, redacted
 from trajgen_assets.core.config.load import load_config, parse_config
 from trajgen_assets.core.config.secrets import Secret
-from trajgen_assets.core.config.write import write_minimal_config
 
-__all__ = ["Campaign", "Config", "Secret", "load_config", "parse_config", "redacted", "write_minimal_config"]
+__all__ = ["Campaign", "Config", "Secret", "load_config", "parse_config", "redacted"]

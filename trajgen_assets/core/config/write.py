@@ -3,12 +3,8 @@
 import json
 from pathlib import Path
 
-from trajgen_assets.core.atomic import write_text
 from trajgen_assets.core.config.config import Config
-from trajgen_assets.core.config.load import is_unfilled, parse_config
-from trajgen_assets.core.errors import ConfigError
-
-__all__ = ["is_unfilled", "write_minimal_config"]
+from trajgen_assets.core.config.load import parse_config
 
 _TEMPLATE = """\
 # Every other key has a default; unknown keys are refused. Check with: trajgen dryrun
@@ -27,29 +23,21 @@ runtime_info:
 """
 
 
-def write_minimal_config(
-    path: Path,
-    *,
-    tasks: str,
-    model: str,
-    base_url: str,
-    key_env: str,
-    environment: str = "docker",
-    replace: bool = False,
-) -> Config:
-    """Write the shortest valid configuration to `path` and return it.
+def minimal_config(
+    path: Path, *, tasks: str, model: str, base_url: str, key_env: str, environment: str = "docker"
+) -> tuple[str, Config]:
+    """The text of the shortest valid configuration, and what it says. Writes nothing.
 
     Args:
-        path: the new file.
+        path: where it is to lie.
         tasks: folder of tasks, absolute or relative to the folder of `path`.
         model: `provider/name`.
         base_url: address of the model endpoint.
         key_env: name of the environment variable that holds its key.
         environment: where trials run.
-        replace: write over a file that is still to be filled in. Any other file is never overwritten.
 
     Raises:
-        ConfigError: the file is there already, or a value is not a valid one.
+        ConfigError: a value is not a valid one.
     """
     text = _TEMPLATE.format(
         model=json.dumps(model),
@@ -58,8 +46,4 @@ def write_minimal_config(
         tasks=json.dumps(tasks),
         environment=json.dumps(environment),
     )
-    config = parse_config(text, path.absolute())
-    if path.exists() and not (replace and is_unfilled(path)):
-        raise ConfigError("there is a configuration already", where=path, mend="edit it, or choose another path")
-    write_text(path, text)
-    return config
+    return text, parse_config(text, path.absolute())

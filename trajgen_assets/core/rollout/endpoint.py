@@ -13,7 +13,7 @@ COMPLETION_TIMEOUT_S = 60.0
 MEND = "check runtime_info.input.llm_api (api_base_url, model, api_key), and that the endpoint is up"
 
 
-def check_reachable(api_base_url: str) -> None:
+def check_reachable(api_base_url: str, *, mend: str = MEND) -> None:
     """Open one connection to the endpoint and close it; behind an HTTP proxy only the job's own first call can tell.
 
     Raises:
@@ -27,7 +27,7 @@ def check_reachable(api_base_url: str) -> None:
         socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise EndpointError("the model endpoint is out of reach", where=api_base_url, why=why, mend=MEND) from error
+        raise EndpointError("the model endpoint is out of reach", where=api_base_url, why=why, mend=mend) from error
 
 
 def check_answers(base_url: str, *, key: str, model: str, where: str) -> None:
