@@ -55,7 +55,7 @@ def copy_guest(folder: Path) -> Path:
     """The guest code as a job has it: flat, beside the digest function that it shares with the platform."""
     folder.mkdir(parents=True)
     files = [
-        GUEST / "trial_keys.py",
+        *GUEST.glob("*.py"),
         *(GUEST / "harbor").glob("*.py"),
         PROJECT / "trajgen_assets/core/intake/digest.py",
     ]

@@ -47,6 +47,10 @@ ENVIRONMENTS = (
     "mosaic", "smol", "sail", "kernel",
 )  # fmt: skip
 
+# What a sandbox reaches while its agent works. `local` has no network at all.
+Network = Literal["open", "proxy_only"]
+CLOSABLE = ("docker", "local")
+
 KNOWN_ENVIRONMENTS = f"should be one of {', '.join(ENVIRONMENTS)}"
 
 # The fields of `agent` that are of no use to some scaffold.
@@ -141,10 +145,7 @@ class HarborJob(Section):
     """How Harbor runs a job."""
 
     environment: Annotated[str, refuse_unless(ENVIRONMENTS.__contains__, KNOWN_ENVIRONMENTS)] = "docker"
-    network: Annotated[
-        Literal["open", "proxy_only"],
-        refuse_unless(lambda network: network == "open", "cannot be proxy_only yet: leave it out"),
-    ] = "open"
+    network: Network = "open"
     n_concurrent: Positive = 8
     n_tasks: Positive | None = None
     max_retries: Count = 2
@@ -160,6 +161,13 @@ class HarborJob(Section):
     ] = None
     dataset: Annotated[SafeName | None, Notice("is not used: set task_source.dataset")] = None
     job_name_prefix: Annotated[str | None, Notice("is not used: a job's name begins with its data set")] = None
+
+    @field_validator("network")
+    @classmethod
+    def _can_be_closed(cls, network: Network, info: ValidationInfo) -> Network:
+        environment = info.data.get("environment", CLOSABLE[0])
+        problem = f"can be proxy_only in {' and '.join(CLOSABLE)}, not in {environment}"
+        return _unless(problem if network == "proxy_only" and environment not in CLOSABLE else None, network)
 
 
 class Agent(Section):

@@ -12,9 +12,11 @@ from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import RequirementError
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.preflight.findings import ENGINE_TIMEOUT_S, Finding, Subject, ok, warn
+from trajgen_assets.core.provision.setup import HARBOR
 from trajgen_assets.core.provision.system import Survey, check_sandbox
 from trajgen_assets.core.rollout.docker import ENGINE_MEND, ask_docker
 from trajgen_assets.core.rollout.images import full_name, stored_images
+from trajgen_assets.core.rollout.isolation import PROXY_ONLY, check_isolation
 from trajgen_assets.core.rollout.plan import LOCAL_ENVIRONMENT, uses_docker
 
 # What the engine takes networks from unless its daemon.json says otherwise: one for each compose project.
@@ -40,19 +42,36 @@ def environment(subject: Subject) -> Finding:
 
 
 def networks(subject: Subject) -> Iterable[Finding]:
-    """Docker has a free network for each trial at once; every compose project takes one."""
-    if not uses_docker(subject.config.runtime_info.input.harbor_job.environment):
+    """Docker has a free network for each trial at once; every compose project takes one.
+
+    One of several containers takes another while its agent works, where that may reach nothing but the proxy.
+    """
+    harbor_job = subject.config.runtime_info.input.harbor_job
+    if not uses_docker(harbor_job.environment):
         return []
     subject.need_engine()
+    n_each = 2 if harbor_job.network == PROXY_ONLY and subject.demand.has_services else 1
     pool = pool_subnets(ask_docker("info", "--format", "{{json .DefaultAddressPools}}", timeout_s=ENGINE_TIMEOUT_S))
     n_free, n = len(free_subnets(pool, [*_taken(), *_of_host()])), subject.n_at_once
-    if n_free < n:
+    if n_free < n * n_each:
         raise RequirementError(
-            f"Docker has {count_of(n_free, 'network')} left, and {count_of(n, 'trial')} at once take {n}",
+            f"Docker has {count_of(n_free, 'network')} left, and {count_of(n, 'trial')} at once take {n * n_each}",
             where="default-address-pools",
             mend="run `docker network prune`, set more default-address-pools in daemon.json, or lower n_concurrent",
         )
-    return [ok(f"{n_free} of {len(pool)} are free, {count_of(n, 'trial')} at once take {n}")]
+    return [ok(f"{n_free} of {len(pool)} are free, {count_of(n, 'trial')} at once take {n * n_each}")]
+
+
+def isolation(subject: Subject) -> Iterable[Finding]:
+    """Agents can be kept from all but the proxy, where the configuration asks for it."""
+    harbor_job = subject.config.runtime_info.input.harbor_job
+    if harbor_job.network != PROXY_ONLY:
+        return []
+    if not uses_docker(harbor_job.environment):
+        return [ok(f"{harbor_job.environment} has no network at all")]
+    subject.need_engine()
+    check_isolation(subject.root.env / HARBOR / "bin" / "python")
+    return [ok("containers reach the proxy and nothing else while an agent works in them")]
 
 
 def images(subject: Subject, *, timeout_s: float = ENGINE_TIMEOUT_S) -> Iterator[Finding]:

@@ -25,12 +25,17 @@ _UNIT_MB = {"k": 1 / 1024, "": 1 / 2**20, "m": 1.0, "g": 1024.0, "t": 1024.0**2}
 
 @dataclass(frozen=True)
 class Demand:
-    """The most that any one task of a sample asks for, 0 where none asks, and the images of all."""
+    """The most that any one task of a sample asks for, 0 where none asks, and the images of all.
+
+    Attributes:
+        has_services: some task has a compose file, so its container may have others beside it.
+    """
 
     n_tasks: int
     memory_mb: float
     storage_mb: float
     images: tuple[str, ...]
+    has_services: bool = False
 
 
 def demand_of(config: Config) -> Demand:
@@ -39,7 +44,8 @@ def demand_of(config: Config) -> Demand:
     images = dict.fromkeys(image for asked in found for image in asked.images)
     memory_mb = max((asked.memory_mb for asked in found), default=0.0)
     storage_mb = max((asked.storage_mb for asked in found), default=0.0)
-    return Demand(len(found), memory_mb, storage_mb, tuple(images))
+    has_services = any(asked.has_services for asked in found)
+    return Demand(len(found), memory_mb, storage_mb, tuple(images), has_services)
 
 
 def usable_tasks(source: TaskSource, *, within_s: float) -> Iterator[TaskFolder]:
@@ -79,7 +85,8 @@ def _asked(task: TaskFolder) -> Demand:
     table: dict[str, Any] = environment if isinstance(environment, dict) else {}
     memory = megabytes(table.get("memory_mb", table.get("memory")))
     storage = megabytes(table.get("storage_mb", table.get("storage")))
-    return Demand(1, memory, storage, tuple(_images(task.folder / "environment", table)))
+    images = tuple(_images(task.folder / "environment", table))
+    return Demand(1, memory, storage, images, (task.folder / "environment" / "docker-compose.yaml").is_file())
 
 
 def _images(folder: Path, table: dict[str, Any]) -> Iterable[str]:

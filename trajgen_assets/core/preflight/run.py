@@ -63,6 +63,7 @@ CHECKS = (
     Check("machine", "memory", machine.memory, refuses=True, at_start=True),
     Check("sandboxes", "environment", containers.environment, refuses=True, at_start=True),
     Check("sandboxes", "networks", containers.networks, refuses=True, at_start=True),
+    Check("sandboxes", "isolation", containers.isolation, refuses=True, at_start=True),
     Check("sandboxes", "images", containers.images),
     Check("model", "key", endpoint.keys, refuses=True, at_start=True),
     Check("model", "connection", endpoint.connection, refuses=True, at_start=True),

@@ -60,6 +60,7 @@ _EXCEPTIONS: dict[Cause, tuple[str, ...]] = {
         "TaskChangedError",
         "ProxyUnreachableError",
         "AgentVersionError",
+        "NetworkIsolationError",
     ),
     Cause.MODEL_PROVIDER: (
         "ApiError",

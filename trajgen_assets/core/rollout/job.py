@@ -303,6 +303,8 @@ class _Rollout:
                 "TRAJGEN_JOB": self.job.name,
                 "TRAJGEN_PROXY_DIR": str(self.files.proxy),
                 "TRAJGEN_PROXY_URL": agent_url(agent.scaffold, proxy),
+                "TRAJGEN_PROXY_ADDRESS": f"{proxy.host}:{proxy.port}",
+                "TRAJGEN_NETWORK": self.harbor_job.network,
                 "TRAJGEN_TRIAL_SUBKEY": proxy.subkey,
             },
             lock_fd=self.lock_fd,

@@ -15,6 +15,7 @@ from typing import Protocol
 from carried_through import carried_through
 from harbor.environments.base import BaseEnvironment
 from harbor.models.agent.context import AgentContext
+from network_isolation import isolation_of
 from trial_key import trial_of
 
 END_LIMIT_S = 120.0
@@ -43,7 +44,7 @@ class InAgentPhase:
 
 def parts_of(environment: BaseEnvironment, trial: str) -> list[PhasePart]:  # noqa: ARG001
     """What is done around the agent's work in `trial`, in the order of its beginning."""
-    return []
+    return [*isolation_of(environment)]  # the last to begin: nothing but the agent is to need a network
 
 
 @asynccontextmanager

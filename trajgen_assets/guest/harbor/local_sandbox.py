@@ -76,6 +76,11 @@ class LocalSandbox(BaseEnvironment):
         return "local-sandbox"
 
     @property
+    def has_network(self) -> bool:
+        """Whether it shares the host's network, the task permitting; else it has none, also while it is verified."""
+        return self._wants_network
+
+    @property
     def capabilities(self) -> EnvironmentCapabilities:
         return EnvironmentCapabilities(disable_internet=True)
 
