@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from trajgen_assets.guest.harbor.carried_through import carried_through
+from trajgen_assets.guest.harbor.carried_through import UnfinishedWorkError, carried_through
 
 
 class Work:
@@ -62,7 +62,7 @@ def test_a_failure_of_the_work_is_the_callers() -> None:
 def test_work_without_end_is_cancelled_at_the_limit() -> None:
     async def scene() -> None:
         work = Work()
-        with pytest.raises(TimeoutError, match=r"0\.01 s"):
+        with pytest.raises(UnfinishedWorkError, match=r"0\.01 s"):
             await carried_through(work.run(), limit_s=0.01)
         assert work.end == "cancelled"
 

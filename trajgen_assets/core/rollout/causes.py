@@ -61,6 +61,7 @@ _EXCEPTIONS: dict[Cause, tuple[str, ...]] = {
         "ProxyUnreachableError",
         "AgentVersionError",
         "NetworkIsolationError",
+        "UnfinishedWorkError",
     ),
     Cause.MODEL_PROVIDER: (
         "ApiError",

@@ -26,7 +26,9 @@ STOP_GRACE_S = 60.0
 QUIET_ENV = {"HARBOR_TELEMETRY": "off", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "DO_NOT_TRACK": "1"}
 
 # What Harbor's guest is told that may stand in a file; whatever else it is told may be a secret.
-PUBLIC_ENV = frozenset({"TRAJGEN_JOB", "TRAJGEN_PROXY_DIR", "TRAJGEN_PROXY_URL", "TRAJGEN_PROXY_ADDRESS", "TRAJGEN_NETWORK"})
+PUBLIC_ENV = frozenset(
+    {"TRAJGEN_JOB", "TRAJGEN_PROXY_DIR", "TRAJGEN_PROXY_URL", "TRAJGEN_PROXY_ADDRESS", "TRAJGEN_NETWORK"}
+)
 
 
 @dataclass(frozen=True)

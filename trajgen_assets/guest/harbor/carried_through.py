@@ -5,11 +5,15 @@ from collections.abc import Coroutine
 from typing import Any
 
 
+class UnfinishedWorkError(RuntimeError):
+    """What follows the agent's work was not done in time. To Harbor a TimeoutError would be the agent's."""
+
+
 async def carried_through(work: Coroutine[Any, Any, None], *, limit_s: float) -> None:
     """Wait for `work` to its end, though the caller be cancelled meanwhile; only then is it the caller's turn.
 
     Raises:
-        TimeoutError: `work` took longer than `limit_s` seconds, and was cancelled.
+        UnfinishedWorkError: `work` took longer than `limit_s` seconds, and was cancelled.
         CancelledError: the caller was cancelled while it waited, any number of times; `work` is at its end.
     """
     task = asyncio.ensure_future(work)
@@ -17,7 +21,7 @@ async def carried_through(work: Coroutine[Any, Any, None], *, limit_s: float) ->
     if not task.done():
         task.cancel()
         await asyncio.wait({task})
-        raise TimeoutError(f"what follows the agent's work was not done after {limit_s:g} s") from cancelled
+        raise UnfinishedWorkError(f"what follows the agent's work was not done after {limit_s:g} s") from cancelled
     if cancelled is not None:
         raise cancelled from task.exception()
     task.result()

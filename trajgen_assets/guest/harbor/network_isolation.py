@@ -1,8 +1,8 @@
 """`harbor_job.network: proxy_only`: while the agent works, its container reaches the job's proxy and nothing else.
 
 The container leaves all its networks for that time, so that not even a root in it has an interface to send by. Where
-agents run in the container, the address that the proxy has for containers is put on its loopback, and what is connected to there is carried to
-the proxy by this process. Before the agent begins, the keeper's report must say that nothing leads out.
+agents run in the container, the proxy's address is put on its loopback, and connections to it there are carried to the
+proxy by this process. Before the agent begins, the keeper's report must say that nothing leads out.
 """
 
 import ipaddress
