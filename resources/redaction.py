@@ -6,7 +6,7 @@ from pathlib import Path
 
 from resources.config_file import config_path
 from trajgen_assets.core.config.load import load_config
-from trajgen_assets.core.config.secrets_file import SECRETS_NAME, SecretsFile
+from trajgen_assets.core.config.secrets_file import SECRETS_NAME, values_to_hide
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.redact import Redactor, environ_secrets
 
@@ -66,11 +66,7 @@ class KnownSecrets:
         try:
             return load_config(self._config).secret_values(), True
         except ConfigError:
-            pass
-        try:
-            return dict(SecretsFile.beside(self._config).values), False
-        except ConfigError:
-            return {}, False
+            return values_to_hide(self._config), False
 
     def _now(self) -> _Stamp:
         files = (self._config, self._config.with_name(SECRETS_NAME))

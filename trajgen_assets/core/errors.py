@@ -2,6 +2,7 @@
 
 TrajgenError
 ├── ConfigError (ValueError)                 config.yaml is missing, malformed or unfilled
+│   └── SecretsFileError                     secrets.env beside it cannot be used
 ├── UnknownNameError (LookupError)           a task, job or run that a person names is not there
 ├── ManifestError (ValueError)               a manifest cannot be trusted
 │   └── ManifestMissingError (FileNotFoundError)
@@ -62,6 +63,10 @@ class TrajgenError(Exception):
 
 class ConfigError(TrajgenError, ValueError):
     """config.yaml is missing, malformed, unfilled, or asks for what does not exist."""
+
+
+class SecretsFileError(ConfigError):
+    """`secrets.env` beside config.yaml cannot be read, or others than its owner could."""
 
 
 class UnknownNameError(TrajgenError, LookupError):

@@ -76,6 +76,12 @@ def test_a_reasoning_model_that_used_up_its_tokens_is_there_all_the_same() -> No
     assert "reasoning" in found.text
 
 
+def test_a_provider_that_nobody_knows_is_told_in_a_line_with_the_nearest_ones() -> None:
+    answer = ask_patiently(Question("opneai/scripted", "http://127.0.0.1:9/v1", KEY))
+    assert answer.verdict is Verdict.MISUNDERSTOOD
+    assert answer.text.startswith("opneai is no provider that LiteLLM knows; the nearest: openai")
+
+
 def test_what_passes_by_itself_is_asked_three_times() -> None:
     with running(OddEndpoint()) as endpoint:
         endpoint.inner.faults.set(FaultPlan(fault=Fault.SERVER_ERROR, count=2))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.preflight.twins import KEY, root_at, tree_digest, write_config, write_tasks
+from tests.unit.preflight.twins import KEY, OddEndpoint, root_at, running, tree_digest, write_config, write_tasks
 from tests.unit.provision.twins import script
 from trajgen_assets.core.errors import EndpointError
 from trajgen_assets.core.ledger.models import ListedTask, ManifestSeen
@@ -88,6 +88,35 @@ def test_each_problem_of_a_broken_configuration_has_a_line_and_the_rest_is_looke
     assert by_name["locks litellm-venv"].level is Level.OK
     assert by_name["manifests"].level is Level.SKIP
     assert "the configuration cannot be read" in by_name["manifests"].text
+
+
+def test_one_trouble_of_the_endpoint_fails_once_and_what_depends_on_it_is_not_looked_at(
+    tmp_path: Path, root: Root
+) -> None:
+    source = write_tasks(tmp_path / "d", "t-1")
+    found = lines(root, write_config(tmp_path / "config.yaml", source=source), (*QUICK, PROBE))
+    assert {name for name in levels(found, Level.FAIL) if "model/" in name} == {"model/connection"}
+    assert found["model/completion"].text == "not looked at: nothing can be reached there"
+    with running(OddEndpoint()) as endpoint:
+        unset = {"base_url": f"{endpoint.origin}/v1", "key": "${A_KEY_THAT_NOBODY_SETS}"}
+        found = lines(root, write_config(tmp_path / "config.yaml", source=source, **unset), (*QUICK, PROBE))
+    assert {name for name in levels(found, Level.FAIL) if "model/" in name} == {"model/key"}
+    assert found["model/completion"].text == "not looked at: its key is not set"
+    assert endpoint.asked == []
+
+
+def test_a_file_of_secrets_that_others_can_read_has_a_line_of_its_own_and_is_shown_nowhere(
+    root: Root, config: Path
+) -> None:
+    secrets = config.with_name("secrets.env")
+    secrets.write_text("SOME_KEY=planted-secret-4711\n")
+    secrets.chmod(0o644)
+    found = lines(root, config)
+    assert levels(found, Level.FAIL) == {"configuration/secrets.env"}
+    assert found["configuration/secrets.env"].mend == f"chmod 600 {secrets}"
+    assert found["configuration/file"].level is Level.SKIP
+    secrets.chmod(0o600)
+    assert lines(root, config)["configuration/secrets.env"].text == f"1 value in {secrets}"
 
 
 def test_a_check_that_breaks_is_a_failure_and_the_next_one_is_made(root: Root, config: Path) -> None:

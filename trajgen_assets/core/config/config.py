@@ -83,6 +83,11 @@ class Config(Section):
                 raise ConfigError(f"{count} data sets are named {name}", where=self._path, mend=mend)
         return found
 
+    @property
+    def secrets_file(self) -> SecretsFile:
+        """The file beside this one that holds what the environment does not."""
+        return self._secrets_file
+
     def source(self, dataset: str) -> TaskSource:
         """The folder of tasks that is named `dataset`.
 

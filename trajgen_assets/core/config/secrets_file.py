@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from trajgen_assets.core.config.secrets import read_environ
-from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.errors import SecretsFileError
 from trajgen_assets.core.process import child_env
 
 SECRETS_NAME = "secrets.env"
@@ -41,7 +41,7 @@ class SecretsFile:
         """Read the file in the folder of the configuration `config`; a missing one holds nothing.
 
         Raises:
-            ConfigError: others can read it, git keeps it or would, or a line of it is not `NAME=value`.
+            SecretsFileError: others can read it, git keeps it or would, or a line of it is not `NAME=value`.
         """
         path = config.with_name(SECRETS_NAME)
         text = _read_private(path)
@@ -64,6 +64,26 @@ class SecretsFile:
         return name in self.values
 
 
+def values_to_hide(config: Path) -> dict[str, str]:
+    """Whatever stands as a value in the file beside `config`, in order or not: what nobody may use is a secret, too."""
+    path = config.with_name(SECRETS_NAME)
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MAX_BYTES).decode("utf-8-sig", errors="replace")
+    except OSError:
+        return {}
+    found = (_LINE.fullmatch(line) for line in text.split("\n") if not line.lstrip().startswith("#"))
+    values = [(each[1], _value_or_text(each[2].strip(), path)) for each in found if each is not None]
+    return {f"{name}#{n}" if name in dict(values[:n]) else name: value for n, (name, value) in enumerate(values)}
+
+
+def _value_or_text(text: str, path: Path) -> str:
+    try:
+        return _value(text, path, 0)
+    except SecretsFileError:
+        return text.strip("'\"")
+
+
 def _read_private(path: Path) -> str | None:
     """The text of a file that nobody but its owner may open; None if there is none."""
     try:
@@ -71,19 +91,19 @@ def _read_private(path: Path) -> str | None:
             mode = os.fstat(file.fileno()).st_mode  # of what was opened, not of what the name leads to a moment later
             if mode & _OTHERS_READ:
                 why = f"its mode is {stat.S_IMODE(mode):04o}"
-                raise ConfigError("others can read the secrets", where=path, why=why, mend=f"chmod 600 {path}")
+                raise SecretsFileError("others can read the secrets", where=path, why=why, mend=f"chmod 600 {path}")
             data = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigError("the secrets cannot be read", where=path, why=error.strerror) from None
+        raise SecretsFileError("the secrets cannot be read", where=path, why=error.strerror) from None
     if len(data) > _MAX_BYTES:
-        raise ConfigError("this is no file of secrets", where=path, why=f"it is over {_MAX_BYTES} bytes")
+        raise SecretsFileError("this is no file of secrets", where=path, why=f"it is over {_MAX_BYTES} bytes")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise ConfigError("the secrets are not UTF-8", where=f"{path}, line {line}") from None
+        raise SecretsFileError("the secrets are not UTF-8", where=f"{path}, line {line}") from None
 
 
 def _refuse_kept_by_git(path: Path) -> None:
@@ -94,14 +114,14 @@ def _refuse_kept_by_git(path: Path) -> None:
         return
     if asked.returncode != 1:
         why = asked.stderr.strip().removeprefix("fatal: ").split("\n", 1)[0]
-        raise ConfigError(
+        raise SecretsFileError(
             "git does not say whether it keeps the secrets", where=path, why=why, mend="mend that, or move it away"
         )
     tracked = _git(real, "ls-files", "--error-unmatch", "--", real.name)
     if tracked is not None and tracked.returncode == 0:
         mend = f"git rm --cached {real}; name it in .gitignore; take new keys for those that were committed"
-        raise ConfigError("git keeps the secrets", where=path, mend=mend)
-    raise ConfigError("git would add the secrets", where=path, mend=f"put a line {SECRETS_NAME} into .gitignore")
+        raise SecretsFileError("git keeps the secrets", where=path, mend=mend)
+    raise SecretsFileError("git would add the secrets", where=path, mend=f"put a line {SECRETS_NAME} into .gitignore")
 
 
 def _git(path: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
@@ -120,7 +140,7 @@ def _git(path: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None
     except FileNotFoundError:
         return None
     except subprocess.TimeoutExpired:
-        raise ConfigError("git did not answer whether it keeps the secrets", where=path) from None
+        raise SecretsFileError("git did not answer whether it keeps the secrets", where=path) from None
 
 
 def _parse(text: str, path: Path) -> dict[str, str]:
@@ -165,5 +185,5 @@ def _value(text: str, path: Path, number: int) -> str:
     return value.strip()
 
 
-def _wrong(path: Path, number: int, what: str, why: str | None = None, mend: str | None = None) -> ConfigError:
-    return ConfigError(what, where=f"{path}, line {number}", why=why, mend=mend)
+def _wrong(path: Path, number: int, what: str, why: str | None = None, mend: str | None = None) -> SecretsFileError:
+    return SecretsFileError(what, where=f"{path}, line {number}", why=why, mend=mend)

@@ -1,5 +1,6 @@
 """One question to a model endpoint, asked as the job's proxy will ask it: by LiteLLM."""
 
+import difflib
 import logging
 import os
 import re
@@ -20,6 +21,7 @@ PAUSE_S = 1.0
 MODELS_TIMEOUT_S = 5.0
 
 _LITELLMS_OWN = re.compile(r"^(litellm\.)?(\w+Error: )+(\w+Exception - )?")
+_NO_PROVIDER = "LLM Provider NOT provided"
 
 
 class Verdict(StrEnum):
@@ -97,7 +99,7 @@ def ask(question: Question, *, timeout_s: float) -> Answer:
         )
         return _judge(reply)
     except Exception as error:  # noqa: BLE001  LiteLLM lets through whatever its many clients raise
-        return _judge_error(error, timeout_s)
+        return _judge_error(error, question.model, timeout_s)
 
 
 def models_at(base_url: str, key: str) -> list[str]:
@@ -123,7 +125,7 @@ def _judge(reply: Any) -> Answer:
     return Answer(Verdict.EMPTY, f"an empty text (finish_reason {reason})")
 
 
-def _judge_error(error: Exception, timeout_s: float) -> Answer:
+def _judge_error(error: Exception, model: str, timeout_s: float) -> Answer:
     causes = list(_chain(error))
     status = getattr(error, "status_code", None)
     verdict = _of_connection(causes) or _of_status(status)
@@ -131,8 +133,16 @@ def _judge_error(error: Exception, timeout_s: float) -> Answer:
         return Answer(verdict, f"no reply within {timeout_s:.0f} s")
     if verdict is Verdict.UNREACHABLE:
         return Answer(verdict, _words_of(causes) or "no connection")
+    if _NO_PROVIDER in str(error):
+        return Answer(verdict, _of_provider(model.partition("/")[0]))
     text = _LITELLMS_OWN.sub("", " ".join(str(error).split()))[:300]
     return Answer(verdict, f"HTTP {status}: {text}" if isinstance(status, int) else text)
+
+
+def _of_provider(name: str) -> str:
+    known = [str(getattr(each, "value", each)) for each in _litellm().provider_list]
+    near = difflib.get_close_matches(name, known, n=3)
+    return f"{name} is no provider that LiteLLM knows" + (f"; the nearest: {', '.join(near)}" if near else "")
 
 
 def _of_connection(causes: list[BaseException]) -> Verdict | None:

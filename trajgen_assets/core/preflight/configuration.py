@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.config.scaffolds import AUTO, DEFAULT_AGENT
 from trajgen_assets.core.counting import count_of
-from trajgen_assets.core.errors import ConfigError
-from trajgen_assets.core.preflight.findings import Finding, Subject, fail, ok, warn
+from trajgen_assets.core.errors import ConfigError, SecretsFileError
+from trajgen_assets.core.preflight.findings import Finding, NotLookedError, Subject, fail, ok, warn
 from trajgen_assets.core.preflight.prices import has_price
 from trajgen_assets.core.sft.filters import read_excluded_repos
 from trajgen_assets.core.sft.settings import ConversionSettings
@@ -18,10 +18,20 @@ def file(subject: Subject) -> Iterable[Finding]:
     if isinstance(found, Config):
         names = ", ".join(source.dataset for source in found.sources())
         return [ok(f"{subject.config_file}: data sets {names}; campaigns {', '.join(found.campaigns())}")]
+    if isinstance(found, SecretsFileError):
+        raise NotLookedError("secrets.env beside it cannot be used")
     problems = [line.strip() for line in (found.why or "").splitlines() if line.strip()]
     if len(problems) < 2:
         return [fail(found)]
     return [fail(ConfigError(found.what, where=found.where)), *(fail(ConfigError(problem)) for problem in problems)]
+
+
+def secrets_file(subject: Subject) -> Finding:
+    """The file of secrets beside the configuration is in order, if there is one."""
+    if isinstance(subject.config_or_error, SecretsFileError):
+        return fail(subject.config_or_error)
+    n = len(subject.config.secrets_file.values)
+    return ok(f"{count_of(n, 'value')} in {subject.config.secrets_file.path}" if n else "none")
 
 
 def older_keys(subject: Subject) -> Iterable[Finding]:

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 
-from trajgen_assets.core.errors import EndpointError
+from trajgen_assets.core.errors import ConfigError, EndpointError
 from trajgen_assets.core.preflight.asking import Question
-from trajgen_assets.core.preflight.findings import Finding, Subject, fail, ok
+from trajgen_assets.core.preflight.findings import Finding, NotLookedError, Subject, fail, ok, skip
 from trajgen_assets.core.preflight.probe import Place, probe
-from trajgen_assets.core.rollout.endpoint import check_reachable
 
 
 def keys(subject: Subject) -> Finding:
@@ -19,24 +18,31 @@ def keys(subject: Subject) -> Finding:
 
 def connection(subject: Subject) -> Iterator[Finding]:
     """Something listens there."""
-    addresses = {subject.config.campaign(name).llm_api.api_base_url: None for name in subject.campaigns}
-    for address in addresses:
-        try:
-            check_reachable(address)
-        except EndpointError as error:
-            yield fail(error)
-        else:
-            yield ok(address)
+    for address in {subject.config.campaign(name).llm_api.api_base_url: None for name in subject.campaigns}:
+        yield fail(subject.unreachable[address]) if address in subject.unreachable else ok(address)
 
 
 def completion(subject: Subject) -> Iterator[Finding]:
     """The model answers; campaigns with one endpoint and model are asked for together."""
     asked: dict[Question, str] = {}
     for name in subject.campaigns:
-        api = subject.config.campaign(name).llm_api
-        asked.setdefault(Question(api.model, api.api_base_url, api.api_key.reveal()), name)
+        try:
+            asked.setdefault(_question(subject, name), name)
+        except NotLookedError as reason:
+            yield skip(reason, subject=name if len(subject.campaigns) > 1 else "")
     for question, name in asked.items():
         try:
             yield probe(question, Place.of(subject.config, name))
         except EndpointError as error:
             yield fail(error, subject="" if len(asked) == 1 else name)
+
+
+def _question(subject: Subject, campaign: str) -> Question:
+    """What to ask for a campaign. Raises NotLookedError where another check has said already why there is no answer."""
+    api = subject.config.campaign(campaign).llm_api
+    if api.api_base_url in subject.unreachable:
+        raise NotLookedError("nothing can be reached there")
+    try:
+        return Question(api.model, api.api_base_url, api.api_key.reveal())
+    except ConfigError as error:
+        raise NotLookedError("its key is not set") from error

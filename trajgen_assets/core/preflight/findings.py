@@ -1,6 +1,6 @@
 """What a check finds, and what it looks at."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,12 +9,13 @@ from pathlib import Path
 
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.config.load import load_config
-from trajgen_assets.core.errors import ConfigError, RequirementError, TrajgenError
+from trajgen_assets.core.errors import ConfigError, EndpointError, RequirementError, TrajgenError
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.looking import looking_at_ledger
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.preflight.demand import Demand, demand_of
 from trajgen_assets.core.rollout.docker import ask_docker, check_engine
+from trajgen_assets.core.rollout.endpoint import check_reachable
 from trajgen_assets.core.rollout.plan import uses_docker
 
 # An engine that needs longer than this to tell its version is no engine to begin a job with.
@@ -66,6 +67,11 @@ def fail(error: TrajgenError, *, subject: str = "") -> Finding:
     return Finding(Level.FAIL, f"{error.what}{place}{why}", error.mend or "", subject, error)
 
 
+def skip(reason: object, *, subject: str = "") -> Finding:
+    """It was not looked at, because of what has a line of its own."""
+    return Finding(Level.SKIP, f"not looked at: {reason}", subject=subject)
+
+
 @dataclass(frozen=True)
 class Subject:
     """What is looked at: a root with its configuration and its ledger, each of which may be out of order.
@@ -109,6 +115,12 @@ class Subject:
         return most if self.n_tasks is None else min(most, self.n_tasks)
 
     @cached_property
+    def unreachable(self) -> dict[str, EndpointError]:
+        """The endpoints that are asked for and at which nothing listens, each tried once."""
+        apis = (self.config.campaign(name).llm_api for name in self.campaigns)
+        return dict(_unreachable(dict.fromkeys(api.api_base_url for api in apis)))
+
+    @cached_property
     def engine(self) -> str | RequirementError:
         """The version of the Docker engine, asked for once, or why there is none."""
         try:
@@ -134,6 +146,14 @@ class Subject:
         """Raise NotLookedError if the Docker engine does not answer."""
         if isinstance(self.engine, RequirementError):
             raise NotLookedError("the Docker engine does not answer")
+
+
+def _unreachable(addresses: Iterable[str]) -> Iterator[tuple[str, EndpointError]]:
+    for address in addresses:
+        try:
+            check_reachable(address)
+        except EndpointError as error:
+            yield address, error
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from trajgen_assets.core.config.secrets_file import values_to_hide
 from trajgen_assets.core.errors import RefusedError, TrajgenError
 from trajgen_assets.core.preflight import (
     configuration,
@@ -16,8 +17,8 @@ from trajgen_assets.core.preflight import (
     tasks,
 )
 from trajgen_assets.core.preflight.canary import canary
-from trajgen_assets.core.preflight.findings import Finding, Level, NotLookedError, Subject, fail
-from trajgen_assets.core.redact import Redactor
+from trajgen_assets.core.preflight.findings import Finding, Level, NotLookedError, Subject, fail, skip
+from trajgen_assets.core.redact import Redactor, environ_secrets
 
 SCHEMA_VERSION = 1
 
@@ -42,6 +43,7 @@ class Check:
 
 CHECKS = (
     Check("configuration", "file", configuration.file, refuses=True),
+    Check("configuration", "secrets.env", configuration.secrets_file, refuses=True),
     Check("configuration", "older keys", configuration.older_keys),
     Check("configuration", "secrets", configuration.literal_secrets),
     Check("configuration", "agent", configuration.agent_settings),
@@ -69,7 +71,7 @@ CHECKS = (
     Check("model", "connection", endpoint.connection, refuses=True, at_start=True),
 )
 PROBE = Check("model", "completion", endpoint.completion, refuses=True)
-MISCONFIGURED = frozenset({"file", "excluded"})
+MISCONFIGURED = frozenset({"file", "secrets.env", "excluded"})
 
 
 def canary_check(n_tasks: int, say: Callable[[str], None]) -> Check:
@@ -97,7 +99,8 @@ class Line:
 def look(subject: Subject, checks: Iterable[Check] = CHECKS) -> Iterator[Line]:
     """Make `checks`, one after another; yields each line as it is known. No line holds a known secret."""
     config = subject.config_or_error
-    redactor = Redactor.of_environ() if isinstance(config, TrajgenError) else Redactor.of(config)
+    hidden = environ_secrets() | values_to_hide(subject.config_file)
+    redactor = Redactor(hidden) if isinstance(config, TrajgenError) else Redactor.of(config)
     for check in checks:
         for found in _findings(check, subject):
             name = f"{check.name} {found.subject}".rstrip()
@@ -148,7 +151,7 @@ def _findings(check: Check, subject: Subject) -> Iterator[Finding]:
         found = check.look(subject)
         yield from [found] if isinstance(found, Finding) else found
     except NotLookedError as reason:
-        yield Finding(Level.SKIP, f"not looked at: {reason}")
+        yield skip(reason)
     except TrajgenError as error:
         yield fail(error)
     except Exception as error:  # noqa: BLE001  a file that cannot be read, say, must not hide what the next check finds
