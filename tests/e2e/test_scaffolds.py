@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.docker import needs_docker
 from tests.e2e.conftest import KEY_ENV, SECRET, TASKS, Installation, files_with
-from trajgen_assets.core.config.scaffolds import ORACLE, SUPPORTED_SCAFFOLDS
+from trajgen_assets.core.config.scaffolds import DEFAULT_AGENT, ORACLE, SUPPORTED_SCAFFOLDS
+from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.models import CaptureVerdict
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
-from trajgen_assets.core.rollout.docker import leftovers_of
+from trajgen_assets.core.rollout.docker import HOST_NAME, leftovers_of
+from trajgen_assets.core.rollout.host_facts import load_host_facts
 from trajgen_assets.core.rollout.trials import load_trials
-from trajgen_assets.core.scripted import ScriptedModel
+from trajgen_assets.core.scripted import ScriptedModel, running_scripted_model
+from trajgen_assets.core.scripted.script import SCRIPTS
 from trajgen_assets.core.sft.messages import content_text
+from trajgen_assets.guest.trial_keys import PREFIX
 
 pytestmark = [pytest.mark.e2e, needs_docker]
 
@@ -27,10 +32,10 @@ IMAGE = "trajgen/sample-agents:1"
 DOCKERFILES = Path(__file__).parent / "images" / "agents"
 ROLLED_OUT = ("fernhollow__stanzaconf-87", "quillmark__tablefold-341")
 SCAFFOLDS = tuple(name for name in SUPPORTED_SCAFFOLDS if name != ORACLE)
+TEMPERATURE = 0.4
 
 # OpenCode asks for a title beside the conversation.
-N_BRANCHES = {"opencode": 2}
-
+N_CONVERSATIONS = {"opencode": 2}
 # Claude Code changes the model's commands before it runs them and sends them back: it takes away a `cd` to where it is,
 # and reads escaped characters.
 REWRITES = {"claude-code"}
@@ -43,12 +48,13 @@ runtime_info:
     llm_api: {{model: openai/scripted, api_base_url: "{base_url}", api_key: "${{{key_env}}}"}}
     task_source: {{dataset_name: "{tasks}"}}
     harbor_job: {{environment: docker, n_concurrent: 2, timeout_multiplier: 1}}
-    agent: {{name: {agent}, max_turns: 60, temperature: 0.4}}
+    agent: {{name: {agent}, max_turns: {max_turns}, temperature: {temperature}}}
+    campaigns: {{{campaigns}}}
     sft_conversion: {{enabled: true, instance_status: all}}
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two bundled tasks whose image has every scaffold in it."""
     subprocess.run(["docker", "build", "--quiet", "--tag", IMAGE, DOCKERFILES], check=True, timeout=600)
@@ -61,9 +67,31 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def in_docker(tmp_path: Path, env_dir: Path) -> Iterator[Installation]:
-    made = Installation(Root(tmp_path / "root", env_dir))
+@pytest.fixture(scope="module")
+def short_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedModel]:
+    """The scripted model, which needs two commands for a task: one to look, one that does all the rest."""
+    folder = tmp_path_factory.mktemp("scripts")
+    shutil.copy(SCRIPTS / "generic.yaml", folder)
+    for name in ROLLED_OUT:
+        script = yaml.safe_load((SCRIPTS / f"{name}.yaml").read_text())
+        *work, done, confirmed = script["turns"]
+        look, *rest = [command["run"] for turn in work for command in turn["commands"]]
+        merged = [
+            {**work[0], "commands": [{"run": look}]},
+            {**work[1], "commands": [{"run": "\n".join(rest), "wait_s": 2}]},
+        ]
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump({**script, "turns": [*merged, done, confirmed]}))
+    with running_scripted_model(api_key=SECRET, scripts=folder) as model:
+        yield model
+
+
+@pytest.fixture(scope="module")
+def in_docker(
+    tmp_path_factory: pytest.TempPathFactory, env_dir: Path, tasks: Path, short_model: ScriptedModel
+) -> Iterator[Installation]:
+    """One root with a campaign for each scaffold."""
+    made = Installation(Root(tmp_path_factory.mktemp("scaffolds") / "root", env_dir))
+    configure(made, tasks, short_model, max_turns=60)
     yield made
     for job in job_names(made):
         made.run("reap", job)
@@ -71,34 +99,69 @@ def in_docker(tmp_path: Path, env_dir: Path) -> Iterator[Installation]:
     assert files_with(SECRET, made.root.path) == []
 
 
-def job_names(installation: Installation) -> list[str]:
+def configure(installation: Installation, tasks: Path, model: ScriptedModel, *, max_turns: int) -> None:
+    installation.root.path.mkdir(parents=True)
+    others = ", ".join(f"{name}: {{agent: {{name: {name}}}}}" for name in SCAFFOLDS if name != DEFAULT_AGENT)
+    text = CONFIG.format(
+        base_url=model.base_url,
+        key_env=KEY_ENV,
+        tasks=tasks,
+        agent=DEFAULT_AGENT,
+        max_turns=max_turns,
+        temperature=TEMPERATURE,
+        campaigns=others,
+    )
+    installation.config.write_text(text)
+    installation.run("setup", "--skip-environments")
+
+
+def job_names(installation: Installation, campaign: str | None = None) -> list[str]:
     with open_ledger(installation.root) as ledger:
-        return [job.name for job in ledger.jobs()]
+        return [job.name for job in ledger.jobs() if campaign in (None, job.campaign)]
+
+
+def campaign_of(agent: str) -> str:
+    return MAIN_CAMPAIGN if agent == DEFAULT_AGENT else agent
 
 
 @pytest.mark.parametrize("agent", SCAFFOLDS)
-def test_a_scaffold_solves_tasks_in_containers_and_its_record_replays(
-    in_docker: Installation, tasks: Path, model: ScriptedModel, agent: str
-) -> None:
-    in_docker.root.path.mkdir(parents=True)
-    text = CONFIG.format(base_url=model.base_url, key_env=KEY_ENV, tasks=tasks, agent=agent)
-    in_docker.config.write_text(text)
-    in_docker.run("setup", "--skip-environments")
-    code, output = in_docker.run("start")
+def test_a_scaffold_solves_tasks_in_containers_and_its_record_replays(in_docker: Installation, agent: str) -> None:
+    code, output = in_docker.run("start", "--campaign", campaign_of(agent))
     assert code == 0, output
-    trials = load_trials(in_docker.root.job(only(job_names(in_docker))).trials)
+    (job,) = job_names(in_docker, campaign_of(agent))
+    files = in_docker.root.job(job)
+    trials = load_trials(files.trials)
     ended = {each.task_id: (each.reward, each.capture, each.note) for each in trials.trials}
     assert ended == dict.fromkeys(ROLLED_OUT, (1.0, CaptureVerdict.COMPLETE, None)), output
-    assert trials.agent.version
+    assert (trials.agent.name, bool(trials.agent.version)) == (agent, True)
     for each in trials.trials:
-        records = records_of(in_docker.root.job(trials.job).dir / str(each.trajectory))
-        assert {record["request_body"]["temperature"] for record in records} == {0.4}
-        assert len(replayed(records, arguments=agent not in REWRITES)) == N_BRANCHES.get(agent, 1)
+        records = records_of(files.dir / str(each.trajectory))
+        assert {record["request_body"]["temperature"] for record in records} == {TEMPERATURE}
+        assert len(replayed(records, arguments=agent not in REWRITES)) == N_CONVERSATIONS.get(agent, 1)
+    assert files.result.exists()
+    is_converted = SUPPORTED_SCAFFOLDS[agent].is_converted
+    assert (files.sft / "lf.json").exists() == is_converted
+    assert ("cannot become training data yet" in output) == (not is_converted)
+    assert any(name.startswith(f"{HOST_NAME}:") for name in load_host_facts(files.host).proxy)
+    assert files_with(PREFIX, files.dir) == []
 
 
-def only(names: list[str]) -> str:
-    (name,) = names
-    return name
+@pytest.mark.faults
+@pytest.mark.parametrize("agent", SCAFFOLDS)
+def test_a_trial_whose_agent_used_up_its_turns_is_graded(
+    tmp_path: Path, env_dir: Path, tasks: Path, short_model: ScriptedModel, agent: str
+) -> None:
+    installation = Installation(Root(tmp_path / "root", env_dir))
+    configure(installation, tasks, short_model, max_turns=1)
+    code, output = installation.run("start", "--campaign", campaign_of(agent))
+    assert code == 0, output
+    (job,) = job_names(installation)
+    trials = load_trials(installation.root.job(job).trials)
+    ended = {each.task_id: (each.reward, each.capture, each.note) for each in trials.trials}
+    assert ended == dict.fromkeys(ROLLED_OUT, (0.0, CaptureVerdict.COMPLETE, None)), output
+    for each in trials.trials:
+        records = records_of(installation.root.job(job).dir / str(each.trajectory))
+        assert len(records) <= 2
 
 
 def records_of(trajectory: Path) -> list[dict[str, Any]]:

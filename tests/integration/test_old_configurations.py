@@ -89,19 +89,32 @@ def test_a_migrated_file_is_valid_holds_no_key_and_is_never_written_over(block: 
     assert (block / "config.trajgen.yaml").read_bytes() == before
 
 
-def test_an_agent_that_is_to_come_and_an_untested_harbor_are_refused_together_with_what_is_supported(
+def test_an_unknown_agent_and_an_untested_harbor_are_refused_together_with_what_is_supported(
     block: Path, trajgen: CommandLine
 ) -> None:
     old = yaml.safe_load((block / "config.tracer.yaml").read_text())
-    old["runtime_info"]["input"]["agent"] |= {"name": "custom-opencode", "version": "1.2.3"}
+    old["runtime_info"]["input"]["agent"] |= {"name": "custom-codex", "version": "1.2.3"}
     old["meta_info"]["repositories"]["harbor"]["commit"] = "1" * 40
     (block / "config.other.yaml").write_text(yaml.safe_dump(old))
     for command in (("config", "validate"), ("config", "migrate", "config.other.yaml", "-o", "new.yaml")):
         code, _, said = trajgen("--config", "config.other.yaml", *command)
         assert code == EXIT_USAGE
-        assert "custom-opencode is the scaffold opencode here, which is not supported yet; supported now:" in said
+        assert "'custom-codex' is no known agent; supported now: terminus-2, claude-code, opencode" in said
         assert f"harbor.commit {'1' * 40} was never tested with this platform; tested: ff04349, 3062421," in said
     assert not (block / "new.yaml").exists()
+
+
+def test_an_agent_of_the_earlier_system_keeps_its_version_and_says_its_name_here(
+    block: Path, trajgen: CommandLine
+) -> None:
+    old = yaml.safe_load((block / "config.tracer.yaml").read_text())
+    old["runtime_info"]["input"]["agent"] |= {"name": "custom-claude-code", "version": "2.1.118"}
+    old["runtime_info"]["input"]["sft_conversion"]["scaffold"] = "auto"
+    (block / "config.claude.yaml").write_text(yaml.safe_dump(old))
+    code, _, said = trajgen("config", "migrate", "config.claude.yaml", "-o", "new.yaml")
+    assert code == 0, said
+    agent = yaml.safe_load((block / "new.yaml").read_text())["runtime_info"]["input"]["agent"]
+    assert (agent["name"], agent["version"]) == ("claude-code", "2.1.118")
 
 
 def test_the_list_of_exclusions_joins_files_environment_and_ledger_and_a_broken_one_is_an_error(

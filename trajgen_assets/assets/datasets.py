@@ -17,7 +17,7 @@ from trajgen_assets.core.report.job_result import JobResult, job_result_of
 from trajgen_assets.core.rollout.trials import load_trials, supersede
 from trajgen_assets.core.sft.convert import ConversionSettings, Receipt, convert_job
 from trajgen_assets.core.sft.making import is_data_being_made, making_data
-from trajgen_assets.core.sft.scaffolds import may_become_data
+from trajgen_assets.core.sft.scaffolds import why_no_data
 from trajgen_assets.names import JOB_RESULT, SFT_IM, SFT_LF, TRAJECTORIES
 from trajgen_assets.partitions import data_assets, is_converted, job_partitions
 
@@ -108,8 +108,8 @@ def _report(context: dg.AssetExecutionContext, platform: Platform, job: str) -> 
         log_version(context, JOB_RESULT, job, result.digest, result_metadata(result) | tasks)
     if not {SFT_IM, SFT_LF} & selected:
         return
-    if not may_become_data(trials):
-        context.log.warning(f"{job}: a smoke test or a check of a host becomes no training data")
+    if (why := why_no_data(trials)) is not None:
+        context.log.warning(f"{job}: {why}")
         return
     reached("during_conversion")
     place_data(platform.root, platform.config, files)

@@ -20,10 +20,13 @@ from trajgen_assets.core.intake.exclusions import excluded_ids
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import AskedBy, JobRow, JobState, Pause, TaskFilter, TaskRow, TaskStatus
+from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.forcing import take_back_when_ready
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
+from trajgen_assets.core.rollout.trials import load_trials
+from trajgen_assets.core.sft.scaffolds import why_no_data
 from trajgen_assets.dispatch import let_go
 from trajgen_assets.launches import launch_of, run_config, this_process
 from trajgen_assets.names import DATA_JOB, JOBS, ROLLOUT_JOB, ROLLOUT_OP
@@ -264,10 +267,16 @@ def conclude(platform: Platform, job: JobRow) -> int:
     for label, path in (("result", files.result), ("trials", files.trials), ("data", files.sft)):
         if path.exists():
             console.print(f"{label}: {path}")
+    if platform.config.runtime_info.input.sft_conversion.enabled and (why := _why_no_data(files)):
+        console.print(f"data: none, {why}")
     if job.state is not JobState.FINISHED:
         typer.echo(f"the job is {job.state.value}: {job.note}", err=True)
         return EXIT_INTERRUPTED if job.state is JobState.INTERRUPTED else EXIT_FAILED
     return EXIT_OK if all_accepted(platform, job.name) else EXIT_FAILED
+
+
+def _why_no_data(files: JobPaths) -> str | None:
+    return why_no_data(load_trials(files.trials)) if files.trials.exists() else None
 
 
 def all_accepted(platform: Platform, job: str) -> bool:

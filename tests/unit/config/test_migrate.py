@@ -189,7 +189,7 @@ def test_all_tasks_no_agent_name_and_odd_text_come_through(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("extra", "said"),
     [
-        ({"input": {"agent": {"name": "custom-opencode"}}}, "opencode here, which is not supported yet"),
+        ({"input": {"agent": {"name": "custom-codex"}}}, "'custom-codex' is no known agent"),
         ({"command_override": "harbor run"}, "command_override: is not run here"),
         ({"input": {"llm_api": {"model": "human"}, "agnt": {}}}, "has 2 problems"),
     ],

@@ -6,10 +6,12 @@ import pytest
 
 from tests.unit.sft.twin import JobOnDisk, TerminusTwin, answer_text, job_with, lines_of, solved
 from trajgen_assets.core.capture.stored import compress, compressed_name
+from trajgen_assets.core.config.scaffolds import SUPPORTED_SCAFFOLDS
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.trials import TaskRecord
 from trajgen_assets.core.sft.convert import convert_job, write_im, write_lf
+from trajgen_assets.core.sft.scaffolds import SCAFFOLDS
 from trajgen_assets.core.sft.settings import ConversionSettings
 
 DEFAULT = ConversionSettings()
@@ -35,6 +37,10 @@ def test_a_missing_trials_file_is_an_error_and_writes_nothing(tmp_path: Path) ->
 def test_an_unknown_scaffold_is_refused_and_the_known_ones_are_named(tmp_path: Path, asked: str) -> None:
     with pytest.raises(ConversionError, match="known are terminus2"):
         convert_job(job_with(tmp_path, [solved()]), ConversionSettings(scaffold=asked))
+
+
+def test_the_configuration_and_the_conversion_agree_on_what_can_be_converted() -> None:
+    assert {each.sft for each in SUPPORTED_SCAFFOLDS.values() if each.is_converted} == set(SCAFFOLDS)
 
 
 def test_a_job_of_another_scaffold_is_refused(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from trajgen_assets.core.config.scaffolds import (
     ORACLE,
     Scaffold,
     earlier_name,
+    not_converted,
     place_problem,
     scaffold_of,
     scaffold_problem,
@@ -255,7 +256,7 @@ class SftConversion(Section):
     """Which trajectories of a job become training data, and how."""
 
     enabled: bool = False
-    scaffold: str = AUTO
+    scaffold: Annotated[str, NoticeOn(say=not_converted)] = AUTO
     instance_status: Literal["resolved", "unresolved", "all"] = "resolved"
     max_instances: Positive | None = None
     exclude_repos_file: str | None = None

@@ -57,32 +57,36 @@ TERMINUS_2 = Scaffold(
     options={"record_terminal_session": False},
     is_converted=True,
 )
-CLAUDE_CODE = Scaffold(
-    "claude-code",
-    "claude_code",
-    import_path="trial_key_claude_code:TrialKeyClaudeCode",
-    settings=("max_turns", "version"),
-    by_proxy=("temperature",),
-    place=Place.CONTAINER,
-    provider="anthropic",
+
+
+def _in_container(agent: str, sft: str, import_path: str, provider: str) -> Scaffold:
+    """A scaffold whose program runs in the trial's container.
+
+    Its temperature is set by the proxy: Claude Code cannot be told one, OpenHands drops it for models that reason, and
+    OpenCode has others for its title and its subagents.
+    """
+    return Scaffold(
+        agent,
+        sft,
+        import_path=import_path,
+        settings=("max_turns", "version"),
+        by_proxy=("temperature",),
+        place=Place.CONTAINER,
+        provider=provider,
+    )
+
+
+CLAUDE_CODE = _in_container("claude-code", "claude_code", "trial_key_claude_code:TrialKeyClaudeCode", "anthropic")
+OPENCODE = _in_container("opencode", "open_code", "trial_key_opencode:TrialKeyOpenCode", "trajgen")
+OPENHANDS = _in_container("openhands-sdk", "openhands_sdk", "trial_key_openhands:TrialKeyOpenHands", "openai")
+MINI_SWE_AGENT = _in_container(
+    "mini-swe-agent", "mini_swe_agent", "trial_key_mini_swe_agent:TrialKeyMiniSweAgent", "openai"
 )
 # Asks the model once and applies the reference solution: it shows that a host works, and measures nothing else.
 HOST_CHECK = Scaffold(ORACLE, None, import_path="trial_key_oracle:TrialKeyOracle")
 
 SUPPORTED_SCAFFOLDS: Mapping[str, Scaffold] = MappingProxyType(
-    {each.agent: each for each in (TERMINUS_2, CLAUDE_CODE, HOST_CHECK)},
-)
-
-# Those that are to come. One that can be rolled out moves to the scaffolds above, with its agent and its settings.
-PLANNED_SCAFFOLDS: Mapping[str, Scaffold] = MappingProxyType(
-    {
-        each.agent: each
-        for each in (
-            Scaffold("opencode", "open_code"),
-            Scaffold("openhands-sdk", "openhands_sdk"),
-            Scaffold("mini-swe-agent", "mini_swe_agent"),
-        )
-    }
+    {each.agent: each for each in (TERMINUS_2, CLAUDE_CODE, OPENCODE, OPENHANDS, MINI_SWE_AGENT, HOST_CHECK)},
 )
 
 # What configurations of the earlier system call an agent, and what it is called here.
@@ -110,9 +114,6 @@ def scaffold_problem(agent: str) -> str | None:
     name = EARLIER_NAMES.get(agent, agent)
     if name in SUPPORTED_SCAFFOLDS:
         return None
-    if name in PLANNED_SCAFFOLDS:
-        called = agent if agent == name else f"{agent} is the scaffold {name} here, which"
-        return f"{called} is not supported yet; {supported}"
     return f"{agent[:80]!r} is no known agent; {supported}"
 
 
@@ -133,11 +134,12 @@ def place_problem(scaffold: Scaffold, environment: str) -> str | None:
 
 
 def sft_scaffold_problem(scaffold: str) -> str | None:
-    """Why trajectories of `scaffold` cannot be converted, or None if they can (`auto` can)."""
-    known = (*SUPPORTED_SCAFFOLDS.values(), *PLANNED_SCAFFOLDS.values())
-    supported = {AUTO, *(each.sft for each in known if each.is_converted and each.sft)}
-    if scaffold in supported:
-        return None
-    is_planned = any(scaffold == each.sft for each in known)
-    state = f"{scaffold} is not supported yet" if is_planned else f"{scaffold[:80]!r} is no known scaffold"
-    return f"{state}; supported now: {', '.join(sorted(supported))}"
+    """Why `sft_conversion.scaffold` is no name of a scaffold; None if it is one, or `auto`."""
+    named = {each.sft for each in SUPPORTED_SCAFFOLDS.values() if each.sft} | {AUTO}
+    return None if scaffold in named else f"{scaffold[:80]!r} is no known scaffold; known: {', '.join(sorted(named))}"
+
+
+def not_converted(scaffold: str) -> Iterator[str]:
+    """A word about a scaffold that no training data can be made from yet."""
+    if any(scaffold == each.sft and not each.is_converted for each in SUPPORTED_SCAFFOLDS.values()):
+        yield f" {scaffold} cannot be converted yet: its jobs are rolled out and recorded, and give no training data"

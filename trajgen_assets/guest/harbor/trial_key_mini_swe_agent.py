@@ -8,10 +8,9 @@ from harbor.agents.installed.mini_swe_agent import MiniSweAgent, MiniSweAgentOpt
 
 
 class Options(MiniSweAgentOptions):
-    """Harbor's options, and what its class would have to be told as configuration."""
+    """Harbor's options, and the one that its class would have to be told as configuration."""
 
     max_turns: int | None = None
-    temperature: float | None = None
 
 
 class TrialKeyMiniSweAgent(ContainerAgent, MiniSweAgent):
@@ -21,19 +20,13 @@ class TrialKeyMiniSweAgent(ContainerAgent, MiniSweAgent):
     VERSION = 'export PATH="$HOME/.local/bin:$PATH"; mini-swe-agent --help 2>&1 | grep -a "version"'
     options_model = Options
 
-    def __init__(
-        self, logs_dir: Path, *, max_turns: int | None = None, temperature: float | None = None, **options: Any
-    ) -> None:
-        """Write the settings into the configuration that Harbor puts on top of the agent's own."""
-        config: dict[str, Any] = {"agent": {}, "model": {"model_kwargs": {}}}
-        if max_turns is not None:
-            config["agent"]["step_limit"] = max_turns
-        if temperature is not None:
-            config["model"]["model_kwargs"]["temperature"] = temperature
+    def __init__(self, logs_dir: Path, *, max_turns: int | None = None, **options: Any) -> None:
+        """Write the limit into the configuration that Harbor puts on top of the agent's own."""
+        config = {"agent": {} if max_turns is None else {"step_limit": max_turns}}
         super().__init__(logs_dir, config=config, **options)
 
     @classmethod
     def connection(cls, url: str, key: str) -> dict[str, str]:
         """The proxy speaks OpenAI's dialect, under either name that clients have for its address."""
         base = f"{url}/v1"
-        return {"OPENAI_API_KEY": key, "OPENAI_BASE_URL": base, "OPENAI_API_BASE": base, "MSWEA_SILENT_STARTUP": "0"}
+        return {"OPENAI_API_KEY": key, "OPENAI_BASE_URL": base, "OPENAI_API_BASE": base}

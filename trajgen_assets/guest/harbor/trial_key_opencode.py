@@ -11,10 +11,9 @@ KEY_ENV = "TRAJGEN_TRIAL_KEY"
 
 
 class Options(OpenCodeOptions):
-    """Harbor's options, and what its class would have to be told as configuration."""
+    """Harbor's options, and the one that its class would have to be told as configuration."""
 
     max_turns: int | None = None
-    temperature: float | None = None
 
 
 class TrialKeyOpenCode(ContainerAgent, OpenCode):
@@ -27,24 +26,16 @@ class TrialKeyOpenCode(ContainerAgent, OpenCode):
     VERSION = "[ -f ~/.nvm/nvm.sh ] && . ~/.nvm/nvm.sh; opencode --version"
     options_model = Options
 
-    def __init__(
-        self,
-        logs_dir: Path,
-        *,
-        model_name: str,
-        max_turns: int | None = None,
-        temperature: float | None = None,
-        **options: Any,
-    ) -> None:
+    def __init__(self, logs_dir: Path, *, model_name: str, max_turns: int | None = None, **options: Any) -> None:
         """Write the provider and the agent's settings into what Harbor uploads as opencode.json."""
-        knobs = {"steps": max_turns, "temperature": temperature}
         model = model_name.partition("/")[2]
         config = {
             "autoupdate": False,
             "share": "disabled",
+            "snapshot": False,
             "small_model": f"{PROVIDER}/{model}",
             "provider": {PROVIDER: provider(proxy_url(), model)},
-            "agent": {"build": {name: value for name, value in knobs.items() if value is not None}},
+            "agent": {"build": {} if max_turns is None else {"steps": max_turns}},
         }
         super().__init__(logs_dir, model_name=f"{PROVIDER}/{model}", opencode_config=config, **options)
 
@@ -65,5 +56,5 @@ def provider(url: str, model: str) -> dict[str, Any]:
     return {
         "npm": "@ai-sdk/openai-compatible",
         "options": {"baseURL": f"{url}/v1", "apiKey": f"{{env:{KEY_ENV}}}"},
-        "models": {model: {"temperature": True, "tool_call": True}},
+        "models": {model: {"tool_call": True}},
     }

@@ -1,5 +1,6 @@
 """The scaffolds whose trajectories can become training data, by name."""
 
+from trajgen_assets.core.config.scaffolds import ORACLE
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.keys import SMOKE_CAMPAIGN
 from trajgen_assets.core.rollout.trials import TrialsFile
@@ -7,7 +8,15 @@ from trajgen_assets.core.sft.scaffolds.base import Conversation, Scaffold
 from trajgen_assets.core.sft.scaffolds.terminus2 import Terminus2
 from trajgen_assets.core.sft.settings import AUTO_SCAFFOLD
 
-__all__ = ["SCAFFOLDS", "Conversation", "Scaffold", "is_training_data", "may_become_data", "scaffold_for"]
+__all__ = [
+    "SCAFFOLDS",
+    "Conversation",
+    "Scaffold",
+    "is_training_data",
+    "may_become_data",
+    "scaffold_for",
+    "why_no_data",
+]
 
 SCAFFOLDS: dict[str, Scaffold] = {scaffold.name: scaffold for scaffold in (Terminus2(),)}
 
@@ -19,7 +28,18 @@ def is_training_data(scaffold: str) -> bool:
 
 def may_become_data(job: TrialsFile) -> bool:
     """Whether training data can be made of a job: of a smoke test or a host check never."""
-    return job.campaign != SMOKE_CAMPAIGN and is_training_data(job.scaffold)
+    return why_no_data(job) is None
+
+
+def why_no_data(job: TrialsFile) -> str | None:
+    """Why no training data can be made of a job, in words; None if it can."""
+    if job.campaign == SMOKE_CAMPAIGN:
+        return "a smoke test becomes no training data"
+    if is_training_data(job.scaffold):
+        return None
+    if job.scaffold == ORACLE:
+        return "a check of a host becomes no training data"
+    return f"trajectories of {job.scaffold} cannot become training data yet: they are recorded and kept"
 
 
 def scaffold_for(asked: str, rolled_out_with: str) -> Scaffold:
@@ -36,7 +56,7 @@ def scaffold_for(asked: str, rolled_out_with: str) -> Scaffold:
     if asked == AUTO_SCAFFOLD and not is_training_data(rolled_out_with):
         mend = "roll the tasks out with one of these in another campaign"
         known = f"training data is made from {', '.join(sorted(SCAFFOLDS))}"
-        raise ConversionError(f"a job of {rolled_out_with[:80]!r} is no training data", why=known, mend=mend)
+        raise ConversionError(f"a job of {rolled_out_with[:80]!r} cannot become training data", why=known, mend=mend)
     if name not in SCAFFOLDS:
         raise ConversionError(
             f"no scaffold is called {name[:80]!r}",
