@@ -149,13 +149,13 @@ def test_every_key_that_nothing_reads_says_what_happens_instead() -> None:
         "litellm_proxy.config_template",
         "litellm_proxy.master_key",
         "harbor_job.job_name_prefix",
-        "agent.runtime_image",
-        "campaigns.b.agent.runtime_host_path",
         "env_extra.LITELLM_NUM_WORKERS",
         "meta_info.resources.ip",
         "meta_info.environment.litellm.litellm_version",
         "evolving.tunable_params.temperature",
         "agent.version",
+        "agent.runtime_image",
+        "campaigns.b.agent.runtime_host_path",
     ]
 
 

@@ -16,12 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.unit.provision.twins import script, wheel
+from trajgen_assets.core.clock import stamp
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.provision.command import HARBOR_PYTHON_VARIABLE
 from trajgen_assets.core.provision.python import find_harbor_python
 from trajgen_assets.core.provision.uv import require_uv
 from trajgen_assets.core.runtimes.catalogue import NpmBlueprint, PypiBlueprint
+from trajgen_assets.core.runtimes.manifest import MANIFEST, RuntimeManifest
 from trajgen_assets.core.runtimes.tools import Tools, tools_here
+from trajgen_assets.core.runtimes.tree import measure
 
 # Its program is a copy of `echo`, a native one of any Linux, so it "tells its version" when asked to say it.
 TOOL = NpmBlueprint(
@@ -171,3 +174,25 @@ class RuntimeSite:
         real, release = shutil.which("npm"), self.folder / "release"
         hold = f"echo fetching; while [ ! -e {release} ]; do sleep 0.05; done"
         return script(self.folder / "held" / "npm", f'{hold}\nexec {real} "$@"').parent, release
+
+
+def plant(folder: Path, scaffold: str = "claude-code", version: str = "1.2.3", *, program: str = "claude") -> Path:
+    """A whole runtime at `folder`, whose one program prints its version."""
+    script(folder / "bin" / program, f"echo '{version} ({scaffold})'")
+    tree = measure(folder, without=MANIFEST)
+    RuntimeManifest(
+        scaffold=scaffold,
+        version=version,
+        digest=folder.name.rpartition("-")[2],
+        programs=(program,),
+        needs="/bin/sh",
+        lock_sha256="0" * 64,
+        packages={},
+        tree_sha256=tree.content,
+        listing_sha256=tree.listing,
+        n_files=tree.n_files,
+        size_bytes=tree.size_bytes,
+        built_at=stamp(),
+        build_s=0.1,
+    ).write(folder)
+    return folder

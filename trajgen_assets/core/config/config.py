@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import PrivateAttr
 
-from trajgen_assets.core.config.inputs import Agent, CampaignChoice, LlmApi, absolute
+from trajgen_assets.core.config.inputs import MOUNT_KNOBS, Agent, CampaignChoice, LlmApi, absolute
 from trajgen_assets.core.config.models import Evolving, ExtraEnvironment, MetaInfo, RuntimeInfo, Status
 from trajgen_assets.core.config.secrets import Secret, reference_name
 from trajgen_assets.core.config.secrets_file import SecretsFile
@@ -192,6 +192,9 @@ class Config(Section):
         for place, agent, scaffold in given:
             for knob in agent.unused_by(scaffold):
                 yield f"runtime_info.input.{place}.{knob} is not used: {scaffold.agent} does not take it"
+        if not any(self.campaign(name).agent.names_runtime for name in self.campaigns()):
+            for name in sorted(inputs.runtime_mount.model_fields_set):
+                yield f"runtime_info.input.runtime_mount.{name} is not used: no agent names a runtime"
 
     def named_environ(self) -> dict[str, str]:
         """The environment variables that are set and that a run needs: those named as `${NAME}`, and the exclusions."""
@@ -276,4 +279,5 @@ def _campaign_agent(base: Agent, choice: CampaignChoice) -> Agent:
         return base
     given = {name: getattr(choice.agent, name) for name in choice.agent.model_fields_set}
     another = "name" in given and choice.agent.scaffold != base.scaffold
-    return base.model_copy(update={**({"version": None} if another else {}), **given})
+    own = dict.fromkeys(("version", *MOUNT_KNOBS)) if another else {}  # they belong to the other scaffold
+    return base.model_copy(update={**own, **given})

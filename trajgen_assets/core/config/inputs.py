@@ -12,6 +12,7 @@ from trajgen_assets.core.config.scaffolds import (
     AUTO,
     DEFAULT_AGENT,
     ORACLE,
+    Place,
     Scaffold,
     earlier_name,
     not_converted,
@@ -56,13 +57,12 @@ KNOWN_ENVIRONMENTS = f"should be one of {', '.join(ENVIRONMENTS)}"
 
 # The fields of `agent` that are of no use to some scaffold.
 KNOBS = ("max_turns", "temperature", "version")
+# Those of an agent that runs in the container.
+MOUNT_KNOBS = ("runtime_image", "runtime_host_path")
 
 _NO_MODEL = (
     f"{ORACLE} only checks a host: name it in a campaign of its own, such as check: {{agent: {{name: {ORACLE}}}}}"
 )
-
-_NO_MOUNT = Notice("is not used: the agent is taken from the task's image, or Harbor installs it")
-
 
 _Checked = TypeVar("_Checked")
 
@@ -87,6 +87,19 @@ def is_under(text: str, folder: str) -> bool:
     """Whether a path of the file leads to `folder` or into it, as far as its words say."""
     return PurePosixPath(os.path.normpath(text)).is_relative_to(folder)
 
+
+def is_deep(text: str) -> bool:
+    """Whether a path of a container is absolute and hides nothing of the image that others need, as `/opt` would."""
+    path = PurePosixPath(text)
+    return path.is_absolute() and len(path.parts) > 2 and ".." not in path.parts
+
+
+def is_inside(text: str) -> bool:
+    """Whether a path leads nowhere but down."""
+    return ".." not in PurePosixPath(text).parts
+
+
+_TOO_SHALLOW = "should be a path of its own in the container, such as /opt/custom-agent-runtime/claude-code"
 
 # Where jobs and data may be told to lie. Left out, they lie under the artifacts root.
 JOBS_DIR = "artifacts/jobs"
@@ -180,9 +193,9 @@ class Agent(Section):
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
     model_name: Annotated[str | None, Notice("is not used: the model is llm_api.model")] = None
     api_protocol: Annotated[str | None, Notice("is not used: the scaffold decides it")] = None
-    runtime_image: Annotated[str | None, _NO_MOUNT] = None
-    runtime_host_path: Annotated[str | None, _NO_MOUNT] = None
-    orchestration_runtime: Annotated[str | None, _NO_MOUNT] = None
+    runtime_image: str | None = None
+    runtime_host_path: str | None = None
+    orchestration_runtime: Annotated[str | None, Notice("is not used: the scaffold decides it")] = None
     import_path: Annotated[
         str | None, refuse_unless(lambda path: path is None, "cannot be chosen here: remove it and choose agent.name")
     ] = None
@@ -208,16 +221,23 @@ class Agent(Section):
         """What the proxy sets in each model call, because the agent cannot be told."""
         return {name: getattr(self, name) for name in self.scaffold.by_proxy}
 
+    @property
+    def names_runtime(self) -> bool:
+        """Whether its containers have a runtime mounted that the configuration names."""
+        return self.scaffold.place is Place.CONTAINER and bool(self.runtime_host_path or self.runtime_image)
+
     def unused_by(self, scaffold: Scaffold) -> list[str]:
         """Those of its fields that the file sets and that `scaffold` cannot honour."""
-        return [knob for knob in KNOBS if knob in self.model_fields_set and not scaffold.honours(knob)]
+        unused = {knob for knob in KNOBS if not scaffold.honours(knob)}
+        mounted = () if scaffold.place is Place.CONTAINER else MOUNT_KNOBS
+        return [knob for knob in (*KNOBS, *MOUNT_KNOBS) if knob in self.model_fields_set & {*unused, *mounted}]
 
 
 class RuntimeMount(Section):
-    """Overrides of where an agent's runtime is mounted."""
+    """Of a runtime that the agent names: where containers find it besides our own place, and where its image has it."""
 
-    container_runtime_root: Annotated[str | None, _NO_MOUNT] = None
-    image_subpath: Annotated[str | None, _NO_MOUNT] = None
+    container_runtime_root: Annotated[str | None, refuse_unless(is_deep, _TOO_SHALLOW)] = None
+    image_subpath: Annotated[str | None, refuse_unless(is_inside, "should not lead up")] = None
 
 
 class CampaignChoice(Section):

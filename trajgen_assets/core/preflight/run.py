@@ -13,6 +13,7 @@ from trajgen_assets.core.preflight import (
     environments,
     machine,
     repositories,
+    runtimes,
     state,
     tasks,
 )
@@ -67,6 +68,7 @@ CHECKS = (
     Check("sandboxes", "networks", containers.networks, refuses=True, at_start=True),
     Check("sandboxes", "isolation", containers.isolation, refuses=True, at_start=True),
     Check("sandboxes", "images", containers.images),
+    Check("sandboxes", "agents", runtimes.mounted, refuses=True),
     Check("model", "key", endpoint.keys, refuses=True, at_start=True),
     Check("model", "connection", endpoint.connection, refuses=True, at_start=True),
 )

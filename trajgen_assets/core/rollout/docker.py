@@ -3,7 +3,7 @@
 import json
 import socket
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,11 +34,12 @@ class Leftovers:
         return bool(self.containers or self.networks or self.volumes or self.images)
 
 
-def compose_overlay(job: str) -> dict[str, Any]:
+def compose_overlay(job: str, volumes: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """A compose file on top of each task's own.
 
     `init` gives the container a first process that heeds TERM: without it every stop costs Docker's whole grace
     period, 10 s. The label is on all that a trial makes, so that a killed job's leftovers can be told from others'.
+    `volumes` come to those that the task has itself.
     """
     labels = {JOB_LABEL: job}
     service = {
@@ -48,6 +49,7 @@ def compose_overlay(job: str) -> dict[str, Any]:
         "extra_hosts": [f"{HOST_NAME}:host-gateway"],
         "security_opt": ["no-new-privileges"],
         "pids_limit": 4096,
+        **({"volumes": list(volumes)} if volumes else {}),
     }
     return {"services": {"main": service}, "networks": {"default": {"labels": labels}}}
 

@@ -30,9 +30,18 @@ from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import ArchiveEntry, Status
 from trajgen_assets.core.rollout.causes import OUTSIDE_CAUSES, Cause
 from trajgen_assets.core.rollout.record import Listener
+from trajgen_assets.core.runtimes.mounting import Mount, choice_of, ready_mount
 
 # From the claim to the start of Harbor: staging, the proxy, one reply of the model. From then on progress renews it.
 CLAIM_TTL_S = 1800.0
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a job works with: its environments, and the agent that its containers have mounted, if any."""
+
+    environments: Sequence[Environment]
+    runtime: Mount | None = None
 
 
 def refuse_unless_assigned(platform: Platform, job_name: str) -> JobRow:
@@ -50,19 +59,19 @@ def refuse_unless_assigned(platform: Platform, job_name: str) -> JobRow:
     return job
 
 
-def refuse_unless_ready(
-    platform: Platform, job_name: str, entry: ArchiveEntry, listener: Listener
-) -> Sequence[Environment]:
-    """Build what is missing of the job's environments, and make the quick checks of the preflight.
+def refuse_unless_ready(platform: Platform, job_name: str, entry: ArchiveEntry, listener: Listener) -> Workplace:
+    """Build what is missing of the job's environments, make the quick checks of the preflight, and find the agent.
 
-    When one of both fails, the job is withdrawn, so that its tasks are free again. Returns the environments.
+    When one of these fails, the job is withdrawn, so that its tasks are free again.
     """
     job = platform.ledger.job(job_name)
     try:
         listener.phase("checking what the job needs")
         environments = ready_environments(platform.root.env, listener.phase)
         check_job(platform, job.campaign, job.n_tasks)
-        entry.runs_in({short_name(each.name): each.path for each in environments})
+        runtime = _runtime(platform, job.campaign, listener)
+        made = {short_name(each.name): each.path for each in environments}
+        entry.runs_in(made, runtime.made if runtime else None)
         listener.environments_ready(environments)
     except TrajgenError as error:
         entry.status, entry.exit_code, entry.notes = "refused", EXIT_REFUSED, Redactor.of(platform.config).error(error)
@@ -72,7 +81,15 @@ def refuse_unless_ready(
     except BaseException:
         platform.ledger.withdraw(job_name, note="ended before it was claimed")
         raise
-    return environments
+    return Workplace(environments, runtime)
+
+
+def _runtime(platform: Platform, campaign: str, listener: Listener) -> Mount | None:
+    choice = choice_of(platform.config, campaign, platform.root.env)
+    mount = ready_mount(choice, platform.root.env, listener.phase) if choice else None
+    if mount is not None:
+        listener.phase(f"containers have {mount.told} mounted")
+    return mount
 
 
 def claim(platform: Platform, job_name: str, owner: str, entry: ArchiveEntry) -> Lease:

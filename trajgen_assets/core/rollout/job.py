@@ -30,7 +30,6 @@ from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.placing import place_job
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.process import ProcessId, record_processes
-from trajgen_assets.core.provision.environments import Environment
 from trajgen_assets.core.provision.setup import HARBOR, LITELLM
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import ArchiveEntry, archived
@@ -43,7 +42,7 @@ from trajgen_assets.core.rollout.docker import compose_overlay, remove_leftovers
 from trajgen_assets.core.rollout.endpoint import check_answers
 from trajgen_assets.core.rollout.follow import follow
 from trajgen_assets.core.rollout.harbor import HarborRun, running_harbor
-from trajgen_assets.core.rollout.holding import claim, refuse_unless_assigned, refuse_unless_ready, released
+from trajgen_assets.core.rollout.holding import Workplace, claim, refuse_unless_assigned, refuse_unless_ready, released
 from trajgen_assets.core.rollout.host_facts import HostFacts, write_host_facts
 from trajgen_assets.core.rollout.interrupts import Interrupts
 from trajgen_assets.core.rollout.limits import stall_s
@@ -110,11 +109,11 @@ def run_job(
         standing_published(platform),
         archived(platform, job=job_name, owner=owner, listener=listener) as entry,
     ):
-        environments = refuse_unless_ready(platform, job_name, entry, entry.listener)
+        workplace = refuse_unless_ready(platform, job_name, entry, entry.listener)
         lease = claim(platform, job_name, owner, entry)
         with released(platform, lease, entry), interrupts.closing():
             job = platform.ledger.job(job_name)
-            return _Rollout(platform, job, lease, entry.listener, entry, lock_fd, slots, interrupts, environments).run()
+            return _Rollout(platform, job, lease, entry.listener, entry, lock_fd, slots, interrupts, workplace).run()
 
 
 @dataclass
@@ -129,10 +128,10 @@ class _Rollout:
     lock_fd: int
     slots: TrialSlots
     interrupts: Interrupts
-    environments: Sequence[Environment]
+    workplace: Workplace
 
     def __post_init__(self) -> None:
-        self.env = {each.name: each.path for each in self.environments}
+        self.env = {each.name: each.path for each in self.workplace.environments}
         self.files: JobPaths = self.platform.root.job(self.job.name)
         self.harbor_job = self.platform.config.runtime_info.input.harbor_job
         self.campaign = self.platform.config.campaign(self.job.campaign)
@@ -257,7 +256,7 @@ class _Rollout:
         self.listener.phase(f"rolling out {count_of(len(record.tasks), 'task')}, {self.slots.n} at a time")
         self.entry.facts["n_trials"] = 0  # that the key is there says: from here on the job was not refused
         (self.platform.root.sandboxes / self.job.name).mkdir(parents=True, exist_ok=True)
-        write_yaml(self.files.compose_overlay, compose_overlay(self.job.name))
+        write_yaml(self.files.compose_overlay, compose_overlay(self.job.name, self._volumes()))
         try:
             with self._harbor(record, proxy) as harbor, self.interrupts.closing():
                 ids = {"harbor": ProcessId.of(harbor.child.pid), "proxy": proxy.process}
@@ -277,6 +276,9 @@ class _Rollout:
             what = f"Harbor ended before {len(missing)} of {count_of(len(record.tasks), 'task')} had a trial"
             raise HarnessError(what, where=self.files.harbor_log, why=log_tail)
         end_if_drained(record)
+
+    def _volumes(self) -> Sequence[Mapping[str, Any]]:
+        return self.workplace.runtime.volumes if self.workplace.runtime else ()
 
     def _harbor(self, record: JobRecord, proxy: RunningProxy) -> AbstractContextManager[HarborRun]:
         agent = self.campaign.agent

@@ -52,3 +52,16 @@ class RuntimeManifest(BaseModel):
             return cls.model_validate_json((folder / MANIFEST).read_bytes())
         except (OSError, ValidationError):
             return None
+
+
+class RuntimeMade(BaseModel):
+    """A runtime that a run's containers had, for its archive entry."""
+
+    model_config = _STRICT
+
+    scaffold: str
+    origin: str = Field(description="`built`, `image` or `host_path`.")
+    version: str | None = Field(default=None, description="Null where its folder has no manifest.json.")
+    digest: str = Field(description="Built: of what it was made from. Image: the image's. Folder: of its listing.")
+    tree_sha256: str | None = Field(default=None, description="Over all its content, where that is on record.")
+    store: str = Field(description="Its folder: in the store of environments, or on the host.")

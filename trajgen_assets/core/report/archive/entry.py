@@ -30,6 +30,7 @@ from trajgen_assets.core.report.archive.opened import OpenEntry
 from trajgen_assets.core.report.archive.origin import images_of, made_environments, origin_of
 from trajgen_assets.core.report.archive.session import SessionLog
 from trajgen_assets.core.rollout.record import Listener, SilentListener
+from trajgen_assets.core.runtimes.manifest import RuntimeMade
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +68,14 @@ class ArchiveEntry:
     listener: Listener = field(default_factory=SilentListener)
     opened: OpenEntry | None = None
 
-    def runs_in(self, environments: Mapping[str, Path]) -> None:
-        """Note the environments of the run, where one of them was built after the entry had been begun."""
-        made = made_environments(environments)
-        if self.opened is None or self.opened.begun.origin.environments == made:
+    def runs_in(self, environments: Mapping[str, Path], runtime: RuntimeMade | None = None) -> None:
+        """Note what the run works in, where it was built or chosen after the entry had been begun."""
+        if self.opened is None:
             return
-        begun = self.opened.begun
-        origin = begun.origin.model_copy(update={"environments": made})
+        begun, made = self.opened.begun, {"environments": made_environments(environments), "runtime": runtime}
+        origin = begun.origin.model_copy(update=made)
+        if origin == begun.origin:
+            return
         try:
             self.opened = self.opened.rewrite(begun.model_copy(update={"origin": origin}))
         except OSError as error:

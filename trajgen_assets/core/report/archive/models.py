@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from trajgen_assets.core.runtimes.manifest import RuntimeMade
+
 Status = Literal["completed", "failed", "interrupted", "refused"]
 
 _STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
@@ -93,6 +95,7 @@ class Origin(BaseModel):
     upstream: Upstream | None = None
     repositories: dict[str, Repository] = Field(default_factory=dict)
     environments: dict[str, EnvironmentMade] = Field(default_factory=dict)
+    runtime: RuntimeMade | None = Field(default=None, description="The agent that containers had mounted.")
     inputs: Inputs = Inputs()
     task_digests: dict[str, str] = Field(default_factory=dict)
 
