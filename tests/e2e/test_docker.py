@@ -13,6 +13,7 @@ import pytest
 
 from tests.docker import needs_docker
 from tests.e2e.conftest import SECRET, SOLVED, UNSOLVED, Installation, files_with
+from tests.e2e.regrading import patch_records, regraded
 from tests.waiting import wait_until
 from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.ledger.store import open_ledger
@@ -53,13 +54,21 @@ def containers_run(installation: Installation) -> bool:
     return any(leftovers_of(job).containers for job in job_names(installation))
 
 
-def test_the_bundled_tasks_give_the_same_rewards_in_containers_and_leave_none(in_docker: Installation) -> None:
+def test_the_bundled_tasks_give_the_same_rewards_in_containers_and_leave_none(
+    in_docker: Installation, tmp_path: Path
+) -> None:
     code, output = in_docker.run("start")
     assert code == 0, output
     assert rewards(in_docker) == {**dict.fromkeys(SOLVED, 1.0), UNSOLVED: 0.0}
     (job,) = job_names(in_docker)
     assert not leftovers_of(job)
     assert files_with(SECRET, in_docker.root.path) == []
+    files = in_docker.root.job(job)
+    assert {record and (record.status, record.read_by) for record in patch_records(files).values()} == {
+        ("ok", "engine")
+    }
+    assert regraded(files, tmp_path / "fresh") == rewards(in_docker)
+    assert not files.patches.exists()
     (run,) = read_runs(in_docker.root).rows
     images = read_metadata(in_docker.root.path / run.archive).images
     assert images is not None

@@ -15,6 +15,7 @@ from resources.instance import open_instance
 from tests.docker import needs_docker
 from tests.e2e.conftest import CONFIG, KEY_ENV, SECRET, Installation, files_with
 from tests.e2e.harbor_alone import run_harbor_alone
+from tests.e2e.regrading import patch_records
 from tests.e2e.variants import BASE, FaultOfEachTask, Variant, variants_in
 from trajgen_assets.core.ledger.models import AttemptRow, BreakerState, JobState, TaskRow
 from trajgen_assets.core.ledger.store import open_ledger
@@ -24,6 +25,7 @@ from trajgen_assets.core.rollout.docker import leftovers_of
 from trajgen_assets.core.rollout.results import TrialResult, read_trial_result
 from trajgen_assets.core.rollout.trials import TrialEntry, load_trials
 from trajgen_assets.core.scripted import running_scripted_model
+from trajgen_assets.core.scripted.faults import Fault
 
 pytestmark = pytest.mark.e2e
 
@@ -171,6 +173,15 @@ def test_an_agent_that_ran_out_of_time_is_done_with_what_was_captured_until_then
     assert entry.n_output_tokens
     assert entry.trajectory is not None
     assert len(ended.attempts[entry.task_id]) == 1
+
+
+def test_the_final_patch_of_every_agent_that_worked_is_on_record(ended: EndedJob) -> None:
+    records = patch_records(ended.installation.root.job(ended.name))
+    never_began = (Cause.SANDBOX, Cause.UNCLASSIFIED)
+    worked = [variant for variant in ended.variants if variant.cause not in never_began]
+    assert {variant.name: getattr(records[variant.name], "status", None) for variant in worked} == {
+        variant.name: "ok" if variant.fault is Fault.NONE else "empty" for variant in worked
+    }
 
 
 def test_the_job_itself_is_finished_and_leaves_nothing_behind(ended: EndedJob) -> None:

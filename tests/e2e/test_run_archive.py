@@ -2,13 +2,16 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.e2e.conftest import Installation
+from tests.e2e.regrading import patch_records, regraded
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.report.archive import read_metadata, read_runs
+from trajgen_assets.core.rollout.trials import load_trials
 
 pytestmark = pytest.mark.e2e
 
@@ -26,6 +29,16 @@ def test_a_finished_run_is_told_from_its_inputs_to_its_last_trial(finished_demo:
     assert [session.index(step) for step in steps] == sorted(session.index(step) for step in steps)
     assert session.count(" ended: reward") == 4
     assert "- valid results: 4, of these solved: 3" in (folder / "monitor.md").read_text()
+
+
+def test_a_fresh_copy_of_each_task_earns_its_reward_with_the_final_patch(finished_demo: Root, tmp_path: Path) -> None:
+    (row,) = read_runs(finished_demo).rows
+    files = finished_demo.job(str(row.job))
+    assert {record and (record.status, record.workdir) for record in patch_records(files).values()} == {("ok", "/app")}
+    rewards = {entry.task_id: entry.reward for entry in load_trials(files.trials).trials}
+    assert set(rewards.values()) == {0.0, 1.0}
+    assert regraded(files, tmp_path) == rewards
+    assert not files.patches.exists()
 
 
 def test_the_commands_of_a_run_are_scripts_that_ask_for_the_secrets(finished_demo: Root) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +14,17 @@ from typing import Any
 
 import pytest
 
-from tests.integration.harbor_runs import MASTER_KEY, HarborJob, exception_type, reward, write_task
+from tests.integration.harbor_runs import (
+    BROKEN,
+    DOCKERFILE,
+    MASTER_KEY,
+    TEST,
+    HarborJob,
+    exception_type,
+    reward,
+    write_task,
+)
+from tests.trees import found_in
 from tests.waiting import wait_until
 from trajgen_assets.core.intake.digest import task_digest
 from trajgen_assets.guest.trial_keys import derive_subkey, verify
@@ -33,8 +44,19 @@ AGENT = {
     },
 }  # fmt: skip
 FIX = "printf 'def greet(name):\\n    return f\"Hello, {name}!\"\\n' > /app/greet.py\n"
+# What an agent may do to its folder: in `two` its own history stood in the way of whoever trusts that.
+TURMOIL = (
+    "cd /app && head -c 3000 /dev/urandom > data.bin && ln -s greet.py link && chmod +x greet.py && rm -f old.txt && "
+    "mkdir -p sub && printf x > \"sub/$(printf 'na\\377me')\" && printf '* filter=no -diff\\n' > .gitattributes && "
+    "mkfifo pipe && rm -rf .git && git init -q && git add -A && git config core.fsmonitor 'touch /app/ran'\n"
+)
 SOLVE = [
-    {"analysis": "", "plan": "", "commands": [{"keystrokes": FIX, "duration": 0.3}], "task_complete": False},
+    {
+        "analysis": "",
+        "plan": "",
+        "commands": [{"keystrokes": FIX, "duration": 0.3}, {"keystrokes": TURMOIL, "duration": 1}],
+        "task_complete": False,
+    },
     {"analysis": "", "plan": "", "commands": [], "task_complete": True},
 ]
 WAIT = [{"analysis": "", "plan": "", "commands": [{"keystrokes": "\n", "duration": 1}], "task_complete": False}]
@@ -66,8 +88,8 @@ class ScriptedProxy:
         }  # fmt: skip
 
 
-@pytest.fixture
-def proxy() -> Iterator[ScriptedProxy]:
+@contextmanager
+def running_proxy() -> Iterator[ScriptedProxy]:
     twin = ScriptedProxy()
 
     class Handler(BaseHTTPRequestHandler):
@@ -88,9 +110,41 @@ def proxy() -> Iterator[ScriptedProxy]:
         twin.url = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
+        try:
+            yield twin
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def proxy() -> Iterator[ScriptedProxy]:
+    with running_proxy() as twin:
         yield twin
-        server.shutdown()
-        thread.join()
+
+
+@dataclass(frozen=True)
+class SolvedJob:
+    """Two solved tasks. The verifier of each keeps the folder as it found it."""
+
+    job: HarborJob
+    proxy: ScriptedProxy
+    tasks: tuple[Path, Path]
+    said: str
+
+
+@pytest.fixture(scope="module")
+def solved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SolvedJob]:
+    folder = tmp_path_factory.mktemp("solved")
+    (folder / "run").mkdir()
+    job = HarborJob(folder / "run")
+    dockerfile = DOCKERFILE + "RUN printf old > old.txt && git init -q && git add -A\n"
+    test = TEST.replace("cd /app\n", "cd /app\ntar --create --file=/logs/verifier/graded.tar .\n")
+    one, two = (write_task(folder / name, dockerfile=dockerfile, test=test) for name in ("one", "two"))
+    with running_proxy() as proxy:
+        job.prepare([one, two], AGENT)
+        said = job.run(digests=record_digests(job, one, two), proxy_url=proxy.url)
+        yield SolvedJob(job, proxy, (one, two), said)
 
 
 @pytest.fixture
@@ -117,12 +171,8 @@ def names_of(job: HarborJob, task: str) -> list[str]:
     return [event["event"] for event in job.events() if event.get("task_name") == task]
 
 
-def test_each_trial_calls_with_its_own_key_and_no_file_holds_it(
-    job: HarborJob, proxy: ScriptedProxy, tmp_path: Path
-) -> None:
-    one, two = write_task(tmp_path / "one"), write_task(tmp_path / "two")
-    job.prepare([one, two], AGENT)
-    said = job.run(digests=record_digests(job, one, two), proxy_url=proxy.url)
+def test_each_trial_calls_with_its_own_key_and_no_file_holds_it(solved: SolvedJob) -> None:
+    job, proxy, (one, _two), said = solved.job, solved.proxy, solved.tasks, solved.said
     results = job.results()
     assert {name: reward(result) for name, result in results.items()} == {"one": 1.0, "two": 1.0}
     trials = {result["trial_name"] for result in results.values()}
@@ -143,6 +193,26 @@ def test_each_trial_calls_with_its_own_key_and_no_file_holds_it(
     assert {path.name: path.read_text().split()[0] for path in (job.proxy / "ended").iterdir()} == dict.fromkeys(
         trials, "agent_ended"
     )
+
+
+def test_the_final_patch_leads_a_fresh_copy_to_the_folder_that_was_graded(solved: SolvedJob, tmp_path: Path) -> None:
+    for result in solved.job.results().values():
+        taken = solved.job.proxy / "patches" / result["trial_name"]
+        report = json.loads((taken / "patch.json").read_bytes())
+        assert (report["status"], report["workdir"], report["read_by"]) == ("ok", "/app", "sandbox"), report
+        assert report["left_out"]["special"] == 1
+        fresh, graded = tmp_path / result["task_name"], tmp_path / f"{result['task_name']}-graded"
+        for folder in (fresh, graded):
+            folder.mkdir()
+        (fresh / "greet.py").write_text(BROKEN)
+        (fresh / "old.txt").write_text("old")
+        env = {"PATH": os.environ["PATH"], "GIT_DIR": "/nonexistent"}
+        subprocess.run(["git", "apply", taken / "patch.diff"], cwd=fresh, env=env, check=True)
+        kept = solved.job.folder / result["trial_name"] / "verifier" / "graded.tar"
+        subprocess.run(["tar", "--extract", f"--file={kept}", "--exclude=./.git", f"--directory={graded}"], check=True)
+        (graded / "pipe").unlink()
+        assert found_in(fresh) == found_in(graded)
+        assert len(found_in(fresh)) == 5
 
 
 def test_a_refused_key_ends_the_trial_without_a_result(job: HarborJob, proxy: ScriptedProxy, tmp_path: Path) -> None:

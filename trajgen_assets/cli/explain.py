@@ -66,6 +66,7 @@ def _lines_of_attempt(attempt: AttemptFacts) -> list[str]:
         f"attempt {attempt.attempt}: {_verdict(attempt)}, job {attempt.job}, began {attempt.began_at or 'never'}{took}"
     )
     places = [("note", attempt.note), ("trial", attempt.folder or "its folder is gone"), ("record", attempt.trajectory)]
+    places.append(("patch", attempt.patch))
     return [head, *(f"  {label}: {said}" for label, said in places if said)]
 
 

@@ -144,6 +144,11 @@ class JobPaths:
         return self.proxy / "tasks"
 
     @property
+    def patches(self) -> Path:
+        """What the guest keeps of the folders in which agents work, while their trials run."""
+        return self.proxy / "patches"
+
+    @property
     def stop(self) -> Path:
         """While it is there, the job starts no more trials."""
         return self.proxy / "stop"
@@ -166,6 +171,12 @@ class JobPaths:
 
     def trial(self, trial_name: str) -> Path:
         return self.dir / trial_name
+
+    def patch_taken(self, trial_name: str) -> Path:
+        return self.patches / trial_name
+
+    def patch_record(self, trial_name: str) -> Path:
+        return self.dir / trial_name / "artifacts" / "predict_patch.json"
 
     def trajectory(self, trial_name: str) -> Path:
         return self.dir / trial_name / "agent" / "litellm-trajectory.jsonl"

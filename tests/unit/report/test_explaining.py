@@ -63,6 +63,13 @@ GRADED = AttemptOutcome(
 )
 
 
+PATCH = {
+    "schema_version": 1, "status": "too_large", "reason": "the patch has more than 64 MB", "workdir": "/app",
+    "read_by": "engine", "baseline_tree": "a", "final_tree": "b", "n_files": 3, "size_bytes": None, "sha256": None,
+    "left_out": {}, "largest": [{"path": "core", "size_bytes": 99_000_000}], "taking_s": 1.0,
+}  # fmt: skip
+
+
 def test_a_free_task_says_its_line_its_folder_and_who_takes_it(platform: Platform) -> None:
     found = explained(platform, replace(A, task_id="b"))
     assert found.listed == f"line 2 of {platform.config.source(DATASET).manifest}"
@@ -75,6 +82,9 @@ def test_a_free_task_says_its_line_its_folder_and_who_takes_it(platform: Platfor
 def test_each_attempt_has_its_cause_its_reward_its_capture_and_its_place(platform: Platform) -> None:
     tried(platform, "one", FAILED)
     tried(platform, "two", GRADED)
+    patch = platform.root.job("two").patch_record(GRADED.trial_name)
+    patch.parent.mkdir()
+    patch.write_text(json.dumps(PATCH))
     found = explained(platform)
     first, second = found.attempts
     assert (first.is_accepted, first.cause, first.counts_as, first.folder) == (
@@ -89,6 +99,8 @@ def test_each_attempt_has_its_cause_its_reward_its_capture_and_its_place(platfor
     text = "\n".join(lines_of(found))
     assert "attempt 1: not accepted: sandbox (counts as outside), no reward, job one" in text
     assert "attempt 2: accepted, reward 0, capture complete, job two" in text
+    assert (first.patch, second.patch) == (None, "none: the patch has more than 64 MB")
+    assert "  patch: none: the patch has more than 64 MB" in text
 
 
 @pytest.mark.parametrize("note", [NOT_BEGUN_NOTE, "JobStoppedError: /x/jobs/one/stop asks for no more trials"])

@@ -167,6 +167,8 @@ class HarborJob(Section):
     timeout_multiplier: Number = 2.0
     stall_margin_s: Positive = 600
     min_free_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
+    patch_max_mb: Count = 64
+    patch_tree_max_mb: Positive = 1024
     jobs_dir: Annotated[str | None, lies_under(JOBS_DIR)] = None
     dataset_path: Annotated[
         str | None,

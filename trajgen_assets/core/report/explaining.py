@@ -18,6 +18,7 @@ from trajgen_assets.core.ledger.models import AttemptRow, SkipKind, TaskRow, Tas
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.report.places import running_trial
+from trajgen_assets.core.rollout.patch import read_patch_record
 from trajgen_assets.core.rollout.pausing import why_none_begins
 from trajgen_assets.core.rollout.trials import was_begun
 
@@ -43,6 +44,7 @@ class AttemptFacts:
     duration_s: float | None
     folder: str | None
     trajectory: str | None
+    patch: str | None
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ def _folder(folder: Path, row: TaskRow) -> str:
 def _facts(root: Root, attempt: AttemptRow) -> AttemptFacts:
     files, is_begun = root.job(attempt.job), was_begun(attempt.note)
     folder = files.trial(attempt.trial_name)
+    patch = read_patch_record(files, attempt.trial_name)
     return AttemptFacts(
         attempt=attempt.ordinal,
         job=attempt.job,
@@ -159,6 +162,7 @@ def _facts(root: Root, attempt: AttemptRow) -> AttemptFacts:
         duration_s=attempt.duration_s if is_begun else None,
         folder=_under(root, folder),
         trajectory=_under(root, stored(files.trajectory(attempt.trial_name))),
+        patch=patch.words if patch else None,
     )
 
 

@@ -27,8 +27,11 @@ QUIET_ENV = {"HARBOR_TELEMETRY": "off", "LITELLM_LOCAL_MODEL_COST_MAP": "True", 
 
 # What Harbor's guest is told that may stand in a file; whatever else it is told may be a secret.
 PUBLIC_ENV = frozenset(
-    {"TRAJGEN_JOB", "TRAJGEN_PROXY_DIR", "TRAJGEN_PROXY_URL", "TRAJGEN_PROXY_ADDRESS", "TRAJGEN_NETWORK"}
-)
+    {
+        "TRAJGEN_JOB", "TRAJGEN_PROXY_DIR", "TRAJGEN_PROXY_URL", "TRAJGEN_PROXY_ADDRESS", "TRAJGEN_NETWORK",
+        "TRAJGEN_PATCH_TREE_MB", "TRAJGEN_PATCH_FILE_MB",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -308,6 +308,8 @@ class _Rollout:
                 "TRAJGEN_PROXY_ADDRESS": f"{proxy.host}:{proxy.port}",
                 "TRAJGEN_NETWORK": self.harbor_job.network,
                 "TRAJGEN_TRIAL_SUBKEY": proxy.subkey,
+                "TRAJGEN_PATCH_TREE_MB": str(self.harbor_job.patch_tree_max_mb),
+                "TRAJGEN_PATCH_FILE_MB": str(self.harbor_job.patch_max_mb),
             },
             lock_fd=self.lock_fd,
             min_free_gb=self.harbor_job.min_free_gb,

@@ -28,6 +28,7 @@ from trajgen_assets.core.provision.environments import Environment
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.clearing import clear_files, clear_tree
+from trajgen_assets.core.rollout.patch import publish_patch, remove_patches
 from trajgen_assets.core.rollout.results import TrialResult, read_trial_result, task_id_of
 from trajgen_assets.core.rollout.settle import settle_trial
 from trajgen_assets.core.rollout.trials import TaskRecord, TrialEntry, TrialsFile, write_trials
@@ -169,6 +170,7 @@ class JobRecord:
         for folder in self._unsettled():
             self._record_broken(folder)
         clear_files([self.files.harbor_log, *(self.files.dir / name for name in HARBOR_FILES)], self.given)
+        remove_patches(self.files)
         if errors:
             raise errors[0]
         return True
@@ -230,6 +232,7 @@ class JobRecord:
     def _record(self, task: StagedTask, outcome: AttemptOutcome, *, accepted: bool) -> None:
         # Before it is recorded: whoever dies in between leaves it to recovery, which does both again.
         clear_tree(self.files.trial(outcome.trial_name), self.given, but=RAW_RECORDS)
+        publish_patch(self.files, outcome.trial_name, self.given)
         outcome = replace(outcome, note=self._presentable(outcome.note))
         row = self.ledger.record_attempt(self.lease, task.key, outcome, self.policy)
         reached("after_record")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from carried_through import carried_through
+from final_patch import final_patch_of
 from harbor.environments.base import BaseEnvironment
 from harbor.models.agent.context import AgentContext
 from network_isolation import isolation_of
@@ -42,9 +43,10 @@ class InAgentPhase:
             await super().run(instruction, environment, context)  # type: ignore[misc]
 
 
-def parts_of(environment: BaseEnvironment, trial: str) -> list[PhasePart]:  # noqa: ARG001
+def parts_of(environment: BaseEnvironment, trial: str) -> list[PhasePart]:
     """What is done around the agent's work in `trial`, in the order of its beginning."""
-    return [*isolation_of(environment)]  # the last to begin: nothing but the agent is to need a network
+    # Isolation is the last to begin: nothing but the agent is to need a network.
+    return [*final_patch_of(environment, trial), *isolation_of(environment)]
 
 
 @asynccontextmanager

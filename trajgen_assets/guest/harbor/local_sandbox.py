@@ -209,7 +209,7 @@ class LocalSandbox(BaseEnvironment):
             namespace.argv(
                 ["/bin/bash", "-c", command],
                 env={**BASE_ENV, **self._image_env, **(self._merge_env(env) or {})},
-                cwd=cwd or self.task_env_config.workdir or self._workdir,
+                cwd=cwd or self.workdir,
                 user=_other_user(self._resolve_user(user)),
             ),
             timeout_s=timeout_sec or None,
@@ -241,10 +241,21 @@ class LocalSandbox(BaseEnvironment):
         if left_out:
             self.logger.warning(f"left {len(left_out)} links or devices in {source_dir}, for example {left_out[0]!r}")
 
-    async def _get(self, tar_args: list[str], consume: Callable[[IO[bytes]], None]) -> None:
+    @property
+    def workdir(self) -> str:
+        """Where commands run: the task's own word, else the last WORKDIR of its Dockerfile."""
+        return self.task_env_config.workdir or self._workdir
+
+    async def read_folder(self, folder: str, consume: Callable[[IO[bytes]], None], *, timeout_s: float) -> None:
+        """Let `consume` read the tar of all that `folder` holds, links and devices included."""
+        await self._get([f"--directory={folder}", "."], consume, timeout_s=timeout_s)
+
+    async def _get(
+        self, tar_args: list[str], consume: Callable[[IO[bytes]], None], *, timeout_s: float = TRANSFER_TIMEOUT_S
+    ) -> None:
         namespace = self._running()
         argv = namespace.argv(["/usr/bin/tar", "--create", "--file=-", *tar_args], env=BASE_ENV, cwd="/")
-        await namespace.receive(argv, consume, timeout_s=TRANSFER_TIMEOUT_S)
+        await namespace.receive(argv, consume, timeout_s=timeout_s)
 
     async def _put_file(self, source: Path, target: str, *, mode: int | None) -> None:
         bits = mode if mode is not None else stat.S_IMODE(source.stat().st_mode)
@@ -259,9 +270,7 @@ class LocalSandbox(BaseEnvironment):
         await namespace.send(argv, feed, timeout_s=TRANSFER_TIMEOUT_S)
 
     def _absolute(self, path: str) -> str:
-        return _join(self.task_env_config.workdir or self._workdir, str(path)) + (
-            "/" if str(path).endswith("/") else ""
-        )
+        return _join(self.workdir, str(path)) + ("/" if str(path).endswith("/") else "")
 
     def _running(self) -> Namespace:
         if self._namespace is None:
