@@ -37,7 +37,7 @@ def reached(how, host, port):
         return bool(socket.getaddrinfo(host, port))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM if how == "answer" else socket.SOCK_DGRAM) as trying:
-        trying.settimeout(3)
+        trying.settimeout(1)
         trying.connect((host, port))
         return how == "route" or trying.recv(2) == b"ok"
 found = []
@@ -191,6 +191,8 @@ async def only_the_proxy_is_reached_and_afterwards_all_is_as_it_was(folder: Path
         assert await reached_from(environment, targets) == set(targets)
         async with isolated(environment):
             assert await reached_from(environment, targets) == {"proxy"}
+            unknown = await environment.exec("getent hosts example.org", timeout_sec=2)
+            assert unknown.return_code != 0, unknown
             own_name = await environment.exec('getent hosts "$(hostname)"')
             assert own_name.return_code == 0, own_name
         assert await networks_of(environment) == before
@@ -198,18 +200,6 @@ async def only_the_proxy_is_reached_and_afterwards_all_is_as_it_was(folder: Path
         hosts = await environment.exec("cat /etc/hosts")
         assert "127.0.1.1" not in hosts.stdout
         assert f"\t{before[0][0][:12]}" in hosts.stdout
-
-
-@check
-async def a_proxy_for_agents_on_this_host_is_not_reached_either(folder: Path) -> None:
-    async with started(folder) as environment, proxied("127.0.0.1") as proxy, listening(GATEWAY) as port:
-        targets: Targets = {"proxy": ("answer", "127.0.0.1", proxy), "host": ("answer", GATEWAY, port)}
-        assert await reached_from(environment, targets) == {"host"}
-        async with isolated(environment):
-            assert await reached_from(environment, targets) == set()
-            answer = await environment.exec("getent hosts example.org", timeout_sec=3)
-            assert answer.return_code != 0
-        assert await reached_from(environment, targets) == {"host"}
 
 
 @check
@@ -243,7 +233,6 @@ async def an_engine_that_does_not_do_as_it_is_told_means_no_agent(folder: Path) 
     async with started(folder) as environment, proxied():
         before = await networks_of(environment)
         failures = {
-            '"network disconnect"*) echo no >&2; exit 1': ["docker network disconnect: no"],
             '"network disconnect"*) exit 0': ["is not closed", "1 interfaces where 0 should be"],
             '"run "*) echo no >&2; exit 125': ["docker run", "no"],
         }

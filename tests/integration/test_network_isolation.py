@@ -1,20 +1,27 @@
 """Network isolation in containers of a real engine, in Harbor's own Python; and a whole job that asks for it."""
 
+import json
+import os
 import re
 import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from tests.docker import needs_docker
-from tests.integration.harbor_runs import copy_guest, harbor_env
+from tests.integration.harbor_runs import HarborJob, copy_guest, exception_type, harbor_env, reward, write_task
+from tests.unit.provision.twins import script
 from trajgen_assets.core.process import child_env
-from trajgen_assets.core.rollout.docker import gateway_address, remove_leftovers
+from trajgen_assets.core.rollout.causes import Cause, cause_of
+from trajgen_assets.core.rollout.docker import compose_overlay, gateway_address, remove_leftovers
 from trajgen_assets.core.rollout.isolation import check_isolation
+from trajgen_assets.core.scripted import running_scripted_model
 
 pytestmark = needs_docker
 
@@ -52,3 +59,67 @@ def test_network(name: str, job_name: str, tmp_path: Path) -> None:
     argv = [harbor_env() / "bin" / "python", CHECKS, name, work]
     done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# Both write what they reach of a program that listens on this host; the proxy is only there to answer the oracle.
+REACHES = "python3 -c 'import socket; socket.create_connection((\"{host}\", {port}), 3)'"
+SOLUTION = "#!/bin/bash\n{reaches} && echo reached > /app/reached || echo none > /app/reached\n"
+TEST = """\
+#!/bin/bash
+echo 0 > /logs/verifier/reward.txt
+[ "$(cat /app/reached)" = none ] && {reaches} && echo 1 > /logs/verifier/reward.txt
+"""
+ORACLE = {"import_path": "trial_key_oracle:TrialKeyOracle", "model_name": "openai/scripted"}
+
+
+@dataclass(frozen=True)
+class Isolated:
+    """A job of the oracle, whose task is solved if its agent does not reach this host and its verifier does."""
+
+    job: HarborJob
+    proxy_url: str
+
+    def run(self, **more: str) -> dict[str, Any]:
+        """Run it with `more` in the environment. Returns its trial's result."""
+        env = self.job.env(proxy_url=self.proxy_url) | {
+            "TRAJGEN_NETWORK": "proxy_only", "TRAJGEN_PROXY_ADDRESS": self.proxy_url.removeprefix("http://"), **more,
+        }  # fmt: skip
+        subprocess.run(self.job.argv(), env=env, cwd=self.job.root, capture_output=True, timeout=120, check=True)
+        (result,) = self.job.results().values()
+        return result
+
+
+@pytest.fixture
+def isolated(job_name: str, tmp_path: Path) -> Iterator[Isolated]:
+    job, gateway = HarborJob(tmp_path / "run", job_name), gateway_address()
+    with socket.create_server(("0.0.0.0", 0)) as host, running_scripted_model() as model:
+        reaches = REACHES.format(host=gateway, port=host.getsockname()[1])
+        task = write_task(
+            tmp_path / "task",
+            dockerfile=f"FROM {IMAGE}\nWORKDIR /app\n",
+            solution=SOLUTION.format(reaches=reaches),
+            test=TEST.format(reaches=reaches),
+        )
+        job.root.mkdir()
+        overlay = job.root / "overlay.json"
+        overlay.write_text(json.dumps(compose_overlay(job_name)))
+        environment = {"type": "docker", "delete": True, "extra_docker_compose": [str(overlay)]}
+        job.prepare([task], ORACLE, environment=environment)
+        yield Isolated(job, model.base_url.removesuffix("/v1"))
+
+
+def test_the_agent_of_a_job_reaches_nothing_and_its_verifier_what_it_did_before(isolated: Isolated) -> None:
+    result = isolated.run()
+    assert (exception_type(result), reward(result)) == (None, 1.0)
+
+
+def test_where_the_network_cannot_be_closed_no_agent_runs_and_nothing_is_graded(
+    isolated: Isolated, tmp_path: Path
+) -> None:
+    client = 'case "$*" in "network disconnect"*) echo refused >&2; exit 1;; esac\n'
+    script(tmp_path / "bin" / "docker", f'{client}PATH="{os.environ["PATH"]}" exec docker "$@"')
+    result = isolated.run(PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert (exception_type(result), reward(result)) == ("NetworkIsolationError", None)
+    assert cause_of("NetworkIsolationError") is Cause.SANDBOX
+    assert result["exception_info"]["exception_message"] == "docker network disconnect: refused"
+    assert not list(isolated.job.folder.glob("*/agent/oracle.txt"))

@@ -37,7 +37,7 @@ def keeper_argv(
     return [
         "run", "--rm", "--pull=never", *(["--detach"] if detached else []), "--label", f"{JOB_LABEL}={job}",
         "--network", network, "--read-only", "--user", "0:0",
-        "--cap-drop", "ALL", "--cap-add", "NET_ADMIN",
+        "--cap-drop", "ALL", "--cap-add", "NET_ADMIN", "--cap-add", "DAC_OVERRIDE",  # the files are another user's
         "--security-opt", "no-new-privileges", "--security-opt", "label=disable",
         "--memory", "128m", "--pids-limit", "16",
         *(part for mount in mounts for part in ("--mount", mount)),

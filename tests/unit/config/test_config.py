@@ -116,6 +116,16 @@ def test_the_shortest_file_has_the_documented_defaults() -> None:
     assert config_of().runtime_info.output.sft_data_dir.format == "sharegpt"
 
 
+def test_a_network_can_be_closed_where_the_platform_closes_it() -> None:
+    for environment in ("docker", "local"):
+        job = config_of(input={"harbor_job": {"environment": environment, "network": "proxy_only"}})
+        assert job.runtime_info.input.harbor_job.network == "proxy_only"
+    for environment in ("podman", "daytona"):
+        with pytest.raises(ConfigError, match=f"can be proxy_only in docker and local, not in {environment}"):
+            config_of(input={"harbor_job": {"environment": environment, "network": "proxy_only"}})
+    assert config_of(input={"harbor_job": {"environment": "podman"}}).runtime_info.input.harbor_job.network == "open"
+
+
 def test_an_empty_value_counts_as_absent() -> None:
     config = config_of(input={"agent": {"runtime_host_path": "", "version": None}, "sft_conversion": None})
     assert config.notices() == []

@@ -1,4 +1,5 @@
 import subprocess
+import sys
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from tests.unit.intake.conftest import TASK_TOML, write_task
 from tests.unit.preflight.twins import root_at, write_config, write_tasks
 from tests.unit.provision.twins import script
 from trajgen_assets.core.config.load import load_config
+from trajgen_assets.core.errors import RequirementError
 from trajgen_assets.core.preflight import containers, demand
 from trajgen_assets.core.preflight.demand import demand_of, megabytes
 from trajgen_assets.core.preflight.findings import Finding, Level, looked_at
-from trajgen_assets.core.preflight.run import CHECKS, look
+from trajgen_assets.core.preflight.run import CHECKS, Line, look
+from trajgen_assets.core.rollout.isolation import check_isolation
 
 
 def test_the_most_that_any_task_asks_for_is_what_each_trial_may_take(tmp_path: Path) -> None:
@@ -121,3 +124,34 @@ def test_the_engines_networks_are_counted_as_it_takes_them(tmp_path: Path) -> No
         assert n_free() == before - 1
     finally:
         subprocess.run([*made[:2], "rm", made[-1]], check=True, capture_output=True)
+
+
+def sandbox_lines(tmp_path: Path, environment: str) -> dict[str, Line]:
+    config = write_config(tmp_path / "config.yaml", source=tmp_path / "d", environment=environment)
+    with looked_at(root_at(tmp_path / "root"), config) as subject:
+        return {each.check: each for each in look(subject, (each for each in CHECKS if each.group == "sandboxes"))}
+
+
+@needs_docker
+def test_a_task_of_several_containers_takes_a_network_more_while_its_agent_is_isolated(tmp_path: Path) -> None:
+    source = write_tasks(tmp_path / "d", "t")
+    (source / "t" / "environment" / "docker-compose.yaml").write_text("services: {db: {image: a}}\n")
+    for network, n in (("open", 8), ("proxy_only", 16)):
+        assert f"take {n}" in sandbox_lines(tmp_path, f"docker, network: {network}")["networks"].text
+
+
+def test_a_sandbox_without_any_network_needs_no_isolation(tmp_path: Path) -> None:
+    write_tasks(tmp_path / "d", "t")
+    assert sandbox_lines(tmp_path, "local, network: proxy_only")["isolation"].text == "local has no network at all"
+    assert "isolation" not in sandbox_lines(tmp_path, "local")
+
+
+@pytest.mark.parametrize("answer", ["echo no such mount >&2; exit 125", """echo '{"interfaces": ["eth0"]}'"""])
+def test_an_engine_that_isolates_nobody_refuses_a_job_that_asks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    case = f'case "$1 $2" in "run --rm") {answer};; "image ls") echo an-id;; *) echo 27.0;; esac'
+    script(tmp_path / "bin" / "docker", case)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    with pytest.raises(RequirementError, match="agents cannot be kept from all but the proxy"):
+        check_isolation(Path(sys.executable))

@@ -11,7 +11,7 @@ import psutil
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import RequirementError
 from trajgen_assets.core.paths import PROJECT
-from trajgen_assets.core.preflight.findings import ENGINE_TIMEOUT_S, Finding, Subject, ok, warn
+from trajgen_assets.core.preflight.findings import ENGINE_TIMEOUT_S, Finding, NotLookedError, Subject, ok, warn
 from trajgen_assets.core.provision.setup import HARBOR
 from trajgen_assets.core.provision.system import Survey, check_sandbox
 from trajgen_assets.core.rollout.docker import ENGINE_MEND, ask_docker
@@ -70,7 +70,9 @@ def isolation(subject: Subject) -> Iterable[Finding]:
     if not uses_docker(harbor_job.environment):
         return [ok(f"{harbor_job.environment} has no network at all")]
     subject.need_engine()
-    check_isolation(subject.root.env / HARBOR / "bin" / "python")
+    if not (python := subject.root.env / HARBOR / "bin" / "python").exists():
+        raise NotLookedError("Harbor's environment is not set up")
+    check_isolation(python)
     return [ok("containers reach the proxy and nothing else while an agent works in them")]
 
 

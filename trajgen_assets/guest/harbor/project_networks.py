@@ -21,7 +21,7 @@ ENGINE_SOCKET = "docker.sock"
 DEFAULT_BRIDGE, NO_NETWORK = "bridge", "none"
 
 # No address of this host on the bridge, so none of its ports.
-CLOSED = ("--internal", "--opt", "com.docker.network.bridge.inhibit_ipv4=true")
+CLOSED = ("--internal", "--ipv6=false", "--opt", "com.docker.network.bridge.inhibit_ipv4=true")
 
 
 @dataclass(frozen=True)
