@@ -1,6 +1,7 @@
 """Claude Code in the trial's container, with the trial's own key."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from container_agent import ContainerAgent
@@ -10,6 +11,10 @@ from harbor.environments.base import BaseEnvironment
 from harbor.models.agent.context import AgentContext
 
 OUT_OF_TURNS = "error_max_turns"
+
+
+class OutOfTurnsError(NonZeroAgentExitCodeError):
+    """The agent has used up its turns."""
 
 
 class TrialKeyClaudeCode(ContainerAgent, ClaudeCode):
@@ -36,17 +41,20 @@ class TrialKeyClaudeCode(ContainerAgent, ClaudeCode):
 
     async def run(self, instruction: str, environment: BaseEnvironment, context: AgentContext) -> None:
         """Work on the task. Its program fails when its turns are used up, which is an end like any other."""
-        try:
+        with suppress(OutOfTurnsError):
             await super().run(instruction, environment, context)
-        except NonZeroAgentExitCodeError:
-            if self._last_result().get("subtype") != OUT_OF_TURNS:
-                raise
 
-    def _last_result(self) -> dict[str, Any]:
-        """What the program said last of how it ended."""
-        try:
-            lines = (self.logs_dir / "claude-code.txt").read_text(errors="replace").splitlines()
-        except FileNotFoundError:
-            return {}
-        said = [json.loads(line) for line in lines if line.startswith('{"type":"result"')]
-        return said[-1] if said else {}
+    def _classify_exec_error(self, command: str, result: Any) -> NonZeroAgentExitCodeError:
+        """Tell an agent that has used up its turns from one that failed, by what it printed last."""
+        error = super()._classify_exec_error(command, result)
+        last = (result.stdout or "").rstrip().rpartition("\n")[2]
+        return OutOfTurnsError(str(error)) if _ending(last) == OUT_OF_TURNS else error
+
+
+def _ending(line: str) -> str | None:
+    """How a session ended, by the last line that the program prints as JSON."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return None
+    return said.get("subtype") if isinstance(said, dict) and said.get("type") == "result" else None
