@@ -23,9 +23,12 @@ TOOL_CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name"
 
 @dataclass
 class Upstream:
-    """What the twin was asked. `port` is known once it serves."""
+    """What the twin was asked. `port` is known once it serves; with a `status` it refuses every call, with 0 it
+    answers none."""
 
     port: int = 0
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
     requests: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
 
@@ -34,6 +37,11 @@ class Upstream:
         self.requests.append(body)
         self.keys.append(request.headers.get("authorization"))
         wish = _last_user_text(body)
+        if self.status == 0:
+            await asyncio.sleep(60)
+        if self.status is not None:
+            error = {"message": f"the twin was told to answer {self.status}", "type": "told"}
+            return JSONResponse({"error": error}, self.status, self.headers)
         if "hang" in wish:
             await asyncio.sleep(60)
         if "echo" in wish:

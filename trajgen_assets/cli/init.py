@@ -118,9 +118,9 @@ def probe(config: Config) -> None:
         ConfigError: its key is not set.
         EndpointError: it is out of reach, or refuses; it names the neighbouring address or model that answers.
     """
-    api = config.campaign().llm_api
-    question = Question(api.model, api.api_base_url, api.api_key.reveal())
-    check_reachable(api.api_base_url, mend="check --base-url, and that the endpoint is up")
+    endpoint = config.campaign().llm_api.pool[0]  # `init` writes one
+    question = Question(endpoint.model, endpoint.api_base_url, endpoint.api_key.reveal())
+    check_reachable(endpoint.api_base_url, mend="check --base-url, and that the endpoint is up")
     try:
         found = ask_for_one_reply(question, OPTIONS)
     except EndpointError as error:

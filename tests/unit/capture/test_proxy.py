@@ -46,7 +46,7 @@ def test_a_proxy_that_dies_is_reported_at_once_with_its_log_and_no_secret(tmp_pa
     text = str(_error(tmp_path, _env(tmp_path, script)))
     assert time.monotonic() - began_at < 10
     assert "exit code 3" in text
-    assert "no module named x; <redacted:upstream API key> <redacted:master key>" in text
+    assert "no module named x; <redacted:TRAJGEN_UPSTREAM_API_KEY> <redacted:master key>" in text
     assert _living(tmp_path) == []
 
 
@@ -57,7 +57,7 @@ def test_nothing_that_it_prints_brings_a_secret_into_its_log(tmp_path: Path) -> 
     script = f'env; echo "a {trial_key} b" >&2; {sys.executable} -c "{subkey}"; exit 3'
     error = _error(tmp_path, _env(tmp_path, script))
     text = (tmp_path / "job" / "proxy.log").read_text()
-    assert "TRAJGEN_UPSTREAM_API_KEY=<redacted:upstream API key>\n" in text
+    assert "TRAJGEN_UPSTREAM_API_KEY=<redacted:TRAJGEN_UPSTREAM_API_KEY>\n" in text
     assert "TRAJGEN_MASTER_KEY=<redacted:master key>\n" in text
     assert "a <redacted:trial key> b\n<redacted:trial subkey>\n" in text
     for known in (UPSTREAM.api_key, trial_key):

@@ -371,3 +371,33 @@ def test_the_minimal_file_is_really_minimal() -> None:
         del section[path[-1]]
         with pytest.raises(ConfigError):
             parse_config(yaml.safe_dump(short), Path("/c.yaml"))
+
+
+def _pooled(**more: Any) -> dict[str, Any]:
+    endpoints = [{"api_base_url": "http://a/v1", "api_key": "${A}"}, more]
+    return {"model": "openai/m", "endpoints": endpoints, "api_base_url": None, "api_key": None}
+
+
+def test_several_endpoints_take_from_llm_api_what_they_do_not_say() -> None:
+    second = {"api_base": "http://b/v1", "api_key": "${B}", "name": "far", "upstream_model": "openai/other"}
+    limits = {"weight": 2.5, "requests_per_minute": 30, "timeout_s": 90.0}
+    api = _pooled(**second, **limits) | {"timeout_s": 120.0, "requests_per_minute": 600}
+    config = config_of(input={"llm_api": api})
+    first, other = config.campaign().llm_api.pool
+    assert (first.name, first.model, first.weight) == ("endpoint-1", "openai/m", 1.0)
+    assert (first.requests_per_minute, first.timeout_s) == (600, 120.0)
+    assert (other.name, other.model, other.api_base_url) == ("far", "openai/other", "http://b/v1")
+    assert (other.weight, other.requests_per_minute, other.timeout_s) == (2.5, 30, 90.0)
+    assert config.named_references() >= {"A", "B"}
+
+
+def test_one_endpoint_is_a_pool_of_one() -> None:
+    [only] = config_of().campaign().llm_api.pool
+    assert (only.name, only.model, only.requests_per_minute, only.timeout_s) == ("endpoint-1", "openai/m", None, 600.0)
+
+
+def test_another_model_of_a_campaign_is_asked_for_at_each_endpoint() -> None:
+    pooled = _pooled(api_base_url="http://b/v1", api_key="${B}", model="openai/m-at-b")
+    config = config_of(input={"llm_api": pooled, "campaigns": {"other": {"model": "openai/n"}}})
+    assert [each.model for each in config.campaign().llm_api.pool] == ["openai/m", "openai/m-at-b"]
+    assert [each.model for each in config.campaign("other").llm_api.pool] == ["openai/n", "openai/n"]

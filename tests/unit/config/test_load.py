@@ -25,6 +25,9 @@ def merged(base: Any, extra: Any) -> Any:
     return {**base, **{key: merged(base.get(key), value) for key, value in extra.items()}}
 
 
+ENDPOINT = {"api_base_url": "http://a/v1", "api_key": "${A}"}
+
+
 def config_of(**extra: Any) -> Config:
     """The minimal configuration with `extra` merged in; `input` stands for runtime_info.input."""
     if "input" in extra:
@@ -128,6 +131,10 @@ def test_the_template_with_these_filled_in_is_valid(tmp_path: Path) -> None:
         ({"input": {"llm_api": {"api_base_url": "http://u:pw@host/v1"}}}, "without user, password"),
         ({"input": {"llm_api": {"api_key": ""}}}, "api_key: is missing"),
         ({"input": {"llm_api": {"api_key": "$KEY"}}}, "exactly ${NAME}"),
+        ({"input": {"llm_api": {"endpoints": [ENDPOINT]}}}, "llm_api.api_key: is said by each of the endpoints"),
+        ({"input": {"llm_api": {"endpoints": [{"weight": 0.0}]}}}, "endpoints.0.api_base_url: is missing"),
+        ({"input": {"llm_api": {"endpoints": [ENDPOINT | {"weight": 0.0}]}}}, "endpoints.0.weight: should be greater"),
+        ({"input": {"llm_api": {"endpoints": [ENDPOINT | {"name": "a"}] * 2}}}, "two of them are named a"),
         ({"input": {"llm_api": {"api_key": "Bearer ${KEY}"}}}, "exactly ${NAME}"),
         ({"input": {"llm_api": {"api_key": "<redacted>"}}}, "was redacted in this copy"),
         ({"input": {"llm_api": None}}, "runtime_info.input.llm_api: is missing"),

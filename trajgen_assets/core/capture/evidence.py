@@ -21,13 +21,15 @@ SERVED_BEFORE_S = 10.0
 class Calls:
     """What custom auth and the journal say, by call id.
 
-    `failed` calls are those whose last attempt so far did. `served` calls are those that the proxy was done with well
-    before the trial's end. `n_lost` counts records that the logger could not write.
+    `answered` calls had an attempt that succeeded, `failed` calls none so far: LiteLLM may tell of a failed attempt
+    only after the retry that succeeded. `served` calls are those that the proxy was done with well before the trial's
+    end. `n_lost` counts records that the logger could not write.
     """
 
     admitted: set[str] = field(default_factory=set)
     begun: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
+    answered: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
     served: set[str] = field(default_factory=set)
     n_lost: int = 0
@@ -35,7 +37,10 @@ class Calls:
 
 @dataclass
 class Records:
-    """What the trajectory file holds. `last` is the last record of each call, less its bodies."""
+    """What the trajectory file holds. `last` is the record of each call that counts, less its bodies.
+
+    That is the one of its success, or else the last of them.
+    """
 
     last: dict[str, dict[str, Any]] = field(default_factory=dict)
     n_records: int = 0
@@ -91,7 +96,8 @@ def _note(calls: Calls, event: Mapping[str, Any]) -> None:
         calls.begun.add(call_id)
         return
     calls.ended.add(call_id)
-    (calls.failed.discard if event.get("ok") is True else calls.failed.add)(call_id)
+    (calls.answered if event.get("ok") is True else calls.failed).add(call_id)
+    calls.failed -= calls.answered
 
 
 def _values(path: Path) -> Iterable[dict[str, Any]]:
@@ -130,4 +136,6 @@ def _count(records: Records, line: Line) -> None:
         records.is_cut_off = line.is_cut_off
         return
     records.n_records += 1
-    records.last[_call_id(line.value)] = {name: line.value.get(name) for name in KEPT_FIELDS}
+    call_id = _call_id(line.value)
+    if call_id not in records.last or records.last[call_id]["success"] is not True:
+        records.last[call_id] = {name: line.value.get(name) for name in KEPT_FIELDS}

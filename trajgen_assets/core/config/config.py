@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import PrivateAttr
 
-from trajgen_assets.core.config.inputs import MOUNT_KNOBS, Agent, CampaignChoice, LlmApi, absolute
+from trajgen_assets.core.config.inputs import MOUNT_KNOBS, Agent, CampaignChoice, absolute
+from trajgen_assets.core.config.llm_api import LlmApi
 from trajgen_assets.core.config.models import Evolving, ExtraEnvironment, MetaInfo, RuntimeInfo, Status
 from trajgen_assets.core.config.secrets import Secret, reference_name
 from trajgen_assets.core.config.secrets_file import SecretsFile
@@ -270,8 +271,7 @@ def _campaign_llm(base: LlmApi, choice: CampaignChoice) -> LlmApi:
         return choice.llm_api
     if choice.model is None or choice.model == base.model:
         return base
-    unpriced = {"model": choice.model, "input_cost_per_token": None, "output_cost_per_token": None}
-    return base.model_copy(update=unpriced)
+    return base.named(choice.model)
 
 
 def _campaign_agent(base: Agent, choice: CampaignChoice) -> Agent:

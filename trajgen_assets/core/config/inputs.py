@@ -1,13 +1,13 @@
 """`runtime_info.input`: the model endpoint, the tasks, the job, the agent, automation, conversion."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from trajgen_assets.core.config.llm_api import LlmApi
 from trajgen_assets.core.config.scaffolds import (
     AUTO,
     DEFAULT_AGENT,
@@ -23,7 +23,6 @@ from trajgen_assets.core.config.scaffolds import (
 )
 from trajgen_assets.core.config.secrets import Secret
 from trajgen_assets.core.config.section import (
-    CostPerToken,
     Count,
     EnvMap,
     ModelName,
@@ -34,8 +33,6 @@ from trajgen_assets.core.config.section import (
     SafeName,
     Section,
     Share,
-    Strings,
-    Url,
     refuse_unless,
 )
 from trajgen_assets.core.intake.source import MANIFEST_NAME, StagingMode, TaskSource
@@ -107,21 +104,6 @@ DataDir = Annotated[
     str,
     refuse_unless(lambda text: not is_under(text, JOBS_DIR), f"should not lie under {JOBS_DIR}, where jobs lie"),
 ]
-
-
-class LlmApi(Section):
-    """The model endpoint behind the proxy."""
-
-    ALIASES: ClassVar[Mapping[str, str]] = {"api_base": "api_base_url", "upstream_model": "model"}
-
-    model: ModelName
-    api_base_url: Url
-    api_key: Secret
-    description: str = ""
-    protocols: Strings = ("openai_compatible", "anthropic_compatible")
-    served_via: str = "per_job_litellm_proxy"
-    input_cost_per_token: CostPerToken | None = None
-    output_cost_per_token: CostPerToken | None = None
 
 
 class LitellmProxy(Section):

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -160,8 +160,8 @@ class _Draft:
 
     def _leaf(self, spec: FieldInfo, place: Loc, value: Any) -> _Key:
         name, comments = str(place[-1]), _changed(place)
-        if spec.annotation is Secret and reference_name(str(value)) is None:
-            return self._secret(name, "_".join([*map(str, place[2:-2]), "LLM_API_KEY"]), place)
+        if Secret in (spec.annotation, *get_args(spec.annotation)) and reference_name(str(value)) is None:
+            return self._secret(name, _key_name(place), place)
         if name == "name" and value in EARLIER_NAMES and str(place[-2]) == "agent":
             return _Key(name, EARLIER_NAMES[value], (*comments, f"was {value}"))
         if self.moves and (name in PATHS or dotted(place) == DATA_PATH):
@@ -300,6 +300,13 @@ def _comment(text: str, depth: int) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def _key_name(place: Loc) -> str:
+    """A name for the key at `…llm_api.api_key`, or at `…llm_api.endpoints.<n>.api_key`."""
+    position = place[-2]
+    owner, number = (place[2:-4], [position + 1]) if isinstance(position, int) else (place[2:-2], [])
+    return "_".join(map(str, [*owner, "LLM_API_KEY", *number]))
 
 
 def _refuse_secrets(config: Config, text: str) -> None:

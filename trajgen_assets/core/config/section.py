@@ -139,7 +139,7 @@ EARLIER_ENVIRON: Mapping[str, str] = MappingProxyType(
         "LITELLM_NUM_WORKERS": "is not used: a job's proxy is one process",
         "LITELLM_CONFIG": "is not read: the proxy's configuration is generated",
         "LITELLM_LOG_FOLDER": "is not read: each job's proxy has a folder of its own",
-        "LITELLM_STICKY_ROUTING_ALIASES": "is not used: there is one endpoint",
+        "LITELLM_STICKY_ROUTING_ALIASES": "is not read: name the endpoints in llm_api.endpoints",
         "HARBOR_LEDGER_EXCLUDE": "is not read: what the ledger holds for consumed is never assigned again",
         "TRAJGEN_PREPARE_TASKS": "is not read: tasks are staged when their job starts",
         "TRAJGEN_UPDATE_REPOS": "is not read: Harbor comes from a lock file",

@@ -117,8 +117,8 @@ class Subject:
     @cached_property
     def unreachable(self) -> dict[str, EndpointError]:
         """The endpoints that are asked for and at which nothing listens, each tried once."""
-        apis = (self.config.campaign(name).llm_api for name in self.campaigns)
-        return dict(_unreachable(dict.fromkeys(api.api_base_url for api in apis)))
+        pools = (self.config.campaign(name).llm_api.pool for name in self.campaigns)
+        return dict(_unreachable(dict.fromkeys(each.api_base_url for pool in pools for each in pool)))
 
     @cached_property
     def engine(self) -> str | RequirementError:

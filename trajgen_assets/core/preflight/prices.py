@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from trajgen_assets.core.config.inputs import LlmApi
+from trajgen_assets.core.config.llm_api import LlmApi
 
 PRICE_LIST = "model_prices_and_context_window_backup.json"
 

@@ -35,13 +35,15 @@ class Place:
     joint: str = ": "
 
     @classmethod
-    def of(cls, config: Config, campaign: str) -> "Place":
-        """A campaign may have an endpoint or a model of its own."""
+    def of(cls, config: Config, campaign: str, number: int | None = None) -> "Place":
+        """A campaign may have an endpoint or a model of its own; of several endpoints `number` says which, from 0."""
         entry = MAIN_CAMPAIGN if campaign == SMOKE_CAMPAIGN else campaign
         choice = config.runtime_info.input.campaigns.get(entry, CampaignChoice())
         base, own = "runtime_info.input.llm_api", f"runtime_info.input.campaigns.{entry}"
         section = f"{own}.llm_api" if choice.llm_api else base
         model = f"{own}.model" if choice.model else f"{section}.model"
+        if number is not None:
+            section += f".endpoints.{number}"
         return cls(model, f"{section}.api_base_url", f"{section}.api_key")
 
 

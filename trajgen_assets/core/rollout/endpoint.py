@@ -1,6 +1,8 @@
 """Is the model there? Asked before a task is claimed, and once more through the job's own proxy."""
 
 import socket
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -55,6 +57,36 @@ def check_answers(base_url: str, *, key: str, model: str, where: str) -> None:
         raise EndpointError("the model endpoint refuses a completion", where=where, why=why, mend=MEND)
     if not _has_choice(reply):
         raise EndpointError("the model endpoint answers without a choice", where=where, why=reply.text[:300], mend=MEND)
+
+
+def check_one_answers(base_url: str, *, key: str, places: Mapping[str, str]) -> dict[str, EndpointError]:
+    """Ask each endpoint for one short completion, all at once, through the proxy before them.
+
+    Args:
+        base_url: `…/v1` of the proxy.
+        key: a key that may ask for an endpoint by its name.
+        places: the name of each, and what to call it in an error.
+
+    Returns:
+        What is wrong with those that do not answer.
+
+    Raises:
+        EndpointError: none answers; it is the first one's.
+    """
+
+    def asked(name: str) -> EndpointError | None:
+        try:
+            check_answers(base_url, key=key, model=name, where=places[name])
+        except EndpointError as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(len(places)) as pool:
+        errors = dict(zip(places, pool.map(asked, places), strict=True))
+    wrong = {name: error for name, error in errors.items() if error is not None}
+    if len(wrong) == len(places):
+        raise next(iter(wrong.values()))
+    return wrong
 
 
 def _has_choice(reply: httpx.Response) -> bool:

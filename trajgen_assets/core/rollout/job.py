@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trajgen_assets.core.atomic import write_json, write_yaml
-from trajgen_assets.core.capture.litellm_config import Upstream
+from trajgen_assets.core.capture.litellm_config import Endpoint, Upstream
 from trajgen_assets.core.capture.proxy import SELF_TEST_TRIAL, RunningProxy, running_proxy
 from trajgen_assets.core.config.config import redacted
-from trajgen_assets.core.config.inputs import LlmApi
+from trajgen_assets.core.config.llm_api import LlmApi
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import (
     HarnessError,
@@ -39,7 +39,7 @@ from trajgen_assets.core.rollout.addresses import agent_url, proxy_host
 from trajgen_assets.core.rollout.batch import stage_for
 from trajgen_assets.core.rollout.compressing import compress_or_say_why_not
 from trajgen_assets.core.rollout.docker import compose_overlay, remove_leftovers
-from trajgen_assets.core.rollout.endpoint import check_answers
+from trajgen_assets.core.rollout.endpoint import check_one_answers
 from trajgen_assets.core.rollout.follow import follow
 from trajgen_assets.core.rollout.harbor import HarborRun, running_harbor
 from trajgen_assets.core.rollout.holding import Workplace, claim, refuse_unless_assigned, refuse_unless_ready, released
@@ -244,10 +244,13 @@ class _Rollout:
     def _check_model(self, proxy: RunningProxy) -> None:
         self.listener.phase("asking the model for one reply")
         reached("before_first_reply")
-        where = self.campaign.llm_api.api_base_url
+        pool = self.campaign.llm_api.pool
+        places = {each.name if len(pool) > 1 else proxy.served_model: each.api_base_url for each in pool}
         key = proxy.trial_key(SELF_TEST_TRIAL)
-        check_answers(f"{proxy.base_url}/v1", key=key, model=proxy.served_model, where=where)
-        proxy.refuse_unless_recorded(n_ok=1)
+        silent = check_one_answers(f"{proxy.base_url}/v1", key=key, places=places)
+        proxy.refuse_unless_recorded(n_ok=len(places) - len(silent))
+        for error in silent.values():
+            self.listener.phase(f"one of {len(places)} endpoints gets no calls as long as it fails: {error}")
 
     def _roll_out(self, record: JobRecord, proxy: RunningProxy) -> None:
         digests = {str(task.folder.folder): task.copy_digest or task.digest for task in record.tasks.values()}
@@ -338,11 +341,23 @@ class _Rollout:
 
 
 def upstream_of(api: LlmApi, secrets: Mapping[str, str]) -> Upstream:
-    """The endpoint as the proxy takes it; the key is read at this moment, `secrets` are to be in none of its texts."""
+    """The endpoints as the proxy takes them; keys are read at this moment, `secrets` are to be in none of its texts."""
     return Upstream(
         model=api.model,
-        api_base_url=api.api_base_url,
-        api_key=api.api_key.reveal(),
+        endpoints=[
+            Endpoint(
+                name=each.name,
+                api_base_url=each.api_base_url,
+                api_key=each.api_key.reveal(),
+                model=each.model,
+                weight=each.weight,
+                requests_per_minute=each.requests_per_minute,
+                timeout_s=each.timeout_s,
+            )
+            for each in api.pool
+        ],
+        timeout_s=api.timeout_s,
+        cooldown_s=api.cooldown_s,
         other_secrets=secrets,
         input_cost_per_token=api.input_cost_per_token,
         output_cost_per_token=api.output_cost_per_token,

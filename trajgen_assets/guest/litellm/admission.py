@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import os
 import uuid
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +22,7 @@ DIALECTS = {
     "/responses": "openai_responses",
 }
 FIELDS = ("job", "trial", "admission_id", "dialect")
+METADATA_NAMES = ("user_api_key_auth_metadata", "user_api_key_metadata")
 
 
 @lru_cache(maxsize=1)
@@ -48,3 +50,9 @@ def opened(candidate: Any) -> dict[str, str] | None:
     if not all(isinstance(value, str) and value.isascii() for value in values.values()):
         return None
     return values if hmac.compare_digest(values["seal"], _seal(values)) else None
+
+
+def carried_by(metadata: Mapping[str, Any]) -> dict[str, str] | None:
+    """The admission among LiteLLM's metadata of a call, if this proxy sealed it."""
+    candidates = (opened(metadata.get(name)) for name in METADATA_NAMES)
+    return next((admission for admission in candidates if admission), None)

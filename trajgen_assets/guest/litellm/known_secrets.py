@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 
 import httpx
 
-NAMES = ("TRAJGEN_UPSTREAM_API_KEY", "TRAJGEN_MASTER_KEY")
+BEGINNINGS = ("TRAJGEN_UPSTREAM_API_KEY", "TRAJGEN_MASTER_KEY")  # an endpoint's key may have a number behind it
 OTHERS_NAME = "TRAJGEN_OTHER_SECRET_VALUES"  # a JSON list
 MIN_LENGTH = 6  # a shorter one protects nothing, and replacing it would garble every text
 MARKER = "[redacted]"
@@ -56,7 +56,8 @@ def redact_error(error: BaseException) -> None:
 
 def _forms() -> list[str]:
     """All spellings, the longest first: a key may begin with another key."""
-    values = [*(os.environ.get(name, "") for name in NAMES), *json.loads(os.environ.get(OTHERS_NAME) or "[]")]
+    own = (value for name, value in os.environ.items() if name.startswith(BEGINNINGS))
+    values = [*own, *json.loads(os.environ.get(OTHERS_NAME) or "[]")]
     return _forms_of(tuple(value for value in values if len(value) >= MIN_LENGTH))
 
 

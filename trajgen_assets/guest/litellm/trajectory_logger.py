@@ -13,13 +13,12 @@ from typing import Any
 import capture_files
 import plain_json
 import trajectory_record
-from admission import opened
+from admission import carried_by, opened
 from fastapi import HTTPException
 from known_secrets import redact_error
 from litellm.integrations.custom_logger import CustomLogger
 
 SAMPLING_ENV = "TRAJGEN_SAMPLING"
-METADATA_NAMES = ("user_api_key_auth_metadata", "user_api_key_metadata")
 ALREADY_LOGGED = "has_logged_async_failure"  # LiteLLM's own mark on a call
 RECORDED = "trajgen_recorded_failures"  # ours
 
@@ -114,9 +113,7 @@ def _log(kwargs: dict, response: Any, started: Any, ended: Any, *, failed: bool)
 
 
 def _admission_of(kwargs: dict) -> dict[str, str] | None:
-    metadata = trajectory_record.call_metadata(kwargs)
-    candidates = (opened(metadata.get(name)) for name in METADATA_NAMES)
-    return next((admission for admission in candidates if admission), None)
+    return carried_by(trajectory_record.call_metadata(kwargs))
 
 
 def _journal(admission: dict[str, str], *, event: str, **fields: Any) -> None:

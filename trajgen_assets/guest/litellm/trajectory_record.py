@@ -71,6 +71,7 @@ def build(
         "call_id": admission["admission_id"],
         "attempt": attempt_of(metadata),
         "dialect": admission["dialect"],
+        "upstream": _upstream(kwargs),
         "trajectory_route": f"{admission['job']}/{admission['trial']}",
         "session_id": _instance_id(kwargs) or admission["trial"],
         "client_session_id": client_session_id(kwargs),
@@ -227,6 +228,12 @@ def attempt_of(metadata: Mapping[str, Any]) -> int:
     """Ordinal of the attempt that LiteLLM is at: 1, plus its retries."""
     retries = metadata.get("attempted_retries")
     return 1 + retries if isinstance(retries, int) else 1
+
+
+def _upstream(kwargs: Mapping[str, Any]) -> str | None:
+    """The name of the endpoint that was asked; None for a call that the proxy itself refused."""
+    name = _mapping(_mapping(kwargs.get("litellm_params")).get("model_info")).get("id")
+    return name[:MAX_NAME] if isinstance(name, str) and name else None
 
 
 def _client_request(kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,14 +76,30 @@ class Inputs(BaseModel):
     n_excluded: int | None = Field(default=None, description="Ids in `inputs/excluded_tasks.txt`.")
 
 
+class EndpointOfPool(BaseModel):
+    """One of several endpoints behind the proxy."""
+
+    model_config = _STRICT
+
+    name: str = Field(description="What the field `upstream` of a call's record says.")
+    model: str
+    api_base_url: str
+    weight: float
+    requests_per_minute: int | None = None
+    timeout_s: float
+
+
 class Upstream(BaseModel):
-    """The model endpoint behind the proxy."""
+    """The model endpoint behind the proxy, or the endpoints."""
 
     model_config = _STRICT
 
     model: str
-    api_base_url: str
+    api_base_url: str = Field(description="Of the first, where there are several.")
     served_model: str = Field(description="The name that agents ask for.")
+    endpoints: tuple[EndpointOfPool, ...] | None = Field(
+        default=None, strict=False, description="Where there are several: all of them, sticky by task."
+    )
 
 
 class Origin(BaseModel):

@@ -78,7 +78,9 @@ def _head(run: RunMetadata) -> str:
     if run.dataset is not None:
         words[-1] += f", data set `{run.dataset}`, campaign `{run.campaign}`"
     if run.upstream is not None:
+        n_more = len(run.upstream.endpoints or ()) - 1
         words[-1] += f", model `{run.upstream.model}` at `{run.upstream.api_base_url}`"
+        words[-1] += f" and {n_more} more" if n_more > 0 else ""
     words[-1] += f". It began at {run.started_at} and took {took(run)}."
     if run.n_runs is not None and run.n_runs > 1:
         words += ["", f"One outage refused {run.n_runs} runs; this is about the last of them."]

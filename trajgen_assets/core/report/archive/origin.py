@@ -7,6 +7,7 @@ from pathlib import Path
 
 from trajgen_assets.core.atomic import write_bytes, write_text
 from trajgen_assets.core.config.config import Config
+from trajgen_assets.core.config.llm_api import Endpoint
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.git import git_says
@@ -16,7 +17,14 @@ from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.provision.record import Record
 from trajgen_assets.core.report.archive.images import image_names
-from trajgen_assets.core.report.archive.models import EnvironmentMade, Inputs, ManifestCopy, Origin, Repository
+from trajgen_assets.core.report.archive.models import (
+    EndpointOfPool,
+    EnvironmentMade,
+    Inputs,
+    ManifestCopy,
+    Origin,
+    Repository,
+)
 from trajgen_assets.core.report.archive.models import Upstream as UpstreamRecord
 from trajgen_assets.core.rollout.plan import uses_docker
 
@@ -62,8 +70,19 @@ def _upstream(config: Config, campaign: str) -> UpstreamRecord | None:
         api = config.campaign(campaign).llm_api
     except ConfigError:
         return None
-    served = api.model.rpartition("/")[2]
-    return UpstreamRecord(model=api.model, api_base_url=api.api_base_url, served_model=served)
+    several = tuple(_endpoint(each) for each in api.pool) if len(api.pool) > 1 else None
+    return UpstreamRecord(
+        model=api.model,
+        api_base_url=api.pool[0].api_base_url,
+        served_model=api.model.rpartition("/")[2],
+        endpoints=several,
+    )
+
+
+def _endpoint(endpoint: Endpoint) -> EndpointOfPool:
+    """What may be told of an endpoint: all but its key."""
+    told = {name: getattr(endpoint, name) for name in EndpointOfPool.model_fields}
+    return EndpointOfPool(**told)
 
 
 def _repositories(config: Config, dataset: str) -> dict[str, Repository]:
