@@ -23,6 +23,7 @@ from trajgen_assets.core.ledger.models import (
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.report.alerts import alert
 from trajgen_assets.core.rollout.batch import assign_batch
+from trajgen_assets.core.rollout.budget import tell_of_budget
 from trajgen_assets.core.rollout.disk import tell_of_disk
 from trajgen_assets.core.rollout.limits import max_runtime_s
 from trajgen_assets.core.rollout.pausing import why_none_begins
@@ -46,6 +47,7 @@ def due_requests(instance: dg.DagsterInstance, platform: Platform, words: list[s
     ledger, automation = platform.ledger, platform.config.runtime_info.input.automation
     let_go(instance, platform, words)
     tell_of_disk(platform)
+    tell_of_budget(platform)
     assigned = ledger.jobs_to_launch()
     waiting = [job for job in assigned if is_lost(instance, job, ledger.now())]
     room = _Room.of(platform, in_flight=[job for job in assigned if job not in waiting])

@@ -20,7 +20,7 @@ TrajgenError
 ├── ProxyError (ConnectionError)             the LiteLLM proxy did not start or died
 ├── HarnessError (RuntimeError)              Harbor did not start, or left nothing that can be read
 ├── RefusedError (RuntimeError)              a job was refused before any trial; nothing was consumed
-├── StoppedError (RuntimeError)              a person asked for the end of a job, and it has ended
+├── StoppedError (RuntimeError)              a person or a budget asked for the end of a job, and it has ended
 ├── ArchiveError (ValueError)                an entry of the run archive cannot be read
 ├── ConversionError (ValueError)             a job cannot be turned into training data
 └── BusyError (BlockingIOError)              another process holds what is needed
@@ -138,7 +138,7 @@ class RefusedError(TrajgenError, RuntimeError):
 
 
 class StoppedError(TrajgenError, RuntimeError):
-    """A person asked for the end of a job. What ended before is settled, the rest is pending again."""
+    """A person or a budget asked for the end of a job. What ended before is settled, the rest is pending again."""
 
 
 class ArchiveError(TrajgenError, ValueError):

@@ -7,7 +7,7 @@ from trajgen_assets.core.atomic import open_atomic
 from trajgen_assets.core.errors import RequirementError
 
 PACKAGE = Path(__file__).resolve().parents[1]
-SOURCES = ("guest/trial_keys.py", "guest/keeper_container.py", "core/intake/digest.py")
+SOURCES = ("guest/trial_keys.py", "guest/spending.py", "guest/keeper_container.py", "core/intake/digest.py")
 FOLDERS = ("guest/litellm", "guest/harbor")
 
 

@@ -74,6 +74,11 @@ class Root:
         return self.logs / "heartbeat"
 
     @property
+    def spend(self) -> Path:
+        """One file a day in UTC of what the model calls of all jobs took."""
+        return self.path / "spend"
+
+    @property
     def sandboxes(self) -> Path:
         return self.path / "sandboxes"
 
@@ -152,6 +157,15 @@ class JobPaths:
     def stop(self) -> Path:
         """While it is there, the job starts no more trials."""
         return self.proxy / "stop"
+
+    @property
+    def budget_stop(self) -> Path:
+        """Why no trial of the job gets another reply: the proxy's note of a budget that is used up."""
+        return self.proxy / "budget_stop"
+
+    def over_budget(self, trial_name: str) -> Path:
+        """The proxy's note of the first call of a trial that a budget refused."""
+        return self.proxy / "over_budget" / trial_name
 
     @property
     def events(self) -> Path:

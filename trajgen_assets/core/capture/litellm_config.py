@@ -41,6 +41,7 @@ class Upstream:
     `model` is `<provider>/<name>` as LiteLLM writes it, for example `hosted_vllm/Qwen/Qwen3-Coder-30B`. Prices are
     in US dollars a token. `other_secrets` (name to value) are to be in no record, log or answer of the proxy either:
     sandboxes may have been given them. `sampling` is what each call of a trial asks for, whatever its client says.
+    `budget` is what calls may take, as `guest/litellm/budgets.py` reads it.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Upstream:
     sampling: Mapping[str, float] = field(default_factory=dict)
     endpoints: Sequence[Endpoint] = ()
     cooldown_s: float = 30.0
+    budget: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def pool(self) -> Sequence[Endpoint]:

@@ -191,6 +191,7 @@ class _Start:
                 "TRAJGEN_MASTER_KEY": self.master_key,
                 "TRAJGEN_UPSTREAM_NAMES": json.dumps([endpoint.name for endpoint in self.upstream.pool]),
                 **self.upstream.key_environ,
+                "TRAJGEN_BUDGET": json.dumps(dict(self.upstream.budget)),
                 "TRAJGEN_OTHER_SECRET_VALUES": json.dumps(sorted(set(self.upstream.other_secrets.values()))),
             }
         )

@@ -68,23 +68,32 @@ class Capture(BaseModel):
     agent_count: AgentCount | None = None
 
 
-def judge(proxy_dir: Path, trial: str, *, explained: str | None) -> Capture:
+def judge(proxy_dir: Path, trial: str, *, explained: str | None, cut_by: str | None = None) -> Capture:
     """The verdict on the capture of `trial`, from the files under the proxy's working folder.
 
     `complete`: every admitted call has an outcome and a whole record. `cut`: the only calls without one are
-    explained, by `explained` or by the agent's own disconnect. `gap`: anything else, and a trial that made no
-    model call at all, because there is nothing to learn from it. The agent's own files are not looked at.
+    explained, by `explained` or by the agent's own disconnect, or `cut_by` kept the agent from its next call. `gap`:
+    anything else, and a trial that made no model call at all, because there is nothing to learn from it. The agent's
+    own files are not looked at.
 
     Args:
         proxy_dir: `artifacts/litellm/<job>`.
         trial: the trial's name.
         explained: the known event that explains unfinished calls ("the agent ran out of time"), if there was one.
+        cut_by: what the agent was refused a further call for, if it was.
     """
-    return _decide(trial, read_calls(proxy_dir, trial), read_records(proxy_dir, trial), explained, None)
+    calls, records = read_calls(proxy_dir, trial), read_records(proxy_dir, trial)
+    return _decide(trial, calls, records, explained, None, cut_by=cut_by)
 
 
 def publish(
-    proxy_dir: Path, trial: str, trial_dir: Path, *, explained: str | None, settle_s: float = SETTLE_S
+    proxy_dir: Path,
+    trial: str,
+    trial_dir: Path,
+    *,
+    explained: str | None,
+    cut_by: str | None = None,
+    settle_s: float = SETTLE_S,
 ) -> Capture:
     """Copy the trajectory to `<trial_dir>/agent/litellm-trajectory.jsonl` and write `capture.json` beside it.
 
@@ -99,7 +108,7 @@ def publish(
     with opened_folder(trial_dir, "agent") as folder:
         records = _copy_records(proxy_dir, trial, folder)
         reached("during_publish")
-        capture = _decide(trial, calls, records, explained, count_replies(folder))
+        capture = _decide(trial, calls, records, explained, count_replies(folder), cut_by=cut_by)
         with placed_file(folder, CAPTURE_NAME) as file:
             file.write(capture.model_dump_json(indent=2).encode() + b"\n")
     return capture
@@ -128,7 +137,13 @@ def _copy_records(proxy_dir: Path, trial: str, folder_fd: int) -> Records:
 
 
 def _decide(
-    trial: str, calls: Calls, records: Records, explained: str | None, agent_count: AgentCount | None
+    trial: str,
+    calls: Calls,
+    records: Records,
+    explained: str | None,
+    agent_count: AgentCount | None,
+    *,
+    cut_by: str | None,
 ) -> Capture:
     recorded = set(records.last)
     # A record without its end event is an end all the same: the proxy died, or is just about to write the event.
@@ -138,6 +153,7 @@ def _decide(
     left = [record for record in records.last.values() if record["client_disconnected"] is True]
     holes = [*_holes(calls, records, explained, n_aborted=len(aborted)), *_asked_elsewhere(calls, agent_count)]
     cuts = [f"{count_of(len(aborted), 'call')} did not end: {explained}"] if aborted and explained else []
+    cuts += [cut_by] if cut_by else []
     cuts += [f"the agent left {count_of(len(left), 'call')} before the reply"] if left else []
     verdict = CaptureVerdict.GAP if holes else CaptureVerdict.CUT if cuts else CaptureVerdict.COMPLETE
     whole = f"{count_of(len(calls.admitted), 'call')} admitted, each with its record"

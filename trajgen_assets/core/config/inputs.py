@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from trajgen_assets.core.config.budget import BudgetChoice
 from trajgen_assets.core.config.llm_api import LlmApi
 from trajgen_assets.core.config.scaffolds import (
     AUTO,
@@ -289,6 +290,7 @@ class Inputs(Section):
     task_source: TaskSourceChoice | None = None
     task_sources: Annotated[tuple[TaskSourceChoice, ...], Field(strict=False, validate_default=True)] = ()
     harbor_job: HarborJob = HarborJob()
+    budget: BudgetChoice = BudgetChoice()
     agent: Agent = Agent()
     capture: CaptureChoice = CaptureChoice()
     runtime_mount: RuntimeMount = RuntimeMount()

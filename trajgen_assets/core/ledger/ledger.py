@@ -34,6 +34,7 @@ from trajgen_assets.core.ledger.models import (
     TaskRow,
 )
 from trajgen_assets.core.ledger.schema import tasks
+from trajgen_assets.guest.spending import Spent
 
 
 @dataclass(frozen=True)
@@ -366,6 +367,11 @@ class Ledger:
         """How many tasks jobs of a campaign were given from `moment` on, less those of refused jobs."""
         with self.store.read() as conn:
             return queries.n_assigned_since(conn, campaign, moment)
+
+    def spent_since(self, moment: datetime) -> Spent:
+        """What the attempts that began at `moment` or later are on record to have taken."""
+        with self.store.read() as conn:
+            return queries.spent_since(conn, moment)
 
     def check_balance(self) -> Counts:
         """The counts, after proving that nothing is lost or doubled; LedgerCorruptError otherwise."""

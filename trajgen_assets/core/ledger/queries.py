@@ -22,6 +22,7 @@ from trajgen_assets.core.ledger.models import (
 )
 from trajgen_assets.core.ledger.rows import UNSEEN_REASON, is_free, same_key
 from trajgen_assets.core.ledger.schema import attempts, job_tasks, jobs, manifests, tasks
+from trajgen_assets.guest.spending import Spent
 
 _IS_PENDING = tasks.c.status == TaskStatus.PENDING
 _PARTS: dict[str, sa.ColumnElement[bool]] = {
@@ -53,6 +54,16 @@ def n_assigned_since(conn: sa.Connection, campaign: str, moment: datetime) -> in
     """How many tasks jobs of a campaign were given from `moment` on; what was refused does not count."""
     counted = (jobs.c.campaign == campaign) & (jobs.c.state != JobState.REFUSED) & (jobs.c.assigned_at >= moment)
     return conn.scalar(sa.select(sa.func.coalesce(sa.func.sum(jobs.c.n_tasks), 0)).where(counted)) or 0
+
+
+def spent_since(conn: sa.Connection, moment: datetime) -> Spent:
+    """What the attempts that began at `moment` or later are on record to have taken."""
+    summed = [
+        sa.func.coalesce(sa.func.sum(column), 0)
+        for column in (attempts.c.n_input_tokens, attempts.c.n_output_tokens, attempts.c.cost_usd)
+    ]
+    n_input, n_output, cost_usd = conn.execute(sa.select(*summed).where(attempts.c.started_at >= moment)).one()
+    return Spent(n_input + n_output, float(cost_usd))
 
 
 def rows(conn: sa.Connection, which: TaskFilter, limit: int | None = None, after: int = 0) -> list[TaskRow]:

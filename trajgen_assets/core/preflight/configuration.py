@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.config.scaffolds import AUTO, DEFAULT_AGENT
 from trajgen_assets.core.counting import count_of
-from trajgen_assets.core.errors import ConfigError, SecretsFileError
+from trajgen_assets.core.errors import ConfigError, SecretsFileError, ShortageError
 from trajgen_assets.core.preflight.findings import Finding, NotLookedError, Subject, fail, ok, warn
 from trajgen_assets.core.preflight.prices import has_price
+from trajgen_assets.core.rollout.budget import day_used_up
 from trajgen_assets.core.sft.filters import read_excluded_repos
 from trajgen_assets.core.sft.settings import ConversionSettings
 
@@ -76,6 +77,24 @@ def training_data(subject: Subject) -> Finding:
     return ok(f"{settings.lf_format}, {settings.instance_status}")
 
 
+def budget(subject: Subject) -> Finding:
+    """A budget in money needs prices, and a job needs something left of the day's budget."""
+    chosen = subject.config.runtime_info.input.budget
+    apis = [subject.config.campaign(name).llm_api for name in subject.campaigns]
+    unpriced = next((api.model for api in apis if not has_price(api)), None)
+    if chosen.is_in_money and unpriced is not None:
+        raise ConfigError(
+            f"a budget in US dollars is set, and no price of {unpriced} is known",
+            where="runtime_info.input.budget",
+            why="nothing would ever count towards it",
+            mend="set input_cost_per_token and output_cost_per_token beside the model, or limit tokens",
+        )
+    if chosen.day.words and (why := day_used_up(subject.root, subject.config, subject.ledger)):
+        raise ShortageError("no job begins today", why=why)
+    words = [f"{scope}: {words}" for scope in ("trial", "job", "day") if (words := getattr(chosen, scope).words)]
+    return ok(", ".join(words) or "none is set")
+
+
 def spending(subject: Subject) -> Iterator[Finding]:
     """Whether costs are known, and whether anything limits what automation spends."""
     inputs = subject.config.runtime_info.input
@@ -88,9 +107,12 @@ def spending(subject: Subject) -> Iterator[Finding]:
             yield warn(f"no price is known for {api.model}: costs are shown as unknown", mend, subject=name)
     if not inputs.automation.enabled:
         yield ok("automation is off: nothing is rolled out by itself", subject="limit")
+    elif inputs.automation.max_tasks_per_day is None and inputs.budget.day.words:
+        yield ok(f"automation spends at most {inputs.budget.day.words} a day", subject="limit")
     elif inputs.automation.max_tasks_per_day is None:
-        text = "automation is on, and nothing limits how many tasks a day it rolls out"
-        yield warn(text, "set runtime_info.input.automation.max_tasks_per_day", subject="limit")
+        text = "automation is on, and nothing limits what it rolls out in a day"
+        mend = "set runtime_info.input.budget.day, or automation.max_tasks_per_day"
+        yield warn(text, mend, subject="limit")
     else:
         yield ok(
             f"automation rolls out at most {count_of(inputs.automation.max_tasks_per_day, 'task')} a day",

@@ -13,11 +13,15 @@ PRICE_LIST = "model_prices_and_context_window_backup.json"
 
 
 def has_price(api: LlmApi) -> bool:
-    """Whether calls of this endpoint have a known price: set in the configuration, or known to LiteLLM."""
+    """Whether every call of this model has a known price: set in the configuration, or known to LiteLLM."""
     if api.input_cost_per_token is not None and api.output_cost_per_token is not None:
         return True
+    return all(_is_listed(endpoint.model) for endpoint in api.pool)
+
+
+def _is_listed(model: str) -> bool:
     known = _price_list()
-    entries = (known.get(name) for name in (api.model, api.model.partition("/")[2]))
+    entries = (known.get(name) for name in (model, model.partition("/")[2]))
     return any(isinstance(entry, dict) and entry.get("input_cost_per_token") is not None for entry in entries)
 
 

@@ -50,6 +50,7 @@ CHECKS = (
     Check("configuration", "agent", configuration.agent_settings),
     Check("configuration", "training data", configuration.training_data, refuses=True, at_start=True),
     Check("configuration", "spending", configuration.spending),
+    Check("configuration", "budget", configuration.budget, refuses=True, at_start=True),
     Check("root", "ledger", state.ledger, refuses=True),
     Check("root", "published view", state.published_view),
     Check("root", "Dagster", state.dagster_instance, refuses=True),

@@ -1,7 +1,7 @@
 """Who or what ended a trial, as data.
 
 The table follows Harbor 0.25.0's own error policy (`harbor.models.trial.error_policy`), in our words and
-with the causes that Harbor cannot see: a stalled job and a capture with a gap.
+with the causes that Harbor cannot see: a stalled job, a budget of the job or the day, and a capture with a gap.
 """
 
 from enum import StrEnum
@@ -20,6 +20,7 @@ class Cause(StrEnum):
     AGENT_REFUSAL = "agent_refusal"
     CANCELLED = "cancelled"
     STALLED = "stalled"
+    BUDGET = "budget"
     CAPTURE = "capture"
     UNCLASSIFIED = "unclassified"
 
@@ -36,6 +37,7 @@ OUTSIDE_CAUSES = frozenset(
         Cause.VERIFIER,
         Cause.CANCELLED,
         Cause.STALLED,
+        Cause.BUDGET,
         Cause.UNCLASSIFIED,
     }
 )
@@ -126,7 +128,7 @@ def cause_of(exception_type: str) -> Cause:
 
 def kind_of(cause: str) -> AttemptKind:
     """What an attempt that ended from `cause` counts as."""
-    if cause == Cause.CANCELLED:
+    if cause in (Cause.CANCELLED, Cause.BUDGET):
         return AttemptKind.FREE
     if cause == Cause.CAPTURE:
         return AttemptKind.CAPTURE

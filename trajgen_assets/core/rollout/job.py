@@ -37,6 +37,7 @@ from trajgen_assets.core.report.archive.facts import trial_facts
 from trajgen_assets.core.report.standing import publish_standing_of, standing_published
 from trajgen_assets.core.rollout.addresses import agent_url, proxy_host
 from trajgen_assets.core.rollout.batch import stage_for
+from trajgen_assets.core.rollout.budget import proxy_budget
 from trajgen_assets.core.rollout.compressing import compress_or_say_why_not
 from trajgen_assets.core.rollout.docker import compose_overlay, remove_leftovers
 from trajgen_assets.core.rollout.endpoint import check_one_answers
@@ -52,7 +53,7 @@ from trajgen_assets.core.rollout.plan import RolloutPlan, harbor_job_config, use
 from trajgen_assets.core.rollout.record import JobRecord, Listener, StagedTask
 from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
 from trajgen_assets.core.rollout.slots import job_slot
-from trajgen_assets.core.rollout.stopping import end_if_asked, end_if_drained
+from trajgen_assets.core.rollout.stopping import end_if_asked, end_if_drained, end_if_over_budget
 from trajgen_assets.core.rollout.trial_slots import TrialSlots, trial_slots
 from trajgen_assets.core.rollout.trials import AgentRecord, TrialEntry, TrialsFile, write_trials
 
@@ -92,7 +93,7 @@ def run_job(
         BusyError: no job slot is free, or too few trial slots, or another owner holds the job. Nothing has changed.
         RefusedError: a person has paused launches; the job is withdrawn.
         EndpointError, ProxyError, RequirementError: the job was refused before any trial; its tasks are pending.
-        StoppedError: a person asked for its end; what ended is settled, the rest is pending.
+        StoppedError: a person asked for its end, or a budget was used up; what ended is settled, the rest is pending.
         TrajgenError: the job broke while it ran; what ended is settled, the rest is pending.
     """
     inputs = platform.config.runtime_info.input
@@ -217,13 +218,17 @@ class _Rollout:
             env=self.env[LITELLM],
             folder=self.files.proxy,
             job=self.job.name,
-            upstream=replace(
-                upstream_of(self.campaign.llm_api, self.platform.config.secret_values()),
-                sampling=self.campaign.agent.sampling,
-            ),
+            upstream=self._upstream(),
             host=proxy_host(self.campaign.agent.scaffold),
             port=self.platform.config.runtime_info.input.litellm_proxy.port,
             lock_fds=(self.lock_fd,),
+        )
+
+    def _upstream(self) -> Upstream:
+        return replace(
+            upstream_of(self.campaign.llm_api, self.platform.config.secret_values()),
+            sampling=self.campaign.agent.sampling,
+            budget=proxy_budget(self.platform.root, self.platform.config, self.platform.ledger),
         )
 
     @contextmanager
@@ -279,6 +284,7 @@ class _Rollout:
             what = f"Harbor ended before {len(missing)} of {count_of(len(record.tasks), 'task')} had a trial"
             raise HarnessError(what, where=self.files.harbor_log, why=log_tail)
         end_if_drained(record)
+        end_if_over_budget(record)
 
     def _volumes(self) -> Sequence[Mapping[str, Any]]:
         return self.workplace.runtime.volumes if self.workplace.runtime else ()

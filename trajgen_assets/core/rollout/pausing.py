@@ -1,4 +1,4 @@
-"""Why no new job may begin now: a person has paused launches, or disk or memory is short. What runs goes on."""
+"""Why no new job may begin now: a person's pause, the day's budget, too little disk or memory. What runs goes on."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,7 @@ from trajgen_assets.core.errors import RefusedError
 from trajgen_assets.core.ledger.models import JobRow
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.preflight.machine import low_memory
+from trajgen_assets.core.rollout.budget import day_used_up
 from trajgen_assets.core.rollout.disk import low_disk
 from trajgen_assets.core.rollout.holding import refuse_unless_assigned
 
@@ -15,6 +16,8 @@ def why_none_begins(platform: Platform, dataset: str) -> str | None:
     pause = platform.ledger.pause_of(dataset)
     if pause is not None:
         return f"{pause.words}; {pause.mend}"
+    if spent := day_used_up(platform.root, platform.config, platform.ledger):
+        return spent
     return low_disk(platform.root, platform.config.runtime_info.input.harbor_job.min_free_gb) or low_memory()
 
 

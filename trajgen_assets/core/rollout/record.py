@@ -26,6 +26,7 @@ from trajgen_assets.core.ledger.models import (
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.provision.environments import Environment
 from trajgen_assets.core.redact import Redactor
+from trajgen_assets.core.rollout.budget_notes import Refusal
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.clearing import clear_files, clear_tree
 from trajgen_assets.core.rollout.patch import publish_patch, remove_patches
@@ -124,6 +125,7 @@ class JobRecord:
     is_interrupted: bool = False
     stopped_for: str | None = None
     drained_for: StopRequest | None = None
+    over_budget: Refusal | None = None
     entries: dict[str, TrialEntry] = field(default_factory=dict)
     _waiting: dict[str, float] = field(default_factory=dict)
 

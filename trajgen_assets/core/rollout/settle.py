@@ -9,6 +9,7 @@ from pathlib import Path
 from trajgen_assets.core.capture.verdict import Capture, publish
 from trajgen_assets.core.ledger.models import AttemptKind, AttemptOutcome, CaptureVerdict
 from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.rollout.budget_notes import Refusal, refusal_of_trial
 from trajgen_assets.core.rollout.causes import Cause, kind_of
 from trajgen_assets.core.rollout.results import TrialResult
 from trajgen_assets.core.rollout.trials import NOT_BEGUN_NOTE, STOPPED_ERROR
@@ -25,13 +26,18 @@ class EndedTrial:
     capture: Capture
     files: JobPaths
     cancelled_as: Cause = Cause.CANCELLED
+    refusal: Refusal | None = None
 
     @property
     def cause(self) -> Cause | None:
         """Why the attempt is not accepted: Harbor's cause first, then a capture with a gap; None if it is accepted.
 
-        Harbor calls a trial cancelled whoever ended it; `cancelled_as` says what made us end it.
+        Harbor calls a trial cancelled whoever ended it; `cancelled_as` says what made us end it. A trial that used up
+        its own budget is graded, as one that used up its time is; where others used up that of the job or of the day
+        it is none of the agent's doing.
         """
+        if self.refusal is not None and not self.refusal.is_of_trial:
+            return Cause.BUDGET
         if self.result.cause is Cause.CANCELLED or self.stood_still:
             return self.cancelled_as
         if self.result.cause is not None:
@@ -58,6 +64,8 @@ class EndedTrial:
     @property
     def note(self) -> str | None:
         """One line for people."""
+        if self.refusal is not None:
+            return self.refusal.text
         if self.result.exception_info is not None and self.result.exception_info.exception_type == STOPPED_ERROR:
             return NOT_BEGUN_NOTE
         if self.was_unrecorded:
@@ -107,9 +115,11 @@ def explanation_of(result: TrialResult) -> str | None:
 
 def settle_trial(files: JobPaths, task_id: str, result: TrialResult, *, cancelled_as: Cause) -> EndedTrial:
     """Publish the trajectory of an ended trial and judge its capture. Safe to repeat."""
-    trial_dir = files.trial(result.trial_name)
-    capture = publish(files.proxy, result.trial_name, trial_dir, explained=explanation_of(result))
-    return EndedTrial(task_id, result, capture, files, cancelled_as)
+    trial_dir, refusal = files.trial(result.trial_name), refusal_of_trial(files, result.trial_name)
+    cut_by = refusal.text if refusal else None
+    explained = explanation_of(result) or cut_by
+    capture = publish(files.proxy, result.trial_name, trial_dir, explained=explained, cut_by=cut_by)
+    return EndedTrial(task_id, result, capture, files, cancelled_as, refusal)
 
 
 def _relative(path: Path, base: Path) -> str | None:

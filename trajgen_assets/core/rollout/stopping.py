@@ -1,4 +1,4 @@
-"""Jobs that a person asks to stop: the request lies in the ledger, and whoever drives the job looks for it.
+"""Jobs that stop before their end: a person asked for it in the ledger, or the proxy notes that a budget is used up.
 
 To stop ends the trials that run; to drain lets them end and starts no more. Before the first trial both are the same.
 """
@@ -9,6 +9,7 @@ from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import StoppedError
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import StopRequest
+from trajgen_assets.core.rollout.budget_notes import refusal_of_job
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.record import JobRecord
 
@@ -44,6 +45,7 @@ class StopLooks:
         if moment - self._last_look < LOOK_EVERY_S:
             return
         self._last_look = moment
+        self._look_at_budget()
         request = self._record.ledger.stop_request(self._record.lease.job)
         if request is None:
             return
@@ -53,6 +55,28 @@ class StopLooks:
             self._record.drained_for = request
             self._record.start_no_more()
             self._record.listener.phase(f"starting no more trials, as {request.asked_by} asked")
+
+    def _look_at_budget(self) -> None:
+        """The proxy answers no trial any more and lets none begin; what needs no model goes on to its end."""
+        record = self._record
+        if record.over_budget is None and (refusal := refusal_of_job(record.files)) is not None:
+            record.over_budget, record.stopped_for = refusal, Cause.BUDGET
+            record.start_no_more()
+            record.listener.phase(f"starting no more trials: {refusal.text}")
+
+
+def end_if_over_budget(record: JobRecord) -> None:
+    """After the last trial of a job whose budget, or that of the day, was used up: say what it left.
+
+    Raises:
+        StoppedError: it left tasks without a result.
+    """
+    left = [entry for entry in record.entries.values() if entry.cause in (Cause.CANCELLED, Cause.BUDGET)]
+    refusal = refusal_of_job(record.files)
+    if refusal is not None and left:
+        are = "is" if len(left) == 1 else "are"
+        why = f"{len(left)} of its {count_of(len(record.tasks), 'task')} {are} pending again"
+        raise StoppedError(f"stopped: {refusal.text}", why=why)
 
 
 def end_if_drained(record: JobRecord) -> None:

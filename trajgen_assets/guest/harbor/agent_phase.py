@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
+from budget_end import ended_by_budget
 from carried_through import carried_through
 from final_patch import final_patch_of
 from harbor.environments.base import BaseEnvironment
@@ -39,8 +40,10 @@ class InAgentPhase:
 
     async def run(self, instruction: str, environment: BaseEnvironment, context: AgentContext) -> None:
         """Let the agent work, in its phase."""
-        async with agent_phase(environment, trial_of(self.logs_dir)):
-            await super().run(instruction, environment, context)  # type: ignore[misc]
+        trial = trial_of(self.logs_dir)
+        async with agent_phase(environment, trial):
+            with ended_by_budget(trial):
+                await super().run(instruction, environment, context)  # type: ignore[misc]
 
 
 def parts_of(environment: BaseEnvironment, trial: str) -> list[PhasePart]:

@@ -22,6 +22,7 @@ DIALECTS = {
     "/responses": "openai_responses",
 }
 FIELDS = ("job", "trial", "admission_id", "dialect")
+SELF_TEST_TRIAL = "self-test"  # in whose name the platform asks before the first trial: what no trial may
 METADATA_NAMES = ("user_api_key_auth_metadata", "user_api_key_metadata")
 
 

@@ -14,6 +14,7 @@ import capture_files
 import plain_json
 import trajectory_record
 from admission import carried_by, opened
+from budgets import budget
 from fastapi import HTTPException
 from known_secrets import redact_error
 from litellm.integrations.custom_logger import CustomLogger
@@ -98,6 +99,7 @@ def _log(kwargs: dict, response: Any, started: Any, ended: Any, *, failed: bool)
         record = trajectory_record.build(
             kwargs, response, admission=admission, started=started, ended=ended, failed=failed
         )
+        budget().count(admission["trial"], admission["admission_id"], record["usage"])
         line = plain_json.encode_without_secrets(record)
         capture_files.append_line(capture_files.trial_file("trajectories", admission["trial"]), line)
         _journal(

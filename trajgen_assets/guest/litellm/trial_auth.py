@@ -13,7 +13,8 @@ from functools import partial
 import capture_files
 import litellm
 import trial_keys
-from admission import DIALECTS, admit, subkey
+from admission import DIALECTS, SELF_TEST_TRIAL, admit, subkey
+from budgets import budget
 from fastapi import HTTPException, Request
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
 from trajectory_logger import trajectory_logger
@@ -26,8 +27,8 @@ async def authenticate(request: Request, api_key: str) -> UserAPIKeyAuth:
     """Let a request pass as one trial of this job, or as the platform.
 
     Raises:
-        HTTPException: 401 for a missing, forged, foreign or ended key; 403 for any route but the model routes;
-            503 when the call could not be written down, or nothing would record it.
+        HTTPException: 401 for a missing, forged, foreign or ended key, and once a budget is used up; 403 for any
+            route but the model routes; 503 when the call could not be written down, or nothing would record it.
     """
     route = _route(request)
     if _is_master_key(api_key):
@@ -36,6 +37,8 @@ async def authenticate(request: Request, api_key: str) -> UserAPIKeyAuth:
     if route not in DIALECTS and route != COUNT_TOKENS and route not in LISTINGS:
         raise HTTPException(403, "only the model routes are open to trials")
     _refuse_hidden_calls(request, trial)
+    if route in DIALECTS and trial != SELF_TEST_TRIAL:
+        await _refuse_beyond_budget(trial)
     return _as_trial(trial, _admitted(trial, route) if route in DIALECTS else {"trial": trial})
 
 
@@ -75,6 +78,14 @@ def _refuse_hidden_calls(request: Request, trial: str) -> None:
         raise HTTPException(403, "calls through this proxy are recorded as they are")
 
 
+async def _refuse_beyond_budget(trial: str) -> None:
+    """Refuse with the one status after which agents neither ask again nor go on: seen with Terminus-2."""
+    await budget().caught_up()
+    refusal = budget().refusal(trial)
+    if refusal is not None:
+        raise HTTPException(401, refusal.text)
+
+
 def _admitted(trial: str, route: str) -> dict[str, str]:
     admission = admit(os.environ["TRAJGEN_JOB"], trial, route)
     line = {"call_id": admission["admission_id"], "dialect": admission["dialect"], "at": capture_files.now_stamp()}
@@ -99,6 +110,7 @@ def _note_when_served(trial: str, call_id: str) -> None:
 
 
 def _served(trial: str, call_id: str, _: object) -> None:
+    budget().served(call_id)
     line = {"call_id": call_id, "at": capture_files.now_stamp()}
     try:
         capture_files.append_line(capture_files.trial_file("served", trial), json.dumps(line).encode())

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from admission import carried_by, opened
+from admission import SELF_TEST_TRIAL, carried_by, opened
 from fastapi import HTTPException
 from litellm.integrations.custom_logger import CustomLogger
 from trajectory_record import attempt_of, call_metadata
@@ -22,8 +22,6 @@ PLATFORM = ""  # the task of a call that belongs to no trial
 # LiteLLM retries at once where there are several endpoints, while the failed attempt's record, which is made from the
 # state that both share, is still in its queue.
 RETRY_PAUSE_S = 0.25
-
-SELF_TEST_TRIAL = "self-test"  # in whose name the platform asks each endpoint before the first trial
 
 
 class UpstreamRouter(CustomLogger):

@@ -26,6 +26,7 @@ MEANINGS = {
     "agent_refusal": "the model refused the task",
     "cancelled": "the run ended before the trial did; it counts towards no cap",
     NOT_BEGUN: "the job was stopped before this began; it counts towards no cap",
+    "budget": "the budget of the job or of the day was used up while it ran; it counts towards no cap",
     "stalled": "nothing happened for longer than any task may take: see `harbor.log`",
     "capture": "model calls are missing on record: see `agent/capture.json` in the trial's folder",
     "unclassified": "nothing that is known: see `result.json` in the trial's folder",
@@ -100,7 +101,9 @@ def _progress(run: RunMetadata, trials: Sequence[TrialEntry]) -> str:
         f"- mean reward: {'none' if run.mean_reward is None else f'{run.mean_reward:g}'}",
         f"- tokens: {run.n_tokens or 0:,}; cost: {cost_words(run.cost_usd)}",
     ]
-    if run.stopped_for:
+    if run.stopped_for == "budget":
+        lines.append("- stopped before its end, because a budget was used up: what is left is pending again")
+    elif run.stopped_for:
         lines.append(f"- stopped before its end, because trials failed again and again from `{run.stopped_for}`")
     return "\n".join(["## Progress", "", *lines])
 

@@ -1,0 +1,61 @@
+"""Budgets as the platform sees them: what a job's proxy is told, and whether the day has anything left."""
+
+from datetime import datetime
+from typing import Any
+
+from trajgen_assets.core.config.config import Config
+from trajgen_assets.core.ledger.ledger import Ledger
+from trajgen_assets.core.paths import Root
+from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.report.alerts import alert
+from trajgen_assets.guest.spending import Limit, SpendFile, Spent, UnreadableSpendError, day_file
+
+NOTE = "budget"
+MEND = "wait for the next day in UTC, or raise runtime_info.input.budget.day"
+UNREADABLE_MEND = "correct that line, which says what one call took, or delete it"
+
+
+def proxy_budget(root: Root, config: Config, ledger: Ledger) -> dict[str, Any]:
+    """What the proxy of a job is told, as `guest/litellm/budgets.py` reads it."""
+    moment = ledger.now()
+    root.spend.mkdir(parents=True, exist_ok=True)
+    try:
+        lost = _lost(ledger, moment, _in_file(root, moment))
+    except UnreadableSpendError:  # the proxy meets it too, and says so where the day has a budget
+        lost = Spent()
+    return {
+        "limits": config.runtime_info.input.budget.model_dump(exclude_none=True),
+        "day_folder": str(root.spend),
+        "lost": {"day": f"{moment:%Y-%m-%d}", "tokens": lost.tokens, "cost_usd": lost.cost_usd},
+    }
+
+
+def day_used_up(root: Root, config: Config, ledger: Ledger) -> str | None:
+    """Why the budget of this day lets no job begin, in words; None where there is none, or something is left of it."""
+    chosen, moment = config.runtime_info.input.budget.day, ledger.now()
+    limit = Limit(chosen.tokens, chosen.cost_usd)
+    if not limit.is_set:
+        return None
+    try:
+        in_file = _in_file(root, moment)
+    except (UnreadableSpendError, OSError) as error:
+        return f"what was spent today is not known: {error}; {UNREADABLE_MEND}"
+    reached = limit.reached_by(in_file + _lost(ledger, moment, in_file))
+    return f"the day's budget of {reached} is used up; {MEND}" if reached else None
+
+
+def tell_of_budget(platform: Platform) -> None:
+    """Alert once when the day's budget is used up, and again only after something was left in between."""
+    why = day_used_up(platform.root, platform.config, platform.ledger)
+    if platform.ledger.note_once(NOTE, "left" if why is None else "used up") and why is not None:
+        alert(platform.root, "budget", f"no job begins: {why}")
+
+
+def _in_file(root: Root, moment: datetime) -> Spent:
+    return SpendFile(day_file(root.spend, moment)).read()
+
+
+def _lost(ledger: Ledger, moment: datetime, in_file: Spent) -> Spent:
+    """What the ledger knows of this day beyond the file, which a person may have deleted."""
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    return ledger.spent_since(midnight).beyond(in_file)

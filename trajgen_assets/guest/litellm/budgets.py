@@ -1,0 +1,156 @@
+"""Budgets of tokens and money: counts what each call of this proxy took, and refuses calls when a limit is reached.
+
+A call is refused only by what earlier calls are known to have taken, so a limit is overshot by the calls in flight
+and by no more. What cannot be counted counts as too much: then nothing goes on.
+"""
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import capture_files
+from spending import Limit, SpendFile, Spent, UnreadableSpendError, day_file
+
+SETTINGS_ENV = "TRAJGEN_BUDGET"
+TRIAL, JOB, DAY = "trial", "job", "day"
+
+# LiteLLM tells the logger of a call within milliseconds of its reply; on a busy machine a call that asks next waits.
+COUNT_PATIENCE_S = 2.0
+COUNT_LOOK_S = 0.01
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a call does not go on: whose budget is used up, and a sentence."""
+
+    scope: str
+    text: str
+
+
+class Budget:
+    """What was spent and what may be. Begins with what the files say, so that a proxy that is started again goes on.
+
+    Args:
+        settings: `limits` (of `trial`, `job` and `day`), `day_folder`, and `lost`: what the ledger knows of a `day`
+            beyond what the file of that day said when the proxy was started.
+        folder: the proxy's working folder.
+        clock: the moment, in UTC.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any],
+        folder: Path,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        limits = settings.get("limits") or {}
+        self._limits = {scope: Limit.of(limits.get(scope)) for scope in (TRIAL, JOB, DAY)}
+        self._folder = folder
+        self._clock = clock
+        self._day_folder = Path(settings["day_folder"]) if settings.get("day_folder") else None
+        self._lost = settings.get("lost") or {}
+        self._job = SpendFile(folder / "spend.jsonl")
+        self._day: SpendFile | None = None
+        self._unwritten: str | None = None
+        self._uncounted: set[str] = set()
+        self._counted_early: set[str] = set()
+
+    def served(self, call_id: str) -> None:
+        """Note that the client has its reply; what that took may not be known yet."""
+        (self._counted_early.remove if call_id in self._counted_early else self._uncounted.add)(call_id)
+
+    async def caught_up(self) -> None:
+        """Wait until what every reply took that was served is counted, so that only calls in flight are not."""
+        deadline = time.monotonic() + COUNT_PATIENCE_S
+        while self._uncounted and self._is_limited and time.monotonic() < deadline:
+            await asyncio.sleep(COUNT_LOOK_S)
+
+    @property
+    def _is_limited(self) -> bool:
+        return any(limit.is_set for limit in self._limits.values())
+
+    def count(self, trial: str, call_id: str, usage: Mapping[str, Any]) -> None:
+        """Write down what an ended call took. A job whose budget that uses up begins no more trials."""
+        (self._uncounted.remove if call_id in self._uncounted else self._counted_early.add)(call_id)
+        spent = Spent(int(usage.get("total_tokens") or 0), float(usage.get("cost") or 0.0))
+        if spent == Spent():
+            return
+        job = os.environ["TRAJGEN_JOB"]
+        amounts = {"job": job, "trial": trial, "call_id": call_id, "tokens": spent.tokens, "cost_usd": spent.cost_usd}
+        line = json.dumps({"at": capture_files.now_stamp(), **amounts}).encode()
+        files = [self._job.path, *([day_file(self._day_folder, self._clock())] if self._day_folder else [])]
+        for path in files:
+            try:
+                capture_files.append_line(path, line)
+            except OSError as error:
+                self._unwritten = f"{path.name} could not be written: {error.strerror or error}"
+                capture_files.mark_broken(trial, "spend", error)
+        self._over_all()
+
+    def refusal(self, trial: str) -> Refusal | None:
+        """Why the next call of `trial` may not go on; None if it may. The first refusal of each trial is noted."""
+        why = self._over_all() or self._over(TRIAL, lambda: self._job_spent().by_trial.get(trial, Spent()))
+        if why is not None:
+            self._note(self._folder / "over_budget" / trial, why)
+        return why
+
+    def _over_all(self) -> Refusal | None:
+        """Why no call of any trial may go on; then no more trials begin either."""
+        why = self._over(JOB, lambda: self._job_spent().total) or self._over(DAY, self._day_spent)
+        if why is not None:
+            self._note(self._folder / "budget_stop", why)
+            (self._folder / "stop").touch()
+        return why
+
+    def _over(self, scope: str, spent: Callable[[], Spent]) -> Refusal | None:
+        limit = self._limits[scope]
+        if not limit.is_set:
+            return None
+        try:
+            reached = self._unwritten or limit.reached_by(spent())
+        except (UnreadableSpendError, OSError) as error:
+            return Refusal(scope, f"what this {scope} has spent is not known: {error}")
+        if self._unwritten:
+            return Refusal(scope, f"what this {scope} has spent is not known: {self._unwritten}")
+        return Refusal(scope, f"the {scope}'s budget of {reached} is used up") if reached else None
+
+    def _job_spent(self) -> SpendFile:
+        self._job.read()
+        return self._job
+
+    def _day_spent(self) -> Spent:
+        """Of all jobs of the root on this day."""
+        moment = self._clock()
+        if self._day_folder is None:
+            return Spent()
+        path = day_file(self._day_folder, moment)
+        if self._day is None or self._day.path != path:
+            self._day = SpendFile(path)
+        amount = Spent(self._lost.get("tokens", 0), self._lost.get("cost_usd", 0.0))
+        return self._day.read() + (amount if self._lost.get("day") == f"{moment:%Y-%m-%d}" else Spent())
+
+    def _note(self, path: Path, why: Refusal) -> None:
+        """Put the note there, whole; the first one stays."""
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        line = json.dumps({"scope": why.scope, "text": why.text, "at": capture_files.now_stamp()}) + "\n"
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            part.write_text(line)
+            os.link(part, path)
+        except FileExistsError:
+            return
+        finally:
+            part.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=1)
+def budget() -> Budget:
+    """That of this proxy, as the platform has set it."""
+    return Budget(json.loads(os.environ.get(SETTINGS_ENV) or "{}"), capture_files.proxy_dir())
