@@ -5,6 +5,7 @@ Run by tests/integration/test_local_sandbox.py, as root where the tests run as r
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -12,13 +13,17 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+from final_patch import FinalPatch, Limits
 from harbor.environments.base import SandboxBuildFailedError
 from harbor.models.task.config import EnvironmentConfig
 from harbor.models.trial.paths import TrialPaths
 from local_sandbox import LocalSandbox
 from sandbox_namespace import CommandTimeoutError, SandboxError
 from sandbox_transfer import TransferError
+from tree_store import TreeStore
+from workdir import CommandWorkdir
 
 CHECKS: dict[str, Callable[[Path], Awaitable[None]]] = {}
 SECRET = "what only the host may know"
@@ -355,6 +360,42 @@ async def a_dockerfile_that_cannot_be_done_names_its_line(folder: Path) -> None:
         with refused(SandboxBuildFailedError, expected):
             async with sandbox(folder, text):
                 pass
+
+
+async def patched(environment: LocalSandbox, folder: Path, work: str, *, tree_bytes: int = 1 << 20) -> dict[str, Any]:
+    """The report of one agent's phase in which `work` was done."""
+    part = FinalPatch(environment, folder, Limits(tree_bytes, patch_bytes=1 << 20))
+    await part.begin()
+    await said(environment, work, cwd="/")
+    await part.end()
+    return json.loads((folder / "patch.json").read_bytes())
+
+
+@check
+async def a_final_patch_or_why_there_is_none_is_on_record(folder: Path) -> None:
+    async with sandbox(folder) as environment:
+        await said(environment, "echo 1 > a; chmod 0 a")
+        first = await patched(environment, folder / "p", "echo 2 > /app/b")
+        second = await patched(environment, folder / "p", "rm -f /app/a")
+        assert (first["status"], first["n_files"]) == ("ok", 1), first
+        assert (second["status"], second["n_files"]) == ("ok", 2), second
+        assert first["baseline_tree"] == second["baseline_tree"]
+
+        store, packed = TreeStore(folder / "packed.git"), CommandWorkdir(environment, "/app")
+        await packed.read(lambda stream: store.keep("now", stream, max_bytes=1 << 20))
+        assert store.digest_of("now") == second["final_tree"]
+        assert await said(environment, "ls -A /tmp") == ""
+
+        idle = await patched(environment, folder / "idle", "true")
+        assert (idle["status"], (folder / "idle" / "patch.diff").read_bytes()) == ("empty", b""), idle
+        await said(environment, "head -c 4096 /dev/zero > big")
+        large = await patched(environment, folder / "large", "true", tree_bytes=1024)
+        grown = await patched(environment, folder / "grown", "head -c 2M /dev/zero > /app/big")
+        await said(environment, "rm big")
+        gone = await patched(environment, folder / "gone", "rm -rf /app")
+        assert [each["status"] for each in (large, grown, gone)] == ["too_large", "too_large", "failed"], gone
+        assert all(each["reason"] for each in (large, grown, gone))
+        assert not any((folder / name / "patch.diff").exists() for name in ("large", "grown", "gone"))
 
 
 @check

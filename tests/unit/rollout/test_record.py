@@ -43,6 +43,12 @@ def record(root: Root, ledger: Ledger) -> JobRecord:
     )
 
 
+def test_what_a_trial_that_never_ended_kept_of_its_folder_is_removed_with_its_job(record: JobRecord) -> None:
+    (record.files.patch_taken("t__1") / "store.git").mkdir(parents=True)
+    assert record.settle_rest()
+    assert not record.files.patches.exists()
+
+
 @pytest.mark.parametrize("n_before", [0, NOTE_LENGTH - 5])
 def test_a_note_that_quotes_a_secret_is_stored_without_it(record: JobRecord, n_before: int) -> None:
     note = f"{'x' * n_before}could not log in with {SECRET}"

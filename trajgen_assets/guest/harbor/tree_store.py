@@ -91,7 +91,7 @@ class TreeStore:
             StoreError: git failed.
         """
         counted = _Counted(max_bytes)
-        argv = self._argv("fast-import", "--quiet", "--done", "--depth=0", "--date-format=raw")
+        argv = self._argv("fast-import", "--quiet", "--force", "--done", "--depth=0", "--date-format=raw")
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(argv, env=_ENV, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors)
             try:
