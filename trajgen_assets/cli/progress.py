@@ -2,10 +2,11 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
@@ -15,11 +16,22 @@ from trajgen_assets.core.errors import TrajgenError
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.paths import Root
+from trajgen_assets.core.report.archive.opened import session_of_open
+from trajgen_assets.core.report.archive.session import steps_in
 from trajgen_assets.core.rollout.harbor import EventFeed
 from trajgen_assets.core.rollout.slots import live_holders
 from trajgen_assets.core.rollout.trials import TrialEntry, load_trials
 
 LOOK_EVERY_S = 0.5
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at a job has found: a line about it, its steps and the trials that ended since the last look."""
+
+    line: str
+    steps: Sequence[str]
+    ended: Sequence[TrialEntry]
 
 
 @dataclass
@@ -32,22 +44,25 @@ class JobView:
     ledger: Ledger
     started: set[str] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
+    n_steps: int = 0
+    step: str = "beginning"
     began_s: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self._files = self.root.job(self.job)
         self._feed = EventFeed(self._files.events)
 
-    def look(self) -> tuple[str, list[TrialEntry]]:
-        """A line about the job, and the trials that have ended since the last look."""
+    def look(self) -> Look:
+        """Read what has been written since the last look."""
         self.started |= {event.trial for event in self._feed.read() if event.event == "trial_started"}
         try:
             entries = load_trials(self._files.trials).trials
         except TrajgenError:  # not begun yet
             entries = ()
-        fresh = [entry for entry in entries if entry.trial_name not in self.told]
-        self.told |= {entry.trial_name or "" for entry in fresh}
-        return self._line(entries), fresh
+        ended = [entry for entry in entries if entry.trial_name not in self.told]
+        self.told |= {entry.trial_name or "" for entry in ended}
+        steps = self._new_steps()
+        return Look(self._line(entries) if self.started else self.step, steps, ended)
 
     def waits_for(self) -> str | None:
         """The jobs beside which this one finds no room, while it has not begun."""
@@ -56,11 +71,16 @@ class JobView:
             return None
         return f"waiting for room on this host, beside {', '.join(sorted(others))}"
 
+    def _new_steps(self) -> list[str]:
+        """The steps since the last look; before the first of them, what the job waits for."""
+        steps = steps_in(session_of_open(self.root, self.job))
+        fresh, self.n_steps = steps[self.n_steps :], max(self.n_steps, len(steps))
+        if self.n_steps == 0 and (waiting := self.waits_for()) not in (None, self.step):
+            fresh = [waiting]
+        self.step = fresh[-1] if fresh else self.step
+        return fresh
+
     def _line(self, entries: tuple[TrialEntry, ...]) -> str:
-        if not self.started and (waiting := self.waits_for()):
-            return waiting
-        if not self.started:
-            return "starting the recording proxy and asking the model for one reply (10 to 30 s)"
         done, running = len(entries), max(0, len(self.started) - len(entries))
         rewards = [entry.reward for entry in entries if entry.reward is not None]
         tokens = sum((entry.n_input_tokens or 0) + (entry.n_output_tokens or 0) for entry in entries)
@@ -83,7 +103,10 @@ def trial_line(entry: TrialEntry) -> str:
 
 @contextmanager
 def shown(view: JobView) -> Iterator[None]:
-    """Show a job's progress from a thread while the block runs; a line a trial where there is no terminal."""
+    """Show a job's progress from a thread while the block runs: a line a step and a trial, on a terminal also a status.
+
+    The steps go to standard error where nobody looks on, so that standard output is of results alone.
+    """
     stop = threading.Event()
     thread = threading.Thread(target=_show, args=(view, stop), daemon=True, name="progress")
     thread.start()
@@ -95,16 +118,16 @@ def shown(view: JobView) -> Iterator[None]:
 
 
 def _show(view: JobView, stop: threading.Event) -> None:
-    said = ""
+    steps_to = console if console.is_terminal else Console(stderr=True, highlight=False, soft_wrap=True)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             last_look = stop.wait(LOOK_EVERY_S)
-            line, fresh = view.look()
-            for entry in fresh:
+            look = view.look()
+            for step in look.steps:
+                steps_to.print(Text(f"  {step}"))
+            for entry in look.ended:
                 console.print(Text(trial_line(entry)))
             if console.is_terminal:
-                live.update(Text(line), refresh=True)
-            elif line.startswith("waiting") and line != said:
-                console.print(Text(said := line))
+                live.update(Text(look.line), refresh=True)
             if last_look:
                 return

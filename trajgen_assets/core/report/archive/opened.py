@@ -111,6 +111,15 @@ def left_open(root: Root) -> Iterator[tuple[Path, Begun]]:
             _lock_of(path).unlink(missing_ok=True)
 
 
+def session_of_open(root: Root, job: str) -> str:
+    """The session log of the newest entry of a job that is not filed, as far as it is written; empty without one."""
+    with suppress(OSError):
+        for path, begun in reversed(list(left_open(root))):
+            if begun.job == job:
+                return (path / SESSION).read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
 def is_held(path: Path) -> bool:
     """Whether a living process has the entry."""
     try:

@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 OURS = "trajgen_assets"
 MAX_LINE = 2000
+STEP = "step: "
 
 
 @dataclass
@@ -30,7 +31,7 @@ class SessionLog:
     _is_broken: bool = field(default=False, init=False)
 
     def phase(self, text: str) -> None:
-        self.say(text)
+        self.say(f"{STEP}{text}")
         self.listener.phase(text)
 
     def environments_ready(self, environments: Sequence[Environment]) -> None:
@@ -80,6 +81,13 @@ class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.name != __name__:
             self._session.say(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+def steps_in(session: str) -> list[str]:
+    """The steps that a run has come to, by the text of its session log."""
+    whole = session[: session.rfind("\n") + 1]
+    lines = (line.partition(" ")[2] for line in whole.splitlines())
+    return [line.removeprefix(STEP) for line in lines if line.startswith(STEP)]
 
 
 def one_line(text: str) -> str:
