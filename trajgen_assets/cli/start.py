@@ -26,6 +26,7 @@ from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.forcing import take_back_when_ready
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
 from trajgen_assets.core.rollout.trials import load_trials
+from trajgen_assets.core.sft.receipt import load_receipt
 from trajgen_assets.core.sft.scaffolds import why_no_data
 from trajgen_assets.dispatch import let_go
 from trajgen_assets.launches import launch_of, run_config, this_process
@@ -264,19 +265,24 @@ def conclude(platform: Platform, job: JobRow) -> int:
         typer.echo(f"refused, and no task was consumed: {job.note}", err=True)
         return EXIT_REFUSED
     console.print(task_table(platform.ledger, job.name))
-    for label, path in (("result", files.result), ("trials", files.trials), ("data", files.sft)):
+    for label, path in (("result", files.result), ("trials", files.trials)):
         if path.exists():
             console.print(f"{label}: {path}")
-    if platform.config.runtime_info.input.sft_conversion.enabled and (why := _why_no_data(files)):
-        console.print(f"data: none, {why}")
+    if said := _said_of_data(platform, files):
+        console.print(f"data: {said}")
     if job.state is not JobState.FINISHED:
         typer.echo(f"the job is {job.state.value}: {job.note}", err=True)
         return EXIT_INTERRUPTED if job.state is JobState.INTERRUPTED else EXIT_FAILED
     return EXIT_OK if all_accepted(platform, job.name) else EXIT_FAILED
 
 
-def _why_no_data(files: JobPaths) -> str | None:
-    return why_no_data(load_trials(files.trials)) if files.trials.exists() else None
+def _said_of_data(platform: Platform, files: JobPaths) -> str | None:
+    """Where a job's training data lies, or why there is none; None where nobody asked for any."""
+    if (receipt := load_receipt(files.sft)) is not None:
+        return f"none, {receipt.why_empty}" if receipt.why_empty else str(files.sft)
+    is_asked_for = platform.config.runtime_info.input.sft_conversion.enabled and files.trials.exists()
+    why = why_no_data(load_trials(files.trials)) if is_asked_for else None
+    return f"none, {why}" if why else None
 
 
 def all_accepted(platform: Platform, job: str) -> bool:

@@ -95,3 +95,13 @@ def test_a_receipt_that_cannot_be_read_is_made_anew(tmp_path: Path, content: byt
     (job.sft / "receipt.json").write_bytes(content)
     assert load_receipt(job.sft) is None
     assert convert_job(job, ConversionSettings()) == whole
+
+
+def test_data_without_a_row_says_why_and_data_with_one_does_not(tmp_path: Path) -> None:
+    chosen = ConversionSettings()
+    assert convert_job(JobOnDisk(tmp_path / "a").write(), chosen).why_empty == (
+        "of 0 trials none became a row (no trial has ended)"
+    )
+    refused = JobOnDisk(tmp_path / "b").add("t__1", None, accepted=False).write()
+    assert (convert_job(refused, chosen).why_empty or "").startswith("of 1 trial none became a row (1 ")
+    assert convert_job(JobOnDisk(tmp_path / "c").add("t__1", solved()).write(), chosen).why_empty is None

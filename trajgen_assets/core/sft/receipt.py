@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trajgen_assets.core import atomic
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.sft.reasons import Reason
 
@@ -134,6 +135,15 @@ class Receipt(BaseModel):
     def rejected(self) -> dict[str, dict[str, int]]:
         """Numbers by reason, of whole trials and of single conversations."""
         return {"trials": self.sft_im.trials.rejected, "rows": self.sft_im.rows.rejected}
+
+    @property
+    def why_empty(self) -> str | None:
+        """Why there is no row, in words; None where there is one."""
+        if self.n_rows:
+            return None
+        reasons = {**self.sft_im.trials.rejected, **self.sft_im.rows.rejected}
+        told = ", ".join(f"{n} {reason}" for reason, n in reasons.items()) or "no trial has ended"
+        return f"of {count_of(self.sft_im.trials.n_in, 'trial')} none became a row ({told})"
 
     @property
     def im(self) -> Path:
