@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from ask_engine import NetworkIsolationError, ask_engine
+from carried_through import carried_through
 from harbor.environments.docker.docker import DockerEnvironment
 from harbor.models.task.config import EnvironmentConfig
 from harbor.models.trial.paths import TrialPaths
-from network_isolation import isolated, isolation_of
+from keeper import refuse_unless_closed
+from network_isolation import NetworkIsolation, isolated, isolation_of
 from project_networks import other_way_out, project_of
 
 CHECKS: dict[str, Callable[[Path], Awaitable[None]]] = {}
@@ -287,6 +289,54 @@ async def created(*options: str) -> AsyncIterator[str]:
         yield container
     finally:
         await ask_engine("rm", container)
+
+
+@check
+async def an_agent_that_is_out_of_time_leaves_the_network_as_it_was(folder: Path) -> None:
+    async with started(folder) as environment, proxied():
+        before = await networks_of(environment)
+        closed = asyncio.Event()
+
+        async def work() -> None:
+            part = NetworkIsolation(environment)
+            await part.begin()
+            closed.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await carried_through(part.end(), limit_s=60)
+
+        agent = asyncio.create_task(work())
+        await closed.wait()
+        assert await networks_of(environment) == []
+        agent.cancel()
+        await asyncio.wait({agent})
+        assert agent.cancelled()
+        assert await networks_of(environment) == before
+
+        beginning = asyncio.create_task(NetworkIsolation(environment).begin())
+        while await networks_of(environment):
+            await asyncio.sleep(0)
+        beginning.cancel()
+        await asyncio.wait({beginning})
+        assert beginning.cancelled()
+        assert await networks_of(environment) == before
+
+
+@check
+async def every_way_out_is_named(folder: Path) -> None:
+    closed = {"interfaces": ["eth0"], "ipv6_interfaces": [], "routes": [], "names_are_answered": False}
+    refuse_unless_closed(closed, 1)
+    ways: dict[str, dict[str, Any]] = {
+        "2 interfaces where 1 should be": {"interfaces": ["eth0", "eth1"]},
+        "an IPv6 address on eth0": {"ipv6_interfaces": ["eth0"]},
+        "a route to 192.0.2.1": {"routes": ["192.0.2.1"]},
+        "a name server that asks others": {"names_are_answered": True},
+        "could not be closed: Operation not permitted": {"error": "Operation not permitted"},
+    }
+    for expected, found in ways.items():
+        with refused(expected):
+            refuse_unless_closed({**closed, **found}, 1)
 
 
 @check

@@ -17,11 +17,19 @@ import pytest
 from tests.docker import needs_docker
 from tests.integration.harbor_runs import HarborJob, copy_guest, exception_type, harbor_env, reward, write_task
 from tests.unit.provision.twins import script
+from tests.waiting import wait_until
 from trajgen_assets.core.process import child_env
 from trajgen_assets.core.rollout.causes import Cause, cause_of
-from trajgen_assets.core.rollout.docker import compose_overlay, gateway_address, remove_leftovers
+from trajgen_assets.core.rollout.docker import (
+    ask_docker,
+    compose_overlay,
+    gateway_address,
+    leftovers_of,
+    remove_leftovers,
+)
 from trajgen_assets.core.rollout.isolation import check_isolation
 from trajgen_assets.core.scripted import running_scripted_model
+from trajgen_assets.guest.keeper_container import IMAGE as KEEPER_IMAGE
 
 pytestmark = needs_docker
 
@@ -79,12 +87,17 @@ class Isolated:
     job: HarborJob
     proxy_url: str
 
-    def run(self, **more: str) -> dict[str, Any]:
-        """Run it with `more` in the environment. Returns its trial's result."""
+    def begin(self, **more: str) -> subprocess.Popen[bytes]:
+        """Start it with `more` in the environment."""
         env = self.job.env(proxy_url=self.proxy_url) | {
             "TRAJGEN_NETWORK": "proxy_only", "TRAJGEN_PROXY_ADDRESS": self.proxy_url.removeprefix("http://"), **more,
         }  # fmt: skip
-        subprocess.run(self.job.argv(), env=env, cwd=self.job.root, capture_output=True, timeout=120, check=True)
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(self.job.argv(), env=env, cwd=self.job.root, stdout=quiet, stderr=quiet)
+
+    def run(self, **more: str) -> dict[str, Any]:
+        """Run it to its end. Returns its trial's result."""
+        assert self.begin(**more).wait(120) == 0
         (result,) = self.job.results().values()
         return result
 
@@ -123,3 +136,23 @@ def test_where_the_network_cannot_be_closed_no_agent_runs_and_nothing_is_graded(
     assert cause_of("NetworkIsolationError") is Cause.SANDBOX
     assert result["exception_info"]["exception_message"] == "docker network disconnect: refused"
     assert not list(isolated.job.folder.glob("*/agent/oracle.txt"))
+
+
+@pytest.mark.faults
+def test_a_harbor_that_is_killed_leaves_a_keeper_that_ends_and_nothing_that_is_not_removed(isolated: Isolated) -> None:
+    solution = next(isolated.job.root.parent.glob("task/solution/solve.sh"))
+    solution.write_text("#!/bin/bash\nsleep 600\n")
+    harbor = isolated.begin()
+
+    def keepers(*states: str) -> list[str]:
+        which = ("--filter", f"label=trajgen.job={isolated.job.name}", "--filter", f"ancestor={KEEPER_IMAGE}")
+        return ask_docker("ps", "--quiet", *which, *(f"--filter=status={state}" for state in states)).split()
+
+    try:
+        wait_until(lambda: bool(keepers("running")), limit_s=60)
+    finally:
+        harbor.kill()
+        harbor.wait()
+    wait_until(lambda: bool(keepers("exited")), limit_s=60)
+    assert len(remove_leftovers(isolated.job.name).containers) == 2
+    assert not leftovers_of(isolated.job.name)

@@ -28,14 +28,14 @@ def keeper_argv(
         script: `network_keeper.py` on this host.
         order: what it is to do, see there.
         socket: where it reports; it prints its report where there is none.
-        detached: return when it has started, or wait until it has ended.
+        detached: print its id when it has started, and leave it when it has ended; else wait for that, and remove it.
     """
     program = python.resolve()
     mounts = [*_read_only(_folders(program)), f"type=bind,source={script},target=/{SCRIPT},readonly"]
     if socket is not None:
         mounts.append(f"type=bind,source={socket},target={SOCKET}")
     return [
-        "run", "--rm", "--pull=never", *(["--detach"] if detached else []), "--label", f"{JOB_LABEL}={job}",
+        "run", "--detach" if detached else "--rm", "--pull=never", "--label", f"{JOB_LABEL}={job}",
         "--network", network, "--read-only", "--user", "0:0",
         "--cap-drop", "ALL", "--cap-add", "NET_ADMIN", "--cap-add", "DAC_OVERRIDE",  # the files are another user's
         "--security-opt", "no-new-privileges", "--security-opt", "label=disable",

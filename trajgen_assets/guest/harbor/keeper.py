@@ -20,6 +20,8 @@ REPORT_BYTES = 1 << 16
 # Addresses of documentation, and where clouds tell a machine its secrets: no route may lead to any of them.
 PROBES = ("192.0.2.1", "203.0.113.1", "2001:db8::1", "169.254.169.254", "fd00:ec2::254")
 
+NAMES_LEAK = "a name server that asks others: list some in `dns` of the engine's daemon.json that are not on loopback"
+
 
 @dataclass(frozen=True)
 class Order:
@@ -43,18 +45,15 @@ async def keeping(container: str, order: Order, *, job: str, n_networks: int) ->
     Raises:
         NetworkIsolationError: the keeper did not start, or something leads out, or not all was taken back.
     """
-    with tempfile.TemporaryDirectory(prefix="trajgen-keeper-") as folder, _listening(Path(folder, "s")) as listener:
-        await ask_engine(*_argv(container, order, job, Path(folder, "s")))
-        keeper = await _within(asyncio.get_running_loop().sock_accept(listener), "the keeper did not start")
-        with closing(keeper[0]) as connection:
-            report, handed_over = await _received(connection)
-            try:
-                refuse_unless_closed(report, n_networks)
-                yield handed_over
-            finally:
-                if handed_over is not None:
-                    handed_over.close()
-                await _end(connection)
+    async with _started(container, order, job) as connection:
+        report, handed_over = await _received(connection)
+        try:
+            refuse_unless_closed(report, n_networks)
+            yield handed_over
+        finally:
+            if handed_over is not None:
+                handed_over.close()
+            await _end(connection)
 
 
 def refuse_unless_closed(report: dict[str, Any], n_networks: int) -> None:
@@ -68,12 +67,25 @@ def refuse_unless_closed(report: dict[str, Any], n_networks: int) -> None:
     ways = [
         *(f"a route to {address}" for address in report["routes"]),
         *(f"an IPv6 address on {name}" for name in report["ipv6_interfaces"]),
-        *(["a name server that asks others"] if report["names_are_answered"] else []),
+        *([NAMES_LEAK] if report["names_are_answered"] else []),
     ]
     if len(report["interfaces"]) != n_networks:
         ways.append(f"{len(report['interfaces'])} interfaces where {n_networks} should be")
     if ways:
         raise NetworkIsolationError(f"the agent's network is not closed: it has {', '.join(ways)}")
+
+
+@asynccontextmanager
+async def _started(container: str, order: Order, job: str) -> AsyncIterator[socket.socket]:
+    """A keeper that runs as long as the block does; yields the connection to it."""
+    with tempfile.TemporaryDirectory(prefix="trajgen-keeper-") as folder, _listening(Path(folder, "s")) as listener:
+        keeper = (await ask_engine(*_argv(container, order, job, Path(folder, "s")))).strip()
+        try:
+            accepted = await _within(asyncio.get_running_loop().sock_accept(listener), "the keeper did not start")
+            with closing(accepted[0]) as connection:
+                yield connection
+        finally:
+            await ask_engine("rm", "--force", keeper)
 
 
 def _argv(container: str, order: Order, job: str, path: Path) -> list[str]:
