@@ -27,14 +27,15 @@ from tests.integration.model_calls import (
 )
 from tests.integration.upstream_twin import Upstream as UpstreamTwin
 from tests.integration.upstream_twin import serving_upstream
+from tests.record_contract import documented_fields, fields_of
 from tests.waiting import wait_until
 from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
 from trajgen_assets.core.capture.verdict import Capture, judge, publish
-from trajgen_assets.core.capture.watch import CaptureWatch
 from trajgen_assets.core.ledger.models import CaptureVerdict
 from trajgen_assets.guest import trial_keys
 
 pytestmark = needs_litellm
+DOCUMENTED = documented_fields()
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,29 @@ def _settled(proxy: RunningProxy, trial: str, *, explained: str | None = None) -
 def _records(proxy: RunningProxy, trial: str) -> list[dict[str, Any]]:
     lines = (proxy.folder / "trajectories" / f"{trial}.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize("path", PATHS)
+def test_calls_of_tools_at_once_are_on_record_each_with_its_id_and_all_that_was_used_is_counted(
+    proxy: RunningProxy, trial: str, path: str, stream: bool
+) -> None:
+    body = body_of(path, "look twice", stream=stream)
+    assert _post(proxy, proxy.trial_key(trial), path, body).status_code == 200
+    assert _settled(proxy, trial).ok == 1
+    [record] = _records(proxy, trial)
+    [choice] = record["response_body"]["choices"]
+    calls = choice["message"]["tool_calls"]
+    assert [(call["id"], call["function"]["arguments"]) for call in calls] == [
+        ("call_1", '{"at": "x"}'),
+        ("call_2", '{"at": "y"}'),
+    ]
+    usage = record["usage"]
+    assert (usage["prompt_tokens"], usage["completion_tokens"], usage["total_tokens"]) == (11, 5, 16)
+    assert usage["prompt_tokens_details"]["cached_tokens"] == 3
+    assert usage["completion_tokens_details"]["reasoning_tokens"] == 2
+    assert usage["cost"] == pytest.approx(21e-6)
+    assert set(fields_of(record, DOCUMENTED)) <= DOCUMENTED
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
@@ -400,50 +424,6 @@ def test_a_key_echoed_to_openais_client_keeps_the_class_of_its_error(proxy: Runn
     client = openai.OpenAI(base_url=f"{proxy.base_url}/v1", api_key=proxy.trial_key(trial), max_retries=0)
     with client, pytest.raises(openai.AuthenticationError, match=r"no access for token \[redacted\], sorry"):
         client.chat.completions.create(model="m1", messages=[{"role": "user", "content": "echo 401"}])
-
-
-# The logger of another version, whose parameters LiteLLM does not know: it raises, LiteLLM says nothing, all get 200.
-DEAF = """
-async def _deaf(self, kwargs, response, start, end):
-    pass
-_answers = TrajectoryLogger.async_pre_call_hook
-async def _turns_deaf(self, user_api_key_dict, cache, data, call_type):
-    if "turn deaf" in str(data.get("messages")):
-        TrajectoryLogger.async_log_success_event = _deaf
-    return await _answers(self, user_api_key_dict, cache, data, call_type)
-TrajectoryLogger.async_pre_call_hook = _turns_deaf
-"""
-
-
-@pytest.fixture
-def deaf_env(tmp_path: Path) -> Path:
-    """LiteLLM's environment, whose program spoils the job's logger before it starts."""
-    program = tmp_path / "env" / "bin" / "litellm"
-    program.parent.mkdir(parents=True)
-    (tmp_path / "deaf.py").write_text(DEAF)
-    spoil = f"cat {tmp_path}/deaf.py >> guest/trajectory_logger.py"
-    program.write_text(f'#!/bin/sh\n{spoil}\nexec {LITELLM_ENV}/bin/litellm "$@"\n')
-    program.chmod(0o755)
-    return tmp_path / "env"
-
-
-def test_a_logger_that_litellm_cannot_call_any_more_is_noticed_while_the_job_runs(
-    twin: UpstreamTwin, trial: str, tmp_path: Path, deaf_env: Path
-) -> None:
-    upstream = upstream_at(twin.port, "hosted_vllm/org/m1")
-    with running_proxy(env=deaf_env, folder=tmp_path / JOB, job=JOB, upstream=upstream) as proxy:
-        watch = CaptureWatch(proxy.folder, grace_s=1, every_s=0)
-        for text in ("hi", "turn deaf", "hi"):
-            assert _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, text)).status_code == 200
-            assert watch.look() is None
-        wait_until(lambda: "left no record 1 s after the answer" in (watch.look() or ""), limit_s=20)
-        assert not proxy.has_lost_lines()
-        assert judge(proxy.folder, trial, explained=None).aborted == 2
-        a_minute_on = time.time() + 60
-        (proxy.folder / "ended" / trial).touch()
-        os.utime(proxy.folder / "ended" / trial, (a_minute_on, a_minute_on))
-        capture = judge(proxy.folder, trial, explained="the agent ran out of time")
-        assert (capture.verdict, capture.explanation) == (CaptureVerdict.GAP, "2 calls got an answer and no record")
 
 
 def test_a_proxy_killed_with_a_call_in_flight_leaves_a_gap_unless_explained(

@@ -17,8 +17,15 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-USAGE = {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16, "prompt_tokens_details": {"cached_tokens": 3}}
+USAGE = {
+    "prompt_tokens": 11,
+    "completion_tokens": 5,
+    "total_tokens": 16,
+    "prompt_tokens_details": {"cached_tokens": 3},
+    "completion_tokens_details": {"reasoning_tokens": 2},
+}
 TOOL_CALL = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"at": "x"}'}}
+SECOND_CALL = TOOL_CALL | {"index": 1, "id": "call_2", "function": {"name": "look", "arguments": '{"at": "y"}'}}
 
 
 @dataclass
@@ -49,9 +56,10 @@ class Upstream:
         failing_once = "flaky" in wish and sum("flaky" in _last_user_text(each) for each in self.requests) == 1
         if "fail" in wish or failing_once:
             return JSONResponse({"error": {"message": "the twin was told to fail", "type": "server"}}, 500)
+        calls = [TOOL_CALL, SECOND_CALL] if "twice" in wish else [TOOL_CALL]
         if body.get("stream"):
-            return StreamingResponse(_chunks(body, slow="slow" in wish), media_type="text/event-stream")
-        message = {"role": "assistant", "content": "hello", "reasoning_content": "think", "tool_calls": [TOOL_CALL]}
+            return StreamingResponse(_chunks(body, calls, slow="slow" in wish), media_type="text/event-stream")
+        message = {"role": "assistant", "content": "hello", "reasoning_content": "think", "tool_calls": calls}
         return JSONResponse(_envelope(body, message=message, finish_reason="tool_calls") | {"usage": USAGE})
 
 
@@ -84,9 +92,9 @@ def _envelope(body: dict[str, Any], **choice: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def _chunks(body: dict[str, Any], *, slow: bool) -> AsyncIterator[str]:
+async def _chunks(body: dict[str, Any], calls: list[dict[str, Any]], *, slow: bool) -> AsyncIterator[str]:
     deltas = [{"role": "assistant", "reasoning_content": "think"}, {"content": "hel"}, {"content": "lo"}]
-    deltas += [{"content": f" {n}"} for n in range(400)] if slow else [{"tool_calls": [TOOL_CALL]}]
+    deltas += [{"content": f" {n}"} for n in range(400)] if slow else [{"tool_calls": [call]} for call in calls]
     for delta in deltas:
         yield f"data: {json.dumps(_envelope(body, delta=delta, finish_reason=None))}\n\n"
         await asyncio.sleep(0.05 if slow else 0)

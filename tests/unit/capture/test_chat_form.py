@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from chat_form import chat_messages, chat_tool
+from chat_form import chat_messages, chat_parameters, chat_tool
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,44 @@ def test_a_function_of_any_dialect_is_a_chat_function(tool: dict[str, Any]) -> N
 @pytest.mark.parametrize("tool", [{"type": "web_search"}, {"type": "bash_20250124", "name": "bash"}, "odd"])
 def test_a_tool_of_the_provider_stays_as_it_is(tool: Any) -> None:
     assert chat_tool(tool) == tool
+
+
+IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
+PART = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}
+
+
+def test_an_image_is_where_chat_completions_have_it_also_in_a_tool_s_result() -> None:
+    text = {"type": "text", "text": "see"}
+    result = {"type": "tool_result", "tool_use_id": "t1", "content": [text, IMAGE]}
+    by_address = {"type": "image", "source": {"type": "url", "url": "http://h/a.png"}}
+    given = [{"role": "user", "content": [IMAGE, text]}, {"role": "user", "content": [result, by_address]}]
+    assert chat_messages(given, None) == [
+        {"role": "user", "content": [PART, text]},
+        {"role": "tool", "tool_call_id": "t1", "content": [text, PART]},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://h/a.png"}}]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"tool_choice": {"type": "any"}}, {"tool_choice": "required"}),
+        ({"tool_choice": {"type": "auto"}}, {"tool_choice": "auto"}),
+        ({"tool_choice": {"type": "none"}}, {"tool_choice": "none"}),
+        (
+            {"tool_choice": {"type": "tool", "name": "a"}},
+            {"tool_choice": {"type": "function", "function": {"name": "a"}}},
+        ),
+        ({"tool_choice": {"type": "new"}}, {"tool_choice": {"type": "new"}}),
+        ({"tool_choice": "auto"}, {"tool_choice": "auto"}),
+        (
+            {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}},
+            {"tool_choice": "auto", "parallel_tool_calls": False},
+        ),
+        ({"stop_sequences": ["x"], "top_k": 4}, {"stop_sequences": ["x"], "stop": ["x"], "top_k": 4}),
+    ],
+)
+def test_parameters_have_the_names_and_forms_of_chat_completions(
+    given: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    assert chat_parameters(given) == expected

@@ -55,8 +55,7 @@ def test_a_call_in_flight_is_no_loss(proxy: Proxy) -> None:
 def test_a_call_that_left_no_record_ends_the_job_when_nothing_is_recorded_since(proxy: Proxy) -> None:
     proxy.record("a", "0")
     proxy.serve("a", "0")
-    proxy.watch.look()
-    proxy.serve("a", "1")
+    proxy.serve("a", "1")  # seen at the same look as the last record
     proxy.watch.look()
     assert proxy.watch.look() == "1 call of a left no record 0 s after the answer"
 

@@ -120,7 +120,7 @@ class CaptureWatch:
     def _unrecorded(self, moment: float) -> str | None:
         overdue = [served for served in self._waiting.values() if moment - served.at > self.grace_s]
         trials = {served.trial for served in overdue}
-        is_deaf = bool(overdue) and self._last_record < min(served.at for served in overdue)
+        is_deaf = bool(overdue) and self._last_record <= min(served.at for served in overdue)
         if len(trials) < N_TRIALS and not is_deaf:
             return None
         calls = "1 call" if len(overdue) == 1 else f"{len(overdue)} calls"

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 THINKING = ("thinking", "redacted_thinking")
+RENAMED = {"stop_sequences": "stop", "max_output_tokens": "max_tokens"}
+TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
 def chat_messages(messages: list[Any], system: Any) -> list[Any]:
@@ -28,6 +30,23 @@ def chat_tool(tool: Any) -> Any:
     return {"type": "function", "function": {name: value for name, value in function.items() if value is not None}}
 
 
+def chat_parameters(body: Mapping[str, Any]) -> dict[str, Any]:
+    """`body` with its sampling parameters under the names, and the choice of tools in the form, of chat completions."""
+    named = {RENAMED[name]: value for name, value in body.items() if name in RENAMED}
+    chosen = body.get("tool_choice")
+    if isinstance(chosen, Mapping) and "function" not in chosen:
+        named["tool_choice"] = _tool_choice(chosen)
+        if chosen.get("disable_parallel_tool_use") is True:
+            named["parallel_tool_calls"] = False
+    return {**body, **named}
+
+
+def _tool_choice(chosen: Mapping[str, Any]) -> Any:
+    if chosen.get("type") == "tool":
+        return {"type": "function", "function": {"name": chosen.get("name")}}
+    return TOOL_CHOICES.get(str(chosen.get("type")), dict(chosen))
+
+
 def tool_call(block: Mapping[str, Any]) -> dict[str, Any]:
     """A `tool_use` block or a `function_call` item as a chat tool call."""
     arguments = block.get("arguments", block.get("input"))
@@ -44,6 +63,8 @@ def _chat_message(message: Any) -> Iterator[Any]:
         yield from _tool_results(message, blocks)
     elif kinds & {"tool_use", *THINKING}:
         yield _assistant_turn(message, [block for block in blocks if isinstance(block, Mapping)])
+    elif "image" in kinds:
+        yield {**message, "content": _parts(blocks)}
     else:
         yield message
 
@@ -52,10 +73,23 @@ def _tool_results(message: Mapping[str, Any], blocks: list[Any]) -> Iterator[dic
     """Each result as a message of role `tool`, then what else the user said: chat wants results right after calls."""
     results = [block for block in blocks if isinstance(block, Mapping) and block.get("type") == "tool_result"]
     for block in results:
-        yield {"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": block.get("content", "")}
+        yield {"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": _parts(block.get("content", ""))}
     rest = [block for block in blocks if block not in results]
     if rest:
-        yield {**message, "content": rest}
+        yield {**message, "content": _parts(rest)}
+
+
+def _parts(content: Any) -> Any:
+    """A message's content with each image where chat completions have it; all else as it is."""
+    return [_part(block) for block in content] if isinstance(content, list) else content
+
+
+def _part(block: Any) -> Any:
+    source = block.get("source") if isinstance(block, Mapping) and block.get("type") == "image" else None
+    if not isinstance(source, Mapping):
+        return block
+    data = f"data:{source.get('media_type')};base64,{source.get('data')}"
+    return {"type": "image_url", "image_url": {"url": source.get("url") or data}}
 
 
 def _assistant_turn(message: Mapping[str, Any], blocks: list[Mapping[str, Any]]) -> dict[str, Any]:

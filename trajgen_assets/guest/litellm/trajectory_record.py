@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from chat_form import chat_messages, chat_tool, tool_call
+from chat_form import chat_messages, chat_parameters, chat_tool, tool_call
 from plain_json import bounded_text, canonical
 
 SCHEMA_VERSION = 1
@@ -134,7 +134,7 @@ def _request_body(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     sent = _mapping(_parsed(_mapping(kwargs.get("additional_args")).get("complete_input_dict")))
     # Nothing was sent upstream when the proxy itself refused the call: then the client's own body is all there is.
     source = sent or _mapping(_client_request(kwargs).get("body"))
-    body = _pick({**_mapping(source.get("extra_body")), **source}, REQUEST)
+    body = _pick(chat_parameters({**_mapping(source.get("extra_body")), **source}), REQUEST)
     body.setdefault("model", kwargs.get("model"))
     given = body.get("messages") or source.get("input") or kwargs.get("messages") or []
     messages = list(given) if isinstance(given, list | tuple) else [{"role": "user", "content": given}]
