@@ -23,6 +23,7 @@ from trajgen_assets.core.rollout.plan import LOCAL_ENVIRONMENT, uses_docker
 DEFAULT_POOLS = (("172.17.0.0/16", 16), ("172.18.0.0/16", 16), ("172.19.0.0/16", 16), ("172.20.0.0/14", 16),
                  ("172.24.0.0/14", 16), ("172.28.0.0/14", 16), ("192.168.0.0/16", 20))  # fmt: skip
 N_IMAGES_SHOWN = 3
+N_LISTINGS = 5
 PULLS = "they are pulled when first used; anonymous pulls from Docker Hub are limited to 100 in six hours"
 
 
@@ -110,11 +111,24 @@ def pool_subnets(text: str) -> list[IPv4Network]:
 
 
 def _taken() -> list[IPv4Network]:
-    ids = ask_docker("network", "ls", "--quiet", "--no-trunc", timeout_s=ENGINE_TIMEOUT_S).split()
-    shown = ask_docker("network", "inspect", "--format", "{{json .IPAM.Config}}", *ids, timeout_s=ENGINE_TIMEOUT_S)
+    shown = _networks_shown()
     configs = [each for line in shown.splitlines() for each in json.loads(line) or []]
     found = [ip_network(each["Subnet"]) for each in configs if each.get("Subnet")]
     return [each for each in found if isinstance(each, IPv4Network)]
+
+
+def _networks_shown() -> str:
+    """The subnets of all networks, one a line; listed anew where a trial that ended took one away meanwhile."""
+    for n_left in range(N_LISTINGS, 0, -1):
+        ids = ask_docker("network", "ls", "--quiet", "--no-trunc", timeout_s=ENGINE_TIMEOUT_S).split()
+        try:
+            return ask_docker(
+                "network", "inspect", "--format", "{{json .IPAM.Config}}", *ids, timeout_s=ENGINE_TIMEOUT_S
+            )
+        except RequirementError as error:
+            if n_left == 1 or "not found" not in (error.why or ""):
+                raise
+    return ""
 
 
 def _of_host() -> list[IPv4Network]:

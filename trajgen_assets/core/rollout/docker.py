@@ -78,7 +78,7 @@ def gateway_address() -> str:
     name = bridge["Options"].get("com.docker.network.bridge.name", "docker0")
     addresses = [each.address for each in psutil.net_if_addrs().get(name, []) if each.family == socket.AF_INET]
     if not addresses:
-        mend = "use the engine of this host; for another one set the proxy's address by hand"
+        mend = "use an engine of this host that has its default bridge (no bridge: none in its daemon.json)"
         raise RequirementError("Docker's default bridge has no address here", where=name, mend=mend)
     return addresses[0]
 
