@@ -394,7 +394,12 @@ async def a_final_patch_or_why_there_is_none_is_on_record(folder: Path) -> None:
         await said(environment, "rm big")
         gone = await patched(environment, folder / "gone", "rm -rf /app")
         assert [each["status"] for each in (large, grown, gone)] == ["too_large", "too_large", "failed"], gone
-        assert all(each["reason"] for each in (large, grown, gone))
+        assert all(each["reason"] for each in (large, grown))
+        assert "/app: Cannot open: No such file or directory" in gone["reason"], gone
+        (folder / "a file").touch()
+        nowhere = FinalPatch(environment, folder / "a file" / "p", Limits(1024, 1024))
+        await nowhere.begin()
+        await nowhere.end()
         assert not any((folder / name / "patch.diff").exists() for name in ("large", "grown", "gone"))
 
 

@@ -89,7 +89,10 @@ class FinalPatch:
         """Compare the folder with how it was, and leave the two files."""
         if self._before is not None:
             await self._on_record(self._take_patch)
-        await asyncio.to_thread(self._write_report)
+        try:
+            await asyncio.to_thread(self._write_report)
+        except OSError as error:  # the disk is full: no fault of this trial
+            self._environment.logger.warning(f"{self._folder}: nothing is on record of the final patch: {error}")
 
     async def _on_record(self, step: Callable[[], Awaitable[None]]) -> None:
         """Do `step`; its failure is noted and goes no further."""

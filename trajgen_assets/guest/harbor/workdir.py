@@ -20,6 +20,7 @@ from harbor.constants import MAIN_SERVICE_NAME
 from harbor.environments.base import BaseEnvironment
 from harbor.environments.docker.docker import DockerEnvironment, _sanitize_docker_compose_project_name
 from local_sandbox import LocalSandbox
+from tar_entries import TarError
 
 DEFAULT = "/app"
 READ_TIMEOUT_S = 50.0
@@ -66,7 +67,12 @@ class SandboxWorkdir:
 
     async def read(self, consume: Consume) -> None:
         """Read it with the host's tar, inside the sandbox."""
-        await self.environment.read_folder(self.path, consume, timeout_s=READ_TIMEOUT_S)
+        failures: list[TarError | None] = []
+        await self.environment.read_folder(
+            self.path, lambda stream: failures.append(_failure_of(consume, stream)), timeout_s=READ_TIMEOUT_S
+        )
+        if failures[0] is not None:
+            raise failures[0]
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class ContainerWorkdir:
             limit.start()
             try:
                 assert process.stdout is not None
-                consume(process.stdout)
+                failure = _failure_of(consume, process.stdout)
                 return_code = process.wait()
             finally:
                 limit.cancel()
@@ -98,8 +104,10 @@ class ContainerWorkdir:
                 process.wait()
             if return_code:
                 errors.seek(0)
-                said = errors.read(2000).decode(errors="replace").strip()
-                raise WorkdirError(f"the engine did not read {self.path}: {said or f'exit code {return_code}'}")
+                said = errors.read(2000).decode(errors="replace").strip() or f"exit code {return_code}"
+                raise WorkdirError(f"the engine did not read {self.path}: {said}") from failure
+            if failure is not None:
+                raise failure
 
 
 @dataclass(frozen=True)
@@ -124,6 +132,16 @@ class CommandWorkdir:
                 await asyncio.to_thread(_consume_file, target, consume)
         finally:
             await self.environment.exec(f"rm -f {packed}", user="root", timeout_sec=20)
+
+
+def _failure_of(consume: Consume, stream: IO[bytes]) -> TarError | None:
+    """What was no whole tar to `consume`, if anything: the sender knows better why. Other failures are raised."""
+    with stream:
+        try:
+            consume(stream)
+        except TarError as error:
+            return error
+    return None
 
 
 def _consume_file(path: Path, consume: Consume) -> None:
