@@ -14,6 +14,7 @@ import pytest
 
 from resources.instance import open_instance, prepare_instance
 from resources.platform import PlatformResource
+from tests.configuration import config_text
 from tests.unit.intake.conftest import write_task
 from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
@@ -31,14 +32,6 @@ from trajgen_assets.names import ROLLOUT_JOB, ROLLOUT_OP
 from trajgen_assets.partitions import show_new_partitions
 
 # Nothing listens at port 9, so every job that begins is refused, which takes no environment and no time.
-CONFIG = """\
-runtime_info:
-  input:
-    llm_api: {{model: openai/m, api_base_url: "http://127.0.0.1:9/v1", api_key: "k"}}
-    task_source: {{dataset_name: {source}}}
-    harbor_job: {{environment: local}}
-    automation: {{enabled: false, max_jobs: 2, max_trials: 8}}
-"""
 LARGE, SMALL = "data-a", "data-b"
 
 
@@ -71,7 +64,8 @@ class Clicks:
 @pytest.fixture
 def clicks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clicks]:
     root, config = Root(tmp_path / "root"), tmp_path / "config.yaml"
-    config.write_text(CONFIG.format(source=tmp_path / "tasks"))
+    automation = {"enabled": False, "max_jobs": 2, "max_trials": 8}
+    config.write_text(config_text(tmp_path / "tasks", harbor_job={"environment": "local"}, automation=automation))
     for dataset in (LARGE, SMALL):
         for task_id in ("t-0", "t-1"):
             write_task(tmp_path / "tasks" / dataset / task_id, instruction=f"Mend {task_id} of {dataset}.\n")

@@ -17,6 +17,7 @@ import pytest
 from resources.instance import dagster_environ, open_instance, prepare_instance
 from resources.platform import PlatformResource
 from sensors.finished_jobs import HEAD_START_S, MAX_RUNS, finished_jobs
+from tests.configuration import config_text
 from tests.faults import Points
 from tests.unit.ledger.twins import SetClock, batch, graded, register, settle
 from tests.unit.sft.twin import JobOnDisk, lines_of, solved
@@ -38,14 +39,6 @@ fork.set_forkserver_preload(["tests.integration.test_data_once"])
 JOB = "demo-job"
 ALL = [JOB_RESULT, SFT_IM, SFT_LF]
 
-CONFIG = """\
-runtime_info:
-  input:
-    llm_api: {{model: openai/m, api_base_url: "http://127.0.0.1:9/v1", api_key: "k"}}
-    task_source: {{dataset_name: {source}}}
-    sft_conversion: {{enabled: {enabled}, instance_status: all}}
-"""
-
 
 @dataclass
 class Host:
@@ -56,7 +49,8 @@ class Host:
     instance: dg.DagsterInstance
 
     def configure(self, *, enabled: bool = True) -> None:
-        text = CONFIG.format(source=self.root.path / "py-cc", enabled=str(enabled).lower())
+        conversion = {"enabled": enabled, "instance_status": "all"}
+        text = config_text(self.root.path / "py-cc", sft_conversion=conversion)
         (self.root.path / "config.yaml").write_text(text)
 
     def ledger(self) -> AbstractContextManager[Ledger]:

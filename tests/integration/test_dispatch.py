@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from tests.configuration import config_text
 from tests.integration.host_in_time import DATA_SET, Host, host_with
 from trajgen_assets.core.config import parse_config
 from trajgen_assets.core.ledger.models import AskedBy, BreakerState, JobRow, JobState
@@ -39,16 +40,8 @@ def excluding(host: Host, *task_ids: str) -> Host:
 
 
 def switched_off(host: Host) -> Host:
-    text = host.platform.config.path
-    config = parse_config(
-        f"""runtime_info:
-  input:
-    llm_api: {{model: openai/m, api_base_url: "http://127.0.0.1:9/v1", api_key: "k"}}
-    task_source: {{dataset_name: {text.parent.parent / DATA_SET}}}
-    automation: {{enabled: false}}
-""",
-        text,
-    )
+    path = host.platform.config.path
+    config = parse_config(config_text(path.parent.parent / DATA_SET, automation={"enabled": False}), path)
     platform = Platform(host.platform.root, config, host.platform.ledger)
     return Host(platform, host.instance, host.clock)
 

@@ -12,6 +12,8 @@ from dagster._core.storage.tags import RETRY_NUMBER_TAG
 
 from resources.instance import dagster_environ, open_instance, prepare_instance
 from resources.platform import PlatformResource
+from tests.configuration import config_text
+from tests.unit.intake.conftest import write_task
 from tests.unit.ledger.twins import graded, settle, start
 from trajgen_assets.cli.start import code_of_no_job, next_job
 from trajgen_assets.core.config.load import load_config
@@ -31,14 +33,6 @@ from trajgen_assets.partitions import show_new_partitions
 TASKS = ("a", "b", "c")
 
 # Nothing answers there: a run that comes to roll out is refused, and has consumed nothing.
-CONFIG = """\
-runtime_info:
-  input:
-    llm_api: {{model: openai/m, api_base_url: "http://127.0.0.1:9/v1", api_key: "k"}}
-    task_source: {{dataset_name: {source}}}
-    harbor_job: {{environment: local}}
-    automation: {{max_jobs: 1}}
-"""
 
 
 @dataclass
@@ -91,18 +85,11 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
     """Tasks a and b are done, c is free."""
     root, source = Root(tmp_path / "root"), tmp_path / "py-cc"
     for task_id in TASKS:
-        for name, text in (
-            ("task.toml", 'version = "1.0"\n'),
-            ("instruction.md", f"Mend {task_id}.\n"),
-            ("environment/Dockerfile", "FROM scratch\n"),
-            ("tests/test.sh", "true\n"),
-        ):
-            (source / task_id / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / task_id / name).write_text(text)
+        write_task(source / task_id, instruction=f"Mend {task_id}.\n")
     (source / "verifiable_tasks.txt").write_text("".join(f"{task_id}\n" for task_id in TASKS))
     create_ledger(root)
     config = root.path / "config.yaml"
-    config.write_text(CONFIG.format(source=source))
+    config.write_text(config_text(source, harbor_job={"environment": "local"}, automation={"max_jobs": 1}))
     for name, value in dagster_environ(root, config).items():
         monkeypatch.setenv(name, value)
     prepare_instance(root, max_jobs=1)
@@ -122,7 +109,7 @@ def obstruct(host: Host, obstacle: str) -> None:
     if obstacle == "pause":
         host.ledger.pause("py-cc", "ann", "new keys")
     if obstacle == "unset key":
-        host.configure('"k"', '"${TRAJGEN_NOT_SET}"')
+        host.configure("api_key: k", "api_key: ${TRAJGEN_NOT_SET}")
 
 
 @pytest.fixture

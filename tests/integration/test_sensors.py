@@ -18,6 +18,7 @@ from resources.instance import open_instance, prepare_instance
 from resources.platform import PlatformResource
 from sensors.finished_jobs import finished_jobs
 from sensors.verified_tasks import verified_tasks
+from tests.configuration import config_text
 from tests.waiting import wait_until
 from trajgen_assets.core import clock
 from trajgen_assets.core.intake.manifest import AT_REST_AFTER_S
@@ -31,14 +32,6 @@ from trajgen_assets.core.report.standing import configured, standing_of
 from trajgen_assets.launches import RANGE_END_TAG, RANGE_START_TAG
 from trajgen_assets.names import TASKS
 
-CONFIG = """\
-runtime_info:
-  input:
-    llm_api: {{model: openai/m, api_base_url: "http://127.0.0.1:9/v1", api_key: "k"}}
-    task_source: {{dataset_name: {source}}}
-    automation: {{enabled: {enabled}, batch_max: 2, max_jobs: 2}}
-"""
-
 
 @dataclass
 class Installation:
@@ -48,8 +41,8 @@ class Installation:
     cursor: str | None = None
 
     def configure(self, *, enabled: bool) -> None:
-        text = CONFIG.format(source=self.source, enabled=str(enabled).lower())
-        (self.root.path / "config.yaml").write_text(text)
+        automation = {"enabled": enabled, "batch_max": 2, "max_jobs": 2}
+        (self.root.path / "config.yaml").write_text(config_text(self.source, automation=automation))
 
     def add_task(self, task_id: str) -> None:
         folder = self.source / task_id
@@ -283,11 +276,9 @@ def test_a_bad_manifest_is_reported_and_the_others_are_served(installation: Inst
         manifest.write_bytes(b"a-1\n\xff\n")
     elif harm == "a folder":
         manifest.mkdir()
-    text = CONFIG.format(source=installation.source, enabled="false")
-    sources = (
-        f"task_sources: [{{dataset_name: {other}, manifest: {manifest}}}, {{dataset_name: {installation.source}}}]"
-    )
-    text = text.replace(f"task_source: {{dataset_name: {installation.source}}}", sources)
+    first = {"dataset_name": str(other), "manifest": str(manifest)}
+    sources = [first, {"dataset_name": str(installation.source)}]
+    text = config_text(installation.source, task_source=None, task_sources=sources)
     (installation.root.path / "config.yaml").write_text(text)
     installation.add_task("a-1")
     installation.list_ids("a-1")
@@ -445,9 +436,9 @@ def ready(installation: Installation) -> Installation:
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        ("max_jobs: none}", "no new job begins: the configuration"),
-        ("max_job: 2}", "no new job begins: the configuration"),
-        ("max_jobs: 2}\n    harbor_job: {min_free_gb: 1.0e+9}", "no trial begins: "),
+        ("max_jobs: none", "no new job begins: the configuration"),
+        ("max_job: 2", "no new job begins: the configuration"),
+        ("max_jobs: 2\n    harbor_job: {min_free_gb: 1.0e+9}", "no trial begins: "),
     ],
 )
 def test_a_tick_publishes_what_is_wrong_with_configuration_or_disk_and_that_it_is_mended(
@@ -455,7 +446,7 @@ def test_a_tick_publishes_what_is_wrong_with_configuration_or_disk_and_that_it_i
 ) -> None:
     file = ready.root.path / "config.yaml"
     good = file.read_text()
-    file.write_text(good.replace("max_jobs: 2}", now))
+    file.write_text(good.replace("max_jobs: 2", now))
     bare_tick(ready)
     assert (published(ready)["phase"], published(ready)["blockers"][0]["severity"]) == ("blocked", "error")
     assert said in published(ready)["blockers"][0]["what"]

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from resources.config_file import config_path
+from tests.configuration import config_text
 from trajgen_assets.cli.demo import demo_state
 from trajgen_assets.cli.state import State
 from trajgen_assets.core.config import Config, parse_config
@@ -17,13 +17,8 @@ from trajgen_assets.core.report.found_jobs import find_jobs
 
 
 def config_at(folder: Path, *, jobs_dir: str = "", out_dir: str = "") -> Config:
-    inputs = {
-        "llm_api": {"model": "openai/m", "api_base_url": "http://127.0.0.1:9/v1", "api_key": "${K}"},
-        "task_source": {"dataset_name": "tasks"},
-        "harbor_job": {"jobs_dir": jobs_dir},
-        "sft_conversion": {"out_dir": out_dir},
-    }
-    return parse_config(yaml.safe_dump({"runtime_info": {"input": inputs}}), folder / "config.yaml")
+    text = config_text(Path("tasks"), harbor_job={"jobs_dir": jobs_dir}, sft_conversion={"out_dir": out_dir})
+    return parse_config(text, folder / "config.yaml")
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.unit.report.conftest import CONFIG, DATASET
+from tests.configuration import config_text
+from tests.unit.report.conftest import DATASET
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.intake.registration import register_source
@@ -202,7 +203,7 @@ def test_smoke_is_not_counted_with_the_rest_nor_hides_that_nothing_is_registered
     (source / "verifiable_tasks.txt").write_text("a\nb\n")
     create_ledger(root)
     path = root.path / "config.yaml"
-    path.write_text(CONFIG.format(source=source))
+    path.write_text(config_text(source, harbor_job={"environment": "local"}))
     config = load_config(path)
     with open_ledger(root) as ledger:
         register_source(ledger, config.source(DATASET), SMOKE_CAMPAIGN)
@@ -218,7 +219,7 @@ def test_smoke_is_not_counted_with_the_rest_nor_hides_that_nothing_is_registered
 
 def test_a_disk_below_the_mark_is_an_error(platform: Platform) -> None:
     text = platform.config.path.read_text()
-    platform.config.path.write_text(text.replace("{environment: local}", "{environment: local, min_free_gb: 1.0e+9}"))
+    platform.config.path.write_text(text.replace("environment: local", "min_free_gb: 1.0e+9"))
     now = standing_of(platform.root, platform.ledger, configured(platform.config.path))
     assert (now.phase, now.is_blocked) == (Phase.BLOCKED, True)
     assert "fewer than harbor_job.min_free_gb = 1e+09" in now.blockers[0].what
