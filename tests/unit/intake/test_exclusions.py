@@ -148,3 +148,13 @@ def test_ten_thousand_entries_are_read_within_a_tick(tmp_path: Path) -> None:
     entries = "".join(f"- {{task_id: owner__repo-{n}, status: done}}\n" for n in range(10_000))
     (tmp_path / "ledger.yaml").write_text(f"runs:\n{entries}")
     assert len(excluded_ids(config_in(tmp_path, "ledger.yaml"))) == 10_000
+
+
+def test_a_list_that_stays_as_it_is_is_read_once_and_one_that_changes_is_read_again(tmp_path: Path) -> None:
+    config, listed = config_in(tmp_path), tmp_path / "excluded_tasks.txt"
+    for said, at_s, read in (("a-1", 1000, "a-1"), ("b-2", 1000, "a-1"), ("b-2", 1001, "b-2")):
+        listed.write_text(f"{said}\n")
+        os.utime(listed, (at_s, at_s))  # only a file of the same size and time is taken for the same
+        assert excluded_ids(config) == {read}
+    listed.write_text("c-3\n")
+    assert excluded_ids(config) == {"c-3"}

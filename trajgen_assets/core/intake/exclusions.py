@@ -1,8 +1,10 @@
 """Task ids that are never to be assigned, whoever named them: people, lists, ledgers of the earlier system."""
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from trajgen_assets.core.config.config import EXCLUDE_NAME, Config
@@ -14,6 +16,8 @@ from trajgen_assets.core.paths import Root
 
 FILE_NAME = "excluded_tasks.txt"
 LEDGER_SUFFIXES = (".yaml", ".yml")
+# A file that was written a moment ago may be written again within one tick of its clock, and look the same.
+SETTLED_S = 2.0
 CONSUMED = (TaskStatus.DONE, TaskStatus.FAILED, TaskStatus.SKIPPED)
 
 
@@ -45,7 +49,7 @@ def exclusions(config: Config, root: Root | None = None) -> list[Exclusion]:
             never means "exclude nothing".
     """
     own = config.resolve(FILE_NAME)
-    found = list(_of_list(own, FILE_NAME)) if own.exists() or own.is_symlink() else []
+    found = list(_read_once(own, FILE_NAME)) if own.exists() or own.is_symlink() else []
     for place, text in config.exclusion_texts():
         for token in text.split():
             found += _of_token(config, root, token, place)
@@ -58,14 +62,34 @@ def _of_token(config: Config, root: Root | None, token: str, place: str) -> Iter
         yield Exclusion(_checked(token, place), place)
     elif root is not None and os.path.realpath(path) == os.path.realpath(root.ledger_view):
         return
-    elif path.suffix in LEDGER_SUFFIXES:
-        yield from _of_ledger(path, f"{token} of {place}")
     else:
-        yield from _of_list(path, f"{token} of {place}")
+        yield from _read_once(path, f"{token} of {place}")
 
 
 def _looks_like_path(token: str) -> bool:
     return "/" in token or token.endswith((".txt", *LEDGER_SUFFIXES))
+
+
+def _read_once(path: Path, source: str) -> tuple[Exclusion, ...]:
+    """What a file names. As long as it stays as it is, it is read once: one tick asks for it many times."""
+    if path.exists() and not path.is_file():  # a pipe or a device would be waited for
+        raise _unreadable(path, "it is not a file")
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from error
+    if time.time() - found.st_mtime < SETTLED_S:
+        return _read(path, source)
+    return _remembered(path, source, (found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@lru_cache(maxsize=64)
+def _remembered(path: Path, source: str, _stamp: tuple[int, ...]) -> tuple[Exclusion, ...]:
+    return _read(path, source)
+
+
+def _read(path: Path, source: str) -> tuple[Exclusion, ...]:
+    return tuple(_of_ledger(path, source) if path.suffix in LEDGER_SUFFIXES else _of_list(path, source))
 
 
 def _of_list(path: Path, source: str) -> Iterator[Exclusion]:
@@ -91,8 +115,6 @@ def _of_ledger(path: Path, source: str) -> Iterator[Exclusion]:
 
 
 def _bytes(path: Path) -> bytes:
-    if path.exists() and not path.is_file():  # a pipe or a device would be waited for
-        raise _unreadable(path, "it is not a file")
     try:
         return path.read_bytes()
     except OSError as error:
