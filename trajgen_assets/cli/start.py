@@ -91,25 +91,29 @@ def next_job(
     if dataset is not None:
         platform.config.source(dataset)
     _settle_first(platform, instance)
-    inputs = platform.config.runtime_info.input
-    wanted = limit or inputs.harbor_job.n_tasks or inputs.automation.batch_max
-    register_all(platform, campaign, instance, first=_how_many_to_register(platform, campaign, wanted))
+    wanted = _register(platform, campaign, instance, limit)
     forced = _keys_of(platform, campaign, dataset, tasks or []) if force else []
     paused: list[Pause] = []
-    for source in platform.config.sources():
-        if dataset not in (None, source.dataset):
-            continue
-        if (pause := platform.ledger.pause_of(source.dataset)) is not None:
+    for name in [source.dataset for source in platform.config.sources() if dataset in (None, source.dataset)]:
+        if (pause := platform.ledger.pause_of(name)) is not None:
             paused.append(pause)
             continue
-        take_back_when_ready(platform, [key for key in forced if key.dataset == source.dataset], typer.echo)
-        job = _bind(platform, campaign, source.dataset, limit=None if tasks else wanted, tasks=tasks)
+        take_back_when_ready(platform, [key for key in forced if key.dataset == name], typer.echo)
+        job = _bind(platform, campaign, name, limit=None if tasks else wanted, tasks=tasks)
         if job is not None:
             return job
     if paused:
         raise RefusedError(paused[0].words, mend=paused[0].mend)
     _say_why_nothing(platform, campaign, dataset)
     return None
+
+
+def _register(platform: Platform, campaign: str, instance: dg.DagsterInstance, limit: int | None) -> int:
+    """Read the manifests into the ledger. Returns how many tasks the job may have at most."""
+    inputs = platform.config.runtime_info.input
+    wanted = limit or inputs.harbor_job.n_tasks or inputs.automation.batch_max
+    register_all(platform, campaign, instance, first=_how_many_to_register(platform, campaign, wanted))
+    return wanted
 
 
 def _bind(

@@ -81,11 +81,8 @@ def import_ledger(
         result = _import(state, config, found, campaign)
     if as_json:
         typer.echo(json.dumps({"dry_run": dry_run, "unreadable": found.jobs.unreadable} | asdict(result), default=str))
-    elif dry_run:
-        typer.echo("dry run: nothing was changed")
     else:
-        _take_over_view(state, found)
-        _say_balance(state)
+        _conclude(state, found, dry_run=dry_run)
     if found.jobs.unreadable:
         raise typer.Exit(EXIT_FAILED)
 
@@ -179,6 +176,14 @@ def _import(state: State, config: Config | None, found: Found, campaign: str) ->
             with suppress(ManifestError):  # `status` and every start say so again
                 register_source(ledger, source, campaign)
     return results[-1]
+
+
+def _conclude(state: State, found: Found, *, dry_run: bool) -> None:
+    if dry_run:
+        typer.echo("dry run: nothing was changed")
+        return
+    _take_over_view(state, found)
+    _say_balance(state)
 
 
 def _take_over_view(state: State, found: Found) -> None:
