@@ -30,7 +30,13 @@ class TrialKeyOpenHands(ContainerAgent, OpenHandsSDK):
     @classmethod
     def connection(cls, url: str, key: str) -> dict[str, str]:
         """The proxy speaks OpenAI's dialect."""
-        return {"LLM_API_KEY": key, "LLM_BASE_URL": f"{url}/v1", "OPENHANDS_SUPPRESS_BANNER": "1"}
+        return {
+            "LLM_API_KEY": key,
+            "LLM_BASE_URL": f"{url}/v1",
+            "OPENHANDS_SUPPRESS_BANNER": "1",
+            "ANONYMIZED_TELEMETRY": "false",  # of the browser tool
+            "OTEL_SDK_DISABLED": "true",
+        }
 
     async def install(self, environment: BaseEnvironment) -> None:
         """As every agent, and Harbor's script that drives the SDK."""
