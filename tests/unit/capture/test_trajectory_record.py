@@ -154,6 +154,19 @@ def test_a_refused_anthropic_call_keeps_its_system_prompt_first() -> None:
     assert [message["role"] for message in record["request_body"]["messages"]] == ["system", "user"]
 
 
+def test_a_subagent_of_claude_code_has_a_session_of_its_own_on_record() -> None:
+    def session_of(**headers: str) -> str | None:
+        request = {"headers": {name.replace("_", "-"): value for name, value in headers.items()}}
+        return trajectory_record.client_session_id({"litellm_params": {"proxy_server_request": request}})
+
+    assert session_of(x_claude_code_session_id="s-1") == "s-1"
+    assert session_of(x_claude_code_session_id="s-1", x_claude_code_agent_id="a-9") == "s-1/a-9"
+    assert (
+        session_of(x_claude_code_session_id="s" * 300, x_claude_code_agent_id="a" * 300) == "s" * 200 + "/" + "a" * 200
+    )
+    assert session_of() is None
+
+
 @pytest.mark.parametrize(
     ("user_id", "session"),
     [

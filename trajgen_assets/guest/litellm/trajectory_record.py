@@ -42,6 +42,7 @@ USAGE = (
     "cache_creation_input_tokens", "cache_read_input_tokens",
 )  # fmt: skip
 SESSION_HEADERS = ("x-claude-code-session-id", "x-session-id", "x-litellm-session-id", "x-instance-id")
+SUBAGENT_HEADER = "x-claude-code-agent-id"
 
 
 def build(
@@ -108,13 +109,19 @@ def failure_key(kwargs: Mapping[str, Any]) -> tuple[int, bool]:
 
 
 def client_session_id(kwargs: Mapping[str, Any]) -> str | None:
-    """The session that the client named, from its headers or its metadata; subagents have one each."""
+    """The session that the client named, from its headers or its metadata.
+
+    Claude Code makes the calls of a subagent in the session of the whole, and names the subagent beside it: such a call
+    has `<session>/<subagent>`.
+    """
     request = _client_request(kwargs)
     headers = {str(name).lower(): value for name, value in _mapping(request.get("headers")).items()}
     metadata = _mapping(_mapping(request.get("body")).get("metadata"))
     named = [headers.get(name) for name in SESSION_HEADERS]
     named += [metadata.get("session_id"), _session_in_user_id(metadata.get("user_id"))]
-    return next((value[:MAX_NAME] for value in named if isinstance(value, str) and value), None)
+    session = next((value for value in named if isinstance(value, str) and value), None)
+    subagent = headers.get(SUBAGENT_HEADER)
+    return "/".join(each[:MAX_NAME] for each in (session, subagent) if isinstance(each, str) and each) or None
 
 
 def request_sha256(request_body: Mapping[str, Any]) -> str:
