@@ -20,6 +20,10 @@ class UnreadableSpendError(ValueError):
     """A file of spent amounts does not say how much was spent."""
 
 
+class _BadLineError(UnreadableSpendError):
+    pass
+
+
 @dataclass(frozen=True)
 class Spent:
     """An amount: tokens of requests and replies together, and US dollars."""
@@ -80,14 +84,19 @@ class SpendFile:
         """The total of the file as it stands now; nothing where there is none yet.
 
         Raises:
-            UnreadableSpendError: a line is torn or no line of ours, or what was read before is gone.
+            UnreadableSpendError: a line is torn or no line of ours, or what was read before is gone. So it is at every
+                look, until somebody has corrected the line, or for good.
             OSError: it cannot be read.
         """
-        for line in self._new_lines():
-            self._n_lines += 1
-            trial, spent = self._parsed(line)
-            self.by_trial[trial] = self.by_trial.get(trial, Spent()) + spent
-            self.total += spent
+        try:
+            for line in self._new_lines():
+                self._n_lines += 1
+                trial, spent = self._parsed(line)
+                self.by_trial[trial] = self.by_trial.get(trial, Spent()) + spent
+                self.total += spent
+        except _BadLineError:
+            self._offset, self._n_lines, self.total, self.by_trial = 0, 0, Spent(), {}
+            raise
         return self.total
 
     def _new_lines(self) -> list[bytes]:
@@ -114,7 +123,7 @@ class SpendFile:
                 raise ValueError
             return trial, Spent(int(tokens), float(cost_usd))
         except (ValueError, TypeError, KeyError):
-            raise UnreadableSpendError(f"{self.path}, line {self._n_lines} cannot be read") from None
+            raise _BadLineError(f"{self.path}, line {self._n_lines} cannot be read") from None
 
 
 def day_file(folder: Path, moment: datetime) -> Path:

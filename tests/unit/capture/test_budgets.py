@@ -117,10 +117,25 @@ def test_what_only_the_ledger_knows_of_the_day_counts_and_not_on_the_next(begun:
 @pytest.mark.parametrize("line", [b'{"trial": "a__1", "tok', b"[]\n", b'{"trial": "a", "tokens": -5, "cost_usd": 0}\n'])
 def test_a_line_that_cannot_be_read_is_not_nothing(begun: Begin, tmp_path: Path, line: bytes) -> None:
     (tmp_path / "spend" / "2026-11-26.jsonl").write_bytes(line)
-    refusal = begun(LIMITED).refusal("a__1")
-    assert refusal.scope == "day"
-    assert "line 1 cannot be read" in refusal.text
+    budget = begun(LIMITED)
+    for _ in range(2):
+        refusal = budget.refusal("a__1")
+        assert refusal is not None
+        assert refusal.scope == "day"
+        assert "line 1 cannot be read" in refusal.text
     assert refused(begun({"job": {"tokens": 9}}), "a__1") is None  # who sets no limit on the day is not kept from work
+
+
+def test_a_line_that_somebody_corrected_counts_for_what_it_says(begun: Begin, tmp_path: Path) -> None:
+    file = tmp_path / "spend" / "2026-11-26.jsonl"
+    line = '{"trial": "a__1", "tokens": 400, "cost_usd": 0}\n'
+    file.write_text(line + "torn\n")
+    budget = begun({"day": {"tokens": 801}})
+    assert refused(budget, "a__1") == "day"
+    file.write_text(line * 2)
+    assert refused(budget, "a__1") is None
+    spend(budget, "a__1", 1)
+    assert refused(budget, "a__1") == "day"
 
 
 def test_a_file_that_goes_while_the_proxy_runs_is_not_nothing(begun: Begin, tmp_path: Path) -> None:
@@ -128,7 +143,7 @@ def test_a_file_that_goes_while_the_proxy_runs_is_not_nothing(begun: Begin, tmp_
     spend(budget, "a__1", 10)
     assert refused(budget, "a__1") is None
     (tmp_path / "spend" / "2026-11-26.jsonl").unlink()
-    assert refused(budget, "a__1") == "day"
+    assert [refused(budget, "a__1") for _ in range(2)] == ["day", "day"]
 
 
 def test_what_could_not_be_written_down_is_not_nothing(begun: Begin, tmp_path: Path) -> None:
@@ -136,6 +151,7 @@ def test_what_could_not_be_written_down_is_not_nothing(begun: Begin, tmp_path: P
     (tmp_path / "proxy" / "spend.jsonl").symlink_to(tmp_path / "elsewhere")  # O_NOFOLLOW refuses it
     spend(budget, "a__1", 10)
     refusal = budget.refusal("b__1")
+    assert refusal is not None
     assert "spend.jsonl could not be written" in refusal.text
     assert (tmp_path / "proxy" / "broken").exists()
 

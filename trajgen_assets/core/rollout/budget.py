@@ -1,6 +1,8 @@
 """Budgets as the platform sees them: what a job's proxy is told, and whether the day has anything left."""
 
 from datetime import datetime
+from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from trajgen_assets.core.config.config import Config
@@ -51,8 +53,20 @@ def tell_of_budget(platform: Platform) -> None:
         alert(platform.root, "budget", f"no job begins: {why}")
 
 
+# A day of many jobs has a file of many megabytes, and each tick looks at it: it is read on, not anew.
+_files: dict[Path, SpendFile] = {}
+_reading = Lock()
+
+
 def _in_file(root: Root, moment: datetime) -> Spent:
-    return SpendFile(day_file(root.spend, moment)).read()
+    path = day_file(root.spend, moment)
+    with _reading:
+        file = _files.setdefault(path, SpendFile(path))
+        try:
+            return file.read()
+        except UnreadableSpendError:
+            del _files[path]  # once it was said that a file is gone, the next look begins with what is there
+            raise
 
 
 def _lost(ledger: Ledger, moment: datetime, in_file: Spent) -> Spent:

@@ -38,6 +38,7 @@ from trajgen_assets.core.report.standing import publish_standing_of, standing_pu
 from trajgen_assets.core.rollout.addresses import agent_url, proxy_host
 from trajgen_assets.core.rollout.batch import stage_for
 from trajgen_assets.core.rollout.budget import proxy_budget
+from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.compressing import compress_or_say_why_not
 from trajgen_assets.core.rollout.docker import compose_overlay, remove_leftovers
 from trajgen_assets.core.rollout.endpoint import check_one_answers
@@ -53,7 +54,7 @@ from trajgen_assets.core.rollout.plan import RolloutPlan, harbor_job_config, use
 from trajgen_assets.core.rollout.record import JobRecord, Listener, StagedTask
 from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
 from trajgen_assets.core.rollout.slots import job_slot
-from trajgen_assets.core.rollout.stopping import end_if_asked, end_if_drained, end_if_over_budget
+from trajgen_assets.core.rollout.stopping import end_if_asked, end_if_drained, end_if_over_budget, n_left_over_budget
 from trajgen_assets.core.rollout.trial_slots import TrialSlots, trial_slots
 from trajgen_assets.core.rollout.trials import AgentRecord, TrialEntry, TrialsFile, write_trials
 
@@ -373,6 +374,6 @@ def upstream_of(api: LlmApi, secrets: Mapping[str, str]) -> Upstream:
 def archive_facts(record: JobRecord) -> dict[str, Any]:
     """Counts, cost and digests of a job for its archive entry; what the ledger says is added to it."""
     return trial_facts(record.entries.values()) | {
-        "stopped_for": record.stopped_for,
+        "stopped_for": record.stopped_for or (Cause.BUDGET if n_left_over_budget(record) else None),
         "task_digests": {task_id: task.digest for task_id, task in record.tasks.items()},
     }

@@ -60,9 +60,16 @@ class StopLooks:
         """The proxy answers no trial any more and lets none begin; what needs no model goes on to its end."""
         record = self._record
         if record.over_budget is None and (refusal := refusal_of_job(record.files)) is not None:
-            record.over_budget, record.stopped_for = refusal, Cause.BUDGET
+            record.over_budget = refusal
             record.start_no_more()
             record.listener.phase(f"starting no more trials: {refusal.text}")
+
+
+def n_left_over_budget(record: JobRecord) -> int:
+    """How many tasks a job has left because its budget, or that of the day, was used up."""
+    if refusal_of_job(record.files) is None:
+        return 0
+    return sum(entry.cause in (Cause.CANCELLED, Cause.BUDGET) for entry in record.entries.values())
 
 
 def end_if_over_budget(record: JobRecord) -> None:
@@ -71,11 +78,10 @@ def end_if_over_budget(record: JobRecord) -> None:
     Raises:
         StoppedError: it left tasks without a result.
     """
-    left = [entry for entry in record.entries.values() if entry.cause in (Cause.CANCELLED, Cause.BUDGET)]
-    refusal = refusal_of_job(record.files)
-    if refusal is not None and left:
-        are = "is" if len(left) == 1 else "are"
-        why = f"{len(left)} of its {count_of(len(record.tasks), 'task')} {are} pending again"
+    refusal, n_left = refusal_of_job(record.files), n_left_over_budget(record)
+    if refusal is not None and n_left:
+        are = "is" if n_left == 1 else "are"
+        why = f"{n_left} of its {count_of(len(record.tasks), 'task')} {are} pending again"
         raise StoppedError(f"stopped: {refusal.text}", why=why)
 
 
