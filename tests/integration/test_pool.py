@@ -131,6 +131,13 @@ def test_each_endpoint_gets_tasks_by_its_weight_and_its_own_key(
         assert set(twin.keys) == {f"Bearer {_key(name)}"}
 
 
+def test_a_call_beyond_the_limit_of_its_endpoint_goes_to_another(proxy: RunningProxy) -> None:
+    task = next(name for name in (f"narrow-{n}" for n in range(10**6)) if _preferred(name) == "narrow")
+    first, *others = [_upstream_of(proxy, f"{task}__aB3dE5f") for _ in range(3)]
+    assert first == "narrow"
+    assert "narrow" not in others
+
+
 @pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 def test_all_calls_of_all_attempts_at_a_task_go_to_one_endpoint_which_is_on_record(
@@ -195,13 +202,6 @@ def test_an_endpoint_that_hangs_is_left_after_its_own_timeout(
     home = _home(proxy, trial)
     twins[home].status = 0  # it never answers
     assert _upstream_of(proxy, trial) != home
-
-
-def test_a_call_beyond_the_limit_of_its_endpoint_goes_to_another(proxy: RunningProxy) -> None:
-    task = next(name for name in (f"narrow-{n}" for n in range(10**6)) if _preferred(name) == "narrow")
-    first, *others = [_upstream_of(proxy, f"{task}__aB3dE5f") for _ in range(3)]
-    assert first == "narrow"
-    assert "narrow" not in others
 
 
 def test_only_the_platform_may_ask_for_an_endpoint_by_name(

@@ -23,6 +23,7 @@ from trajgen_assets.core.ledger.models import AskedBy, JobRow, JobState, Pause, 
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch
+from trajgen_assets.core.rollout.budget_notes import refusal_of_job
 from trajgen_assets.core.rollout.forcing import take_back_when_ready
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
 from trajgen_assets.core.rollout.trials import load_trials
@@ -194,8 +195,8 @@ def run_in_foreground(state: State, platform: Platform, instance: dg.DagsterInst
         if unclaimed:  # interrupted while it waited: nobody else launches what was started by hand
             platform.ledger.withdraw(job.name, note="interrupted before it began")
     ended = platform.ledger.job(job.name)
-    was_asked = platform.ledger.stop_request(job.name) is not None
-    if unclaimed or (ended.state is JobState.INTERRUPTED and not was_asked):
+    is_meant = platform.ledger.stop_request(job.name) is not None or refusal_of_job(platform.root.job(job.name))
+    if unclaimed or (ended.state is JobState.INTERRUPTED and not is_meant):
         raise KeyboardInterrupt  # Dagster has taken the first one for the end of its run
     has_none = ended.state is JobState.REFUSED or not platform.root.job(job.name).trials.exists()
     made = has_none or make_data(platform, instance, ended, definitions)

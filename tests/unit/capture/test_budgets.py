@@ -1,14 +1,16 @@
 """What a proxy counts, and when it refuses: without a proxy."""
 
+import asyncio
 import json
 import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from budgets import Budget
+from budgets import COUNT_PATIENCE_S, Budget
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 LIMITED = {"job": {"tokens": 1000}, "trial": {"tokens": 300}, "day": {"tokens": 5000}}
@@ -154,6 +156,31 @@ def test_what_could_not_be_written_down_is_not_nothing(begun: Begin, tmp_path: P
     assert refusal is not None
     assert "spend.jsonl could not be written" in refusal.text
     assert (tmp_path / "proxy" / "broken").exists()
+
+
+def test_a_call_waits_for_what_was_served_to_be_counted_and_gives_up_on_what_never_is(begun: Begin) -> None:
+    budget = begun(LIMITED)
+    budget.served("late")
+    budget.served("never")
+
+    async def ask() -> float:
+        began_at, loop = time.monotonic(), asyncio.get_running_loop()
+        loop.call_later(0.1, budget.count, "a__1", "late", {"total_tokens": 300})
+        await budget.caught_up()
+        return time.monotonic() - began_at
+
+    assert COUNT_PATIENCE_S <= asyncio.run(ask()) < COUNT_PATIENCE_S + 1
+    assert refused(budget, "a__1") == "trial"
+    assert asyncio.run(ask()) < 0.5
+
+
+def test_what_was_counted_before_its_reply_was_served_is_not_waited_for(begun: Begin) -> None:
+    budget = begun(LIMITED)
+    budget.count("a__1", "quick", {"total_tokens": 1})
+    budget.served("quick")
+    began_at = time.monotonic()
+    asyncio.run(budget.caught_up())
+    assert time.monotonic() - began_at < 0.5
 
 
 def test_without_a_limit_nothing_is_refused_and_all_is_written_down(begun: Begin, tmp_path: Path) -> None:

@@ -99,6 +99,16 @@ def test_calls_beyond_a_limit_go_elsewhere_and_then_wait_in_turn(pool: Pool, clo
     assert [pool.choose("task", [one, two]).wait_s for _ in range(4)] == [WINDOW_S - 10] * 3 + [2 * WINDOW_S - 10]
 
 
+def test_one_that_will_be_back_before_another_has_room_gets_the_call(pool: Pool, clock: Clock) -> None:
+    one, two = Endpoint("one", requests_per_minute=1), Endpoint("two", cooldown_s=20)
+    pool.failed(two)
+    names = [pool.choose("task", [one, two]) for _ in range(2)]
+    assert [(each.name, each.wait_s) for each in names] == [("one", 0), ("two", 20)]
+    clock.now_s += 5
+    pool.failed(Endpoint("two", cooldown_s=100))
+    assert (pool.choose("task", [one, two]).name, pool.choose("task", [one, two]).name) == ("one", "two")
+
+
 def test_no_60_seconds_hold_more_calls_than_the_limit(pool: Pool, clock: Clock) -> None:
     one, begun = Endpoint("one", requests_per_minute=5), []
     for _ in range(60):

@@ -21,7 +21,7 @@ from spending import Limit, SpendFile, Spent, UnreadableSpendError, day_file
 SETTINGS_ENV = "TRAJGEN_BUDGET"
 TRIAL, JOB, DAY = "trial", "job", "day"
 
-# LiteLLM tells the logger of a call within milliseconds of its reply; on a busy machine a call that asks next waits.
+# LiteLLM tells the logger of a call within milliseconds of its reply, and of one that it cannot even read never.
 COUNT_PATIENCE_S = 2.0
 COUNT_LOOK_S = 0.01
 
@@ -59,18 +59,26 @@ class Budget:
         self._job = SpendFile(folder / "spend.jsonl")
         self._day: SpendFile | None = None
         self._unwritten: str | None = None
-        self._uncounted: set[str] = set()
+        self._uncounted: dict[str, float] = {}
         self._counted_early: set[str] = set()
 
     def served(self, call_id: str) -> None:
         """Note that the client has its reply; what that took may not be known yet."""
-        (self._counted_early.remove if call_id in self._counted_early else self._uncounted.add)(call_id)
+        if call_id in self._counted_early:
+            self._counted_early.remove(call_id)
+        else:
+            self._uncounted[call_id] = time.monotonic()
 
     async def caught_up(self) -> None:
         """Wait until what every reply took that was served is counted, so that only calls in flight are not."""
-        deadline = time.monotonic() + COUNT_PATIENCE_S
-        while self._uncounted and self._is_limited and time.monotonic() < deadline:
+        while self._is_limited and self._has_uncounted():
             await asyncio.sleep(COUNT_LOOK_S)
+
+    def _has_uncounted(self) -> bool:
+        given_up = time.monotonic() - COUNT_PATIENCE_S
+        while self._uncounted and next(iter(self._uncounted.values())) < given_up:
+            del self._uncounted[next(iter(self._uncounted))]
+        return bool(self._uncounted)
 
     @property
     def _is_limited(self) -> bool:
@@ -78,7 +86,8 @@ class Budget:
 
     def count(self, trial: str, call_id: str, usage: Mapping[str, Any]) -> None:
         """Write down what an ended call took. A job whose budget that uses up begins no more trials."""
-        (self._uncounted.remove if call_id in self._uncounted else self._counted_early.add)(call_id)
+        if self._uncounted.pop(call_id, None) is None:
+            self._counted_early.add(call_id)
         spent = Spent(int(usage.get("total_tokens") or 0), float(usage.get("cost") or 0.0))
         if spent == Spent():
             return

@@ -9,7 +9,7 @@ import hashlib
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 WINDOW_S = 60.0
@@ -98,16 +98,17 @@ class Pool:
             NoRoomError: none has room soon enough.
         """
         moment = self._clock()
-        healthy = [each for each in endpoints if self._back_at.get(each.name, moment) <= moment]
-        if healthy or len(endpoints) == 1:
-            return self._with_room(by_preference(task, healthy or endpoints), moment)
-        first = min(endpoints, key=lambda each: self._back_at[each.name])
-        pause_s = min(PAUSE_S, self._back_at[first.name] - moment)
-        return self._with_room([first], moment, pause_s)
+        cooling = {each.name: max(0.0, self._back_at.get(each.name, moment) - moment) for each in endpoints}
+        if not all(cooling.values()):
+            return self._taken(by_preference(task, endpoints), cooling, moment)
+        first = min(endpoints, key=lambda each: cooling[each.name])
+        pause_s = min(PAUSE_S, cooling[first.name]) if len(endpoints) > 1 else 0.0
+        return self._taken([first], {first.name: pause_s}, moment)
 
-    def _with_room(self, preferred: Sequence[Endpoint], moment: float, pause_s: float = 0.0) -> Choice:
-        waits = {each.name: max(pause_s, self._wait_s(each, moment)) for each in preferred}
-        name = min(waits, key=lambda each: waits[each])  # of several without a wait it is the most preferred
+    def _taken(self, preferred: Sequence[Endpoint], cooling: Mapping[str, float], moment: float) -> Choice:
+        """The room at the endpoint that can have the call first; of several at once, the most preferred."""
+        waits = {each.name: max(cooling[each.name], self._wait_s(each, moment)) for each in preferred}
+        name = min(waits, key=lambda each: waits[each])
         if waits[name] > LONGEST_WAIT_S:
             raise NoRoomError(waits[name])
         self._calls.setdefault(name, deque()).append(moment + waits[name])
