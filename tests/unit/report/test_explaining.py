@@ -21,6 +21,7 @@ from trajgen_assets.core.ledger import (
 )
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.report.explaining import Explanation, explain
+from trajgen_assets.core.report.heartbeat import beat
 from trajgen_assets.core.report.places import trial_of
 from trajgen_assets.core.report.standing import configured
 from trajgen_assets.core.rollout.trials import NOT_BEGUN_NOTE
@@ -171,3 +172,13 @@ def test_the_trial_that_runs_is_shown_until_one_counts(platform: Platform, is_ov
 
 def test_a_task_without_a_trial_has_no_place(platform: Platform) -> None:
     assert trial_of(platform.root, platform.ledger, platform.ledger.task(A)) is None
+
+
+def test_a_tick_is_promised_only_where_the_daemon_runs_and_may_begin_jobs(platform: Platform) -> None:
+    by_hand = f"`trajgen start --campaign main --dataset {DATASET} --tasks a` begins it now"
+    assert explained(platform).next_step == by_hand
+    with platform.config.path.open("a") as file:
+        file.write("    automation: {enabled: true}\n")
+    assert explained(platform).next_step == by_hand
+    beat(platform.root)
+    assert explained(platform).next_step == f"one of the next ticks takes it; {by_hand}"

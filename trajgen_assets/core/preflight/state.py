@@ -7,6 +7,7 @@ from trajgen_assets.core.errors import RequirementError, TrajgenError
 from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.ledger.view import is_edited
 from trajgen_assets.core.preflight.findings import Finding, Subject, ok, warn
+from trajgen_assets.core.report.standing.sight import Sight
 from trajgen_assets.core.rollout.lost import lost_jobs
 from trajgen_assets.core.rollout.slots import live_holders
 
@@ -59,7 +60,9 @@ def pauses(subject: Subject) -> Iterable[Finding]:
     now = subject.ledger.now()
     breakers = [subject.ledger.breaker_state(source.dataset) for source in subject.config.sources()]
     paused = [each for each in breakers if each.holds(now)]
-    mend = "see to the cause; the sensor tries again by itself, and `trajgen start` is not held back"
+    sight = Sight(subject.root, subject.ledger, subject.config)
+    again = "the sensor tries again by itself" if sight.is_automatic else "nothing tries again by itself"
+    mend = f"see to the cause; {again}, and `trajgen start` is not held back"
     by_people = [warn(each.words, each.mend) for each in subject.ledger.pauses()]
     return by_people + [
         warn(f"launches are paused until {each.until:%Y-%m-%d %H:%M:%S} UTC: {each.cause}", mend, subject=each.dataset)

@@ -18,6 +18,7 @@ from trajgen_assets.core.ledger.models import AttemptRow, SkipKind, TaskRow, Tas
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.report.places import running_trial
+from trajgen_assets.core.report.standing.sight import Sight
 from trajgen_assets.core.rollout.patch import read_patch_record
 from trajgen_assets.core.rollout.pausing import why_none_begins
 from trajgen_assets.core.rollout.trials import was_begun
@@ -194,8 +195,8 @@ def _next_of_pending(root: Root, ledger: Ledger, config: Config | ConfigError, r
     breaker = ledger.breaker_state(row.dataset)
     if breaker.until is not None and breaker.holds(ledger.now()):
         return f"it waits for the end of an outage ({breaker.cause}) until {breaker.until:%H:%M:%S} UTC; {by_hand}"
-    is_automatic = isinstance(config, Config) and config.runtime_info.input.automation.enabled
-    return f"one of the next ticks takes it; {by_hand}" if is_automatic and row.campaign == MAIN_CAMPAIGN else by_hand
+    is_automatic = row.campaign == MAIN_CAMPAIGN and Sight(root, ledger, config).is_automatic
+    return f"one of the next ticks takes it; {by_hand}" if is_automatic else by_hand
 
 
 def _obstacles(root: Root, ledger: Ledger, config: Config | ConfigError, row: TaskRow) -> Iterator[str]:
