@@ -1,6 +1,7 @@
-"""Harbor over some tasks with an agent that needs no model: no proxy, no ledger, the same job configuration as ever."""
+"""Harbor over some tasks, with no ledger and no proxy of its own: the same job configuration as ever."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,24 @@ HARBOR_TIME_S = 240.0
 
 
 def run_harbor_alone(
-    root: Root, environment: str, agent: dict[str, Any], tasks: list[Path], guest_code: str = ""
+    root: Root,
+    environment: str,
+    agent: dict[str, Any],
+    tasks: list[Path],
+    guest_code: str = "",
+    *,
+    job: str = "",
+    secrets: Mapping[str, str] = {},
 ) -> dict[str, TrialResult]:
     """Run one job to its end, and make sure that it left nothing behind. Returns each trial's result by task id.
 
     Args:
         agent: the entry in Harbor's job configuration, for example `{"name": "oracle"}`.
         guest_code: text of a module `agent_of_the_test` that Harbor can import.
+        job: its name, if somebody else must know it.
+        secrets: what Harbor's environment holds besides.
     """
-    job = f"alone-{environment}-{os.getpid()}"
+    job = job or f"alone-{environment}-{os.getpid()}"
     files = root.job(job)
     guest = guest_bundle(files.proxy)
     (guest / "agent_of_the_test.py").write_text(guest_code)
@@ -45,7 +55,7 @@ def run_harbor_alone(
         timeout_multiplier=1.0,
     )
     config = harbor_job_config(plan) | {"agents": [agent]}
-    secrets = {"TRAJGEN_JOB": job, "TRAJGEN_PROXY_DIR": str(files.proxy)}
+    secrets = {"TRAJGEN_JOB": job, "TRAJGEN_PROXY_DIR": str(files.proxy), **secrets}
     with (
         (root.path / "lock").open("w") as lock,
         running_harbor(

@@ -3,13 +3,18 @@
 Needs a LiteLLM environment: `TRAJGEN_LITELLM_ENV`, else `artifacts/env/litellm-venv`.
 """
 
+import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from trajgen_assets.core.capture.litellm_config import Upstream
+from trajgen_assets.core.capture.proxy import RunningProxy
+from trajgen_assets.core.capture.verdict import Capture, judge
 from trajgen_assets.core.paths import PROJECT
 
 LITELLM_ENV = Path(os.environ.get("TRAJGEN_LITELLM_ENV", PROJECT / "artifacts" / "env" / "litellm-venv"))
@@ -38,3 +43,23 @@ def body_of(path: str, text: str, **more: Any) -> dict[str, Any]:
         return {"model": "m1", "system": "be brief", "messages": [user], "tools": tools, "max_tokens": 50, **more}
     tools = [{"type": "function", "function": {"name": "look", "parameters": LOOK}}]
     return {"model": "m1", "messages": [{"role": "system", "content": "be brief"}, user], "tools": tools, **more}
+
+
+def post(proxy: RunningProxy, key: str, path: str, body: dict[str, Any], **headers: str) -> httpx.Response:
+    """Make one call with `key` as bearer token, or with `headers` alone where it is empty."""
+    sent = {"Authorization": f"Bearer {key}", **headers} if key else headers
+    return httpx.post(f"{proxy.base_url}{path}", json=body, headers=sent, timeout=30, trust_env=False)
+
+
+def settled(proxy: RunningProxy, trial: str, *, explained: str | None = None) -> Capture:
+    """The verdict once every admitted call has an end, or after five seconds."""
+    deadline = time.monotonic() + 5
+    while (capture := judge(proxy.folder, trial, explained=explained)).aborted and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return capture
+
+
+def records_of(proxy: RunningProxy, trial: str) -> list[dict[str, Any]]:
+    """The records of a trial, in order."""
+    lines = (proxy.folder / "trajectories" / f"{trial}.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]

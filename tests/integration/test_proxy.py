@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,60 +22,20 @@ from tests.integration.model_calls import (
     UPSTREAM_SECRET,
     body_of,
     needs_litellm,
+    post,
+    records_of,
+    settled,
     upstream_at,
 )
 from tests.integration.upstream_twin import Upstream as UpstreamTwin
-from tests.integration.upstream_twin import serving_upstream
 from tests.record_contract import documented_fields, fields_of
 from tests.waiting import wait_until
 from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
-from trajgen_assets.core.capture.verdict import Capture, judge, publish
+from trajgen_assets.core.capture.verdict import judge, publish
 from trajgen_assets.core.ledger.models import CaptureVerdict
-from trajgen_assets.guest import trial_keys
 
 pytestmark = needs_litellm
 DOCUMENTED = documented_fields()
-
-
-@pytest.fixture(scope="module")
-def twin() -> Iterator[UpstreamTwin]:
-    with serving_upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture(scope="module", params=["openai/org/m1"])
-def proxy(
-    twin: UpstreamTwin, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Any]:
-    folder = tmp_path_factory.mktemp("litellm") / JOB
-    with running_proxy(
-        env=LITELLM_ENV, folder=folder, job=JOB, upstream=upstream_at(twin.port, request.param)
-    ) as running:
-        yield running
-
-
-@pytest.fixture
-def trial(request: pytest.FixtureRequest) -> str:
-    """A trial of its own for each test."""
-    return "task__" + "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
-
-
-def _post(proxy: RunningProxy, key: str, path: str, body: dict[str, Any], **headers: str) -> httpx.Response:
-    sent = {"Authorization": f"Bearer {key}" if key else "", **headers}
-    return httpx.post(f"{proxy.base_url}{path}", json=body, headers=sent, timeout=30, trust_env=False)
-
-
-def _settled(proxy: RunningProxy, trial: str, *, explained: str | None = None) -> Capture:
-    """The verdict once every admitted call has an end, or after five seconds."""
-    deadline = time.monotonic() + 5
-    while (capture := judge(proxy.folder, trial, explained=explained)).aborted and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return capture
-
-
-def _records(proxy: RunningProxy, trial: str) -> list[dict[str, Any]]:
-    lines = (proxy.folder / "trajectories" / f"{trial}.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
@@ -85,9 +44,9 @@ def test_calls_of_tools_at_once_are_on_record_each_with_its_id_and_all_that_was_
     proxy: RunningProxy, trial: str, path: str, stream: bool
 ) -> None:
     body = body_of(path, "look twice", stream=stream)
-    assert _post(proxy, proxy.trial_key(trial), path, body).status_code == 200
-    assert _settled(proxy, trial).ok == 1
-    [record] = _records(proxy, trial)
+    assert post(proxy, proxy.trial_key(trial), path, body).status_code == 200
+    assert settled(proxy, trial).ok == 1
+    [record] = records_of(proxy, trial)
     [choice] = record["response_body"]["choices"]
     calls = choice["message"]["tool_calls"]
     assert [(call["id"], call["function"]["arguments"]) for call in calls] == [
@@ -110,13 +69,13 @@ def test_calls_of_tools_at_once_are_on_record_each_with_its_id_and_all_that_was_
 def test_each_dialect_leaves_one_record_in_chat_form(
     proxy: RunningProxy, trial: str, path: str, dialect: str, stream: bool
 ) -> None:
-    reply = _post(proxy, proxy.trial_key(trial), path, body_of(path, "hi", stream=stream), **{"x-session-id": "s-7"})
+    reply = post(proxy, proxy.trial_key(trial), path, body_of(path, "hi", stream=stream), **{"x-session-id": "s-7"})
     assert reply.status_code == 200
-    capture = _settled(proxy, trial)
+    capture = settled(proxy, trial)
     assert (capture.verdict, capture.admitted, capture.begun, capture.ok) == (CaptureVerdict.COMPLETE, 1, 1, 1)
     assert (capture.n_input_tokens, capture.n_output_tokens, capture.n_cache_tokens) == (11, 5, 3)
     assert capture.cost_usd == pytest.approx(21e-6)
-    [record] = _records(proxy, trial)
+    [record] = records_of(proxy, trial)
     assert (record["dialect"], record["success"], record["attempt"]) == (dialect, True, 1)
     assert (record["trajectory_route"], record["session_id"]) == (f"{JOB}/{trial}", trial)
     assert record["client_session_id"] == "s-7"
@@ -131,19 +90,11 @@ def test_each_dialect_leaves_one_record_in_chat_form(
     assert (call["id"], call["function"]) == ("call_1", {"name": "look", "arguments": '{"at": "x"}'})
 
 
-def test_the_key_is_also_taken_as_an_anthropic_client_sends_it(proxy: RunningProxy, trial: str) -> None:
-    headers = {"x-api-key": proxy.trial_key(trial)}
-    url = f"{proxy.base_url}{MESSAGES}"
-    reply = httpx.post(url, json=body_of(MESSAGES, "hi"), headers=headers, timeout=30, trust_env=False)
-    assert reply.status_code == 200
-    assert _settled(proxy, trial).ok == 1
-
-
 def test_the_model_answers_to_its_full_name_too(proxy: RunningProxy, trial: str) -> None:
     names = ("m1", "org/m1", "openai/org/m1")
-    replies = [_post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi", model=name)) for name in names]
+    replies = [post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi", model=name)) for name in names]
     assert [reply.status_code for reply in replies] == [200, 200, 200]
-    assert {record["request_body"]["model"] for record in _records(proxy, trial)} == {"org/m1"}
+    assert {record["request_body"]["model"] for record in records_of(proxy, trial)} == {"org/m1"}
 
 
 def test_the_models_are_listed(proxy: RunningProxy, trial: str) -> None:
@@ -153,56 +104,9 @@ def test_the_models_are_listed(proxy: RunningProxy, trial: str) -> None:
 
 
 def test_counting_tokens_is_open_and_no_model_call(proxy: RunningProxy, trial: str) -> None:
-    reply = _post(proxy, proxy.trial_key(trial), f"{MESSAGES}/count_tokens", body_of(MESSAGES, "hi"))
+    reply = post(proxy, proxy.trial_key(trial), f"{MESSAGES}/count_tokens", body_of(MESSAGES, "hi"))
     assert reply.status_code == 200
-    assert _settled(proxy, trial).admitted == 0
-
-
-@pytest.mark.parametrize("path", PATHS)
-def test_no_other_key_is_let_in(proxy: RunningProxy, trial: str, path: str) -> None:
-    right = proxy.trial_key(trial)
-    keys = {
-        "none": "",
-        "nonsense": "sk-tk-x.y",
-        "forged": trial_keys.mint("00" * 32, JOB, trial),
-        "tampered": right[:-2] + ("AA" if not right.endswith("AA") else "BB"),
-        "other job": trial_keys.mint(proxy.subkey, "job-2", trial),
-    }
-    statuses = {name: _post(proxy, key, path, body_of(path, "hi")).status_code for name, key in keys.items()}
-    assert statuses == dict.fromkeys(keys, 401)
-    assert _settled(proxy, trial).admitted == 0
-
-
-def test_the_key_opens_nothing_once_the_trial_has_ended(proxy: RunningProxy, trial: str) -> None:
-    assert _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi")).status_code == 200
-    (proxy.folder / "ended" / trial).touch()
-    assert _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi")).status_code == 401
-    assert _settled(proxy, trial).admitted == 1
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "/health"),
-        ("GET", "/model/info"),
-        ("GET", "/openai/v1/models"),
-        ("GET", "/config/yaml"),
-        ("POST", "/key/generate"),
-        ("POST", "/model/new"),
-        ("POST", "/v1/embeddings"),
-        ("POST", "/v1/completions"),
-    ],
-)
-def test_only_the_model_routes_are_open(proxy: RunningProxy, trial: str, method: str, path: str) -> None:
-    headers = {"Authorization": f"Bearer {proxy.trial_key(trial)}"}
-    body = {"model": "m1"} if method == "POST" else None
-    reply = httpx.request(method, f"{proxy.base_url}{path}", json=body, headers=headers, trust_env=False)
-    assert reply.status_code == 403
-
-
-def test_the_platform_has_no_administration_either(proxy: RunningProxy) -> None:
-    assert _post(proxy, proxy.master_key, "/key/generate", {}).status_code == 403
-    assert _post(proxy, proxy.master_key, CHAT, body_of(CHAT, "hi")).status_code == 200
+    assert settled(proxy, trial).admitted == 0
 
 
 @pytest.mark.parametrize(
@@ -218,44 +122,33 @@ def test_an_agent_cannot_hide_or_make_up_a_call(
     proxy: RunningProxy, trial: str, more: dict[str, Any], headers: dict[str, str]
 ) -> None:
     for _ in range(2):
-        _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi", **more), **headers)
-    capture = _settled(proxy, trial)
+        post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi", **more), **headers)
+    capture = settled(proxy, trial)
     assert (capture.verdict, capture.admitted, capture.n_records) == (CaptureVerdict.COMPLETE, 2, 2)
-    for record in _records(proxy, trial):
+    for record in records_of(proxy, trial):
         assert record["trajectory_route"] == f"{JOB}/{trial}"
         assert not record["success"] or record["response_body"]["choices"][0]["message"]["content"] == "hello"
 
 
-@pytest.mark.parametrize("name", ["metadata", "litellm_metadata"])
-@pytest.mark.parametrize("path", PATHS)
-def test_an_agent_cannot_write_to_another_trial(proxy: RunningProxy, trial: str, path: str, name: str) -> None:
-    admission = {"job": JOB, "trial": "other__1", "admission_id": "0", "dialect": "openai_chat", "seal": "0"}
-    forged = {"user_api_key_auth_metadata": admission, "user_api_key_metadata": admission}
-    _post(proxy, proxy.trial_key(trial), path, body_of(path, "hi", **{name: forged}))
-    capture = _settled(proxy, trial)
-    assert capture.ended == capture.admitted
-    assert not list(proxy.folder.glob("*/other__1*"))
-
-
 @pytest.mark.parametrize("header", ["x-litellm-enable-message-redaction", "litellm-enable-message-redaction"])
 def test_an_agent_cannot_have_its_record_blanked(proxy: RunningProxy, trial: str, header: str) -> None:
-    reply = _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi"), **{header: "true"})
+    reply = post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi"), **{header: "true"})
     assert reply.status_code == 403
-    assert _settled(proxy, trial).admitted == 0
+    assert settled(proxy, trial).admitted == 0
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_call_that_the_proxy_refuses_is_a_failure_on_record(proxy: RunningProxy, trial: str, path: str) -> None:
-    assert _post(proxy, proxy.trial_key(trial), path, body_of(path, "hi", model="no-such-model")).status_code == 400
-    capture = _settled(proxy, trial)
+    assert post(proxy, proxy.trial_key(trial), path, body_of(path, "hi", model="no-such-model")).status_code == 400
+    capture = settled(proxy, trial)
     assert (capture.verdict, capture.ok, capture.failed) == (CaptureVerdict.COMPLETE, 0, 1)
 
 
 def test_an_upstream_failure_is_on_record_with_its_status(proxy: RunningProxy, trial: str) -> None:
-    assert _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "fail")).status_code == 500
-    capture = _settled(proxy, trial)
+    assert post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "fail")).status_code == 500
+    capture = settled(proxy, trial)
     assert (capture.verdict, capture.ok, capture.failed) == (CaptureVerdict.COMPLETE, 0, 1)
-    records = _records(proxy, trial)
+    records = records_of(proxy, trial)
     assert [(each["attempt"], each["success"], each["failure"]["status_code"]) for each in records] == [
         (number, False, 500) for number in (1, 2, 3)
     ]
@@ -265,11 +158,11 @@ def test_an_upstream_failure_is_on_record_with_its_status(proxy: RunningProxy, t
 
 
 def test_a_retry_that_succeeds_is_one_call_with_two_records(proxy: RunningProxy, trial: str, tmp_path: Path) -> None:
-    assert _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "flaky")).status_code == 200
+    assert post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "flaky")).status_code == 200
     (proxy.folder / "ended" / trial).touch()
     capture = publish(proxy.folder, trial, tmp_path, explained=None)
     assert (capture.verdict, capture.admitted, capture.ok, capture.failed) == (CaptureVerdict.COMPLETE, 1, 1, 0)
-    first, last = _records(proxy, trial)
+    first, last = records_of(proxy, trial)
     assert (first["success"], last["success"], last["attempt"]) == (False, True, 2)
     assert first["call_id"] == last["call_id"]
 
@@ -282,9 +175,9 @@ def test_a_stream_that_the_agent_left_is_no_success(proxy: RunningProxy, trial: 
         for number, _ in enumerate(reply.iter_lines()):
             if number == 8:
                 break
-    capture = _settled(proxy, trial)
+    capture = settled(proxy, trial)
     assert (capture.verdict, capture.ok, capture.disconnected) == (CaptureVerdict.CUT, 0, 1)
-    [record] = _records(proxy, trial)
+    [record] = records_of(proxy, trial)
     assert (record["success"], record["client_disconnected"]) == (False, True)
     assert record["failure"]["error_type"] == "client_disconnected"
     assert [choice["finish_reason"] for choice in record["response_body"]["choices"]] == [None]
@@ -301,7 +194,7 @@ def test_a_call_counts_as_served_when_its_answer_is_over_and_no_sooner(
         next(reply.iter_lines())
         assert not served.exists()
     wait_until(served.exists, limit_s=10)
-    assert _post(proxy, proxy.trial_key(trial), path, body_of(path, "hi")).status_code == 200
+    assert post(proxy, proxy.trial_key(trial), path, body_of(path, "hi")).status_code == 200
     wait_until(lambda: len(served.read_text().splitlines()) == 2, limit_s=10)
     admitted = (proxy.folder / "admitted" / f"{trial}.jsonl").read_text().splitlines()
     assert [json.loads(line)["call_id"] for line in served.read_text().splitlines()] == [
@@ -318,16 +211,16 @@ def test_an_agent_that_left_before_the_first_token_is_on_record(
     body = body_of(path, "hang", stream=stream)
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{proxy.base_url}{path}", json=body, headers=headers, timeout=0.5, trust_env=False)
-    capture = _settled(proxy, trial)
+    capture = settled(proxy, trial)
     assert (capture.verdict, capture.disconnected, capture.aborted) == (CaptureVerdict.CUT, 1, 0)
 
 
 def test_calls_made_at_once_are_all_on_record_each_in_its_trial(proxy: RunningProxy, trial: str) -> None:
     trials = [f"{trial}-{number}" for number in range(4)]
     with ThreadPoolExecutor(16) as pool:
-        calls = [pool.submit(_post, proxy, proxy.trial_key(each), CHAT, body_of(CHAT, "hi")) for each in trials * 8]
+        calls = [pool.submit(post, proxy, proxy.trial_key(each), CHAT, body_of(CHAT, "hi")) for each in trials * 8]
     assert {call.result().status_code for call in calls} == {200}
-    captures = [_settled(proxy, each) for each in trials]
+    captures = [settled(proxy, each) for each in trials]
     assert [(capture.verdict, capture.ok) for capture in captures] == [(CaptureVerdict.COMPLETE, 8)] * 4
 
 
@@ -336,10 +229,10 @@ def test_hostile_text_is_on_record_as_it_is(proxy: RunningProxy, trial: str) -> 
     body = json.dumps(body_of(CHAT, text + "LONE")).replace("LONE", "\\ud800")  # a lone surrogate, as JSON can hold it
     headers = {"Authorization": f"Bearer {proxy.trial_key(trial)}", "Content-Type": "application/json"}
     reply = httpx.post(f"{proxy.base_url}{CHAT}", content=body, headers=headers, timeout=60, trust_env=False)
-    capture = _settled(proxy, trial)
+    capture = settled(proxy, trial)
     assert (capture.admitted, capture.ended, capture.n_torn_lines) == (1, 1, 0)
     if reply.status_code == 200:
-        assert _records(proxy, trial)[0]["request_body"]["messages"][1]["content"].startswith(text[:100])
+        assert records_of(proxy, trial)[0]["request_body"]["messages"][1]["content"].startswith(text[:100])
 
 
 def test_a_call_that_cannot_be_written_down_is_not_let_through(
@@ -347,7 +240,7 @@ def test_a_call_that_cannot_be_written_down_is_not_let_through(
 ) -> None:
     (proxy.folder / "admitted" / f"{trial}.jsonl").symlink_to(proxy.folder / "elsewhere")  # O_NOFOLLOW refuses it
     n_before = len(twin.requests)
-    assert _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi")).status_code == 503
+    assert post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi")).status_code == 503
     assert len(twin.requests) == n_before
     assert not (proxy.folder / "elsewhere").exists()
     assert proxy.has_lost_lines()
@@ -355,7 +248,7 @@ def test_a_call_that_cannot_be_written_down_is_not_let_through(
 
 def test_a_record_that_cannot_be_written_is_a_gap(proxy: RunningProxy, trial: str) -> None:
     (proxy.folder / "trajectories" / f"{trial}.jsonl").symlink_to(proxy.folder / "elsewhere")
-    assert _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi")).status_code == 200
+    assert post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi")).status_code == 200
     deadline = time.monotonic() + 5
     while "could not be written" not in judge(proxy.folder, trial, explained="cancelled").explanation:
         assert time.monotonic() < deadline
@@ -365,7 +258,7 @@ def test_a_record_that_cannot_be_written_is_a_gap(proxy: RunningProxy, trial: st
 
 def test_a_trial_is_published_as_it_was_recorded(proxy: RunningProxy, trial: str, tmp_path: Path) -> None:
     for path in (CHAT, MESSAGES):
-        _post(proxy, proxy.trial_key(trial), path, body_of(path, "hi"))
+        post(proxy, proxy.trial_key(trial), path, body_of(path, "hi"))
     (proxy.folder / "ended" / trial).touch()
     capture = publish(proxy.folder, trial, tmp_path, explained=None)
     assert (capture.verdict, capture.n_records) == (CaptureVerdict.COMPLETE, 2)
@@ -374,8 +267,8 @@ def test_a_trial_is_published_as_it_was_recorded(proxy: RunningProxy, trial: str
 
 
 def test_no_secret_is_in_any_file_of_the_folder(proxy: RunningProxy, trial: str, twin: UpstreamTwin) -> None:
-    _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi"))
-    _settled(proxy, trial)
+    post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi"))
+    settled(proxy, trial)
     assert twin.keys[-1] == f"Bearer {UPSTREAM_SECRET}"  # the upstream did get it
     _assert_no_secret_in_files(proxy, trial)
     assert UPSTREAM_SECRET not in repr(proxy)
@@ -396,14 +289,14 @@ def _assert_no_secret_in_files(proxy: RunningProxy, trial: str) -> None:
 def test_an_upstream_that_echoes_its_key_in_a_refusal_gives_it_to_nobody(
     proxy: RunningProxy, trial: str, twin: UpstreamTwin, status: int, path: str, stream: bool
 ) -> None:
-    reply = _post(proxy, proxy.trial_key(trial), path, body_of(path, f"echo {status}", stream=stream))
+    reply = post(proxy, proxy.trial_key(trial), path, body_of(path, f"echo {status}", stream=stream))
     assert twin.keys[-1] == f"Bearer {UPSTREAM_SECRET}"  # the upstream did get it
     assert reply.status_code == status
     assert "no access for token [redacted], sorry" in reply.json()["error"]["message"]
     assert UPSTREAM_SECRET not in reply.text
     assert UPSTREAM_SECRET not in str(reply.headers)
-    assert _settled(proxy, trial).failed == 1
-    assert "no access for token [redacted], sorry" in _records(proxy, trial)[0]["failure"]["message"]
+    assert settled(proxy, trial).failed == 1
+    assert "no access for token [redacted], sorry" in records_of(proxy, trial)[0]["failure"]["message"]
     _assert_no_secret_in_files(proxy, trial)
 
 
@@ -412,11 +305,11 @@ def test_an_upstream_that_echoes_its_key_in_a_refusal_gives_it_to_nobody(
 def test_an_upstream_that_echoes_its_key_in_a_stream_gives_it_to_nobody(
     proxy: RunningProxy, trial: str, path: str, when: str
 ) -> None:
-    reply = _post(proxy, proxy.trial_key(trial), path, body_of(path, f"echo {when}", stream=True))
+    reply = post(proxy, proxy.trial_key(trial), path, body_of(path, f"echo {when}", stream=True))
     assert "no access for token [redacted], sorry" in reply.text
     assert ("part 1" in reply.text) == (when == "late")
     assert UPSTREAM_SECRET not in reply.text
-    assert _settled(proxy, trial).failed == 1
+    assert settled(proxy, trial).failed == 1
     _assert_no_secret_in_files(proxy, trial)
 
 
@@ -433,14 +326,14 @@ def test_a_proxy_killed_with_a_call_in_flight_leaves_a_gap_unless_explained(
     with running_proxy(env=LITELLM_ENV, folder=tmp_path / JOB, job=JOB, upstream=upstream) as proxy:
         headers = {"Authorization": f"Bearer {proxy.trial_key(trial)}"}
         url, body = f"{proxy.base_url}{CHAT}", body_of(CHAT, "slow", stream=True)
-        _post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi"))
+        post(proxy, proxy.trial_key(trial), CHAT, body_of(CHAT, "hi"))
         with httpx.stream("POST", url, json=body, headers=headers, timeout=30, trust_env=False) as reply:
             lines = reply.iter_lines()
             next(lines)
             os.kill(proxy.process.pid, signal.SIGKILL)
             with pytest.raises(httpx.RemoteProtocolError):
                 list(lines)
-        assert not proxy.alive()
+        wait_until(lambda: not proxy.alive())
         unexplained = judge(proxy.folder, trial, explained=None)
         assert (unexplained.verdict, unexplained.aborted, unexplained.ok) == (CaptureVerdict.GAP, 1, 1)
         assert judge(proxy.folder, trial, explained="the proxy was stopped").verdict is CaptureVerdict.CUT

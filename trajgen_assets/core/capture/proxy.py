@@ -37,6 +37,7 @@ SCRIPT_NAME = "proxy.sh"
 FOLDERS = ("trajectories", "journal", "admitted", "served", "ended")
 SELF_TEST_TRIAL = "self-test"
 SELF_TEST_TIMEOUT_S = 20.0
+CLOSED_ROUTE = "/login"  # one of those that LiteLLM itself opens to everybody
 POLL_S = 0.25
 N_PORT_ATTEMPTS = 3
 DRAIN_S = 5
@@ -316,13 +317,17 @@ def _gets_ready(child: _Child, url: str, deadline: float) -> bool:
 def _prove_recording(proxy: RunningProxy, start: _Start) -> None:
     """Send one call that LiteLLM refuses by its model name, and see it admitted, journalled and recorded.
 
-    It takes every step of a real call but the upstream, costs nothing, and fails where a newer LiteLLM calls
-    the logger in another way, which LiteLLM itself would swallow.
+    Before that, a forged key and a route that is no model route must have been refused. The call takes every step
+    of a real one but the upstream, costs nothing, and fails where a newer LiteLLM calls the logger in another way,
+    which LiteLLM itself would swallow.
     """
     forged = trial_keys.mint(hashlib.sha256(b"forged").hexdigest(), proxy.job, SELF_TEST_TRIAL)
     statuses = [_status(proxy, key) for key in (forged, proxy.trial_key(SELF_TEST_TRIAL))]
     if statuses != [httpx.codes.UNAUTHORIZED, httpx.codes.BAD_REQUEST]:
         raise start.error("the LiteLLM proxy does not check keys", f"a forged and a good key gave {statuses}")
+    closed = _status(proxy, proxy.trial_key(SELF_TEST_TRIAL), CLOSED_ROUTE)
+    if closed != httpx.codes.FORBIDDEN:
+        raise start.error("the LiteLLM proxy has open routes", f"{CLOSED_ROUTE} answered {closed}")
     try:
         proxy.refuse_unless_recorded(n_ok=0)
     except ProxyError as error:
@@ -334,13 +339,11 @@ def _is_proven(capture: Capture, n_ok: int) -> bool:
     return capture.verdict is not CaptureVerdict.GAP and capture.ok >= n_ok
 
 
-def _status(proxy: RunningProxy, key: str) -> int:
+def _status(proxy: RunningProxy, key: str, path: str = "/v1/chat/completions") -> int:
     body = {"model": "trajgen-self-test", "messages": [{"role": "user", "content": "is this recorded?"}]}
     with httpx.Client(trust_env=False, timeout=SELF_TEST_TIMEOUT_S) as client:
         try:
-            reply = client.post(
-                f"{proxy.base_url}/v1/chat/completions", json=body, headers={"Authorization": f"Bearer {key}"}
-            )
+            reply = client.post(f"{proxy.base_url}{path}", json=body, headers={"Authorization": f"Bearer {key}"})
         except httpx.HTTPError as error:
             raise ProxyError("the LiteLLM proxy stopped answering", where=proxy.base_url, why=error) from error
     return reply.status_code

@@ -27,14 +27,18 @@ def encode(value: Mapping[str, Any]) -> bytes:
 def encode_without_secrets(value: Mapping[str, Any]) -> bytes:
     """As `encode`; of a value that holds one of our secrets, in whatever an upstream or a client said, the rest."""
     line = encode(value)
-    if holds_secret(line):
-        line = orjson.dumps(redacted_values(orjson.loads(line)))
+    if not holds_secret(line):
+        return line
+    line = orjson.dumps(redacted_values(orjson.loads(line)))
     return without_secrets(line.decode()).encode() if holds_secret(line) else line  # deeper than anyone nests
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
     """`value` as JSON with sorted keys: equal bytes for equal values."""
-    return orjson.dumps(tame(value), option=orjson.OPT_SORT_KEYS)
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)  # walking through a large history costs as much again
+    except (TypeError, ValueError, RecursionError):
+        return orjson.dumps(tame(value), option=orjson.OPT_SORT_KEYS)
 
 
 def bounded_text(value: Any) -> str:

@@ -17,10 +17,11 @@ from admission import DIALECTS, SELF_TEST_TRIAL, admit, subkey
 from budgets import budget
 from fastapi import HTTPException, Request
 from litellm.proxy._types import LitellmUserRoles, UserAPIKeyAuth
+from litellm.proxy.proxy_server import app
+from route_gate import COUNT_TOKENS, LISTINGS, close_other_routes
 from trajectory_logger import trajectory_logger
 
-COUNT_TOKENS = "/v1/messages/count_tokens"
-LISTINGS = ("/v1/models", "/models")
+close_other_routes(app)  # now, as LiteLLM reads its configuration: some routes would never ask us
 
 
 async def authenticate(request: Request, api_key: str) -> UserAPIKeyAuth:

@@ -1,0 +1,28 @@
+"""One LiteLLM proxy before one scripted upstream, for all tests that leave both as they are."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.model_calls import JOB, LITELLM_ENV, upstream_at
+from tests.integration.upstream_twin import Upstream, serving_upstream
+from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
+
+
+@pytest.fixture(scope="session")
+def twin() -> Iterator[Upstream]:
+    with serving_upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="session")
+def proxy(twin: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningProxy]:
+    folder = tmp_path_factory.mktemp("litellm") / JOB
+    with running_proxy(env=LITELLM_ENV, folder=folder, job=JOB, upstream=upstream_at(twin.port)) as running:
+        yield running
+
+
+@pytest.fixture
+def trial(request: pytest.FixtureRequest) -> str:
+    """A trial of its own for each test."""
+    return "task__" + "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
