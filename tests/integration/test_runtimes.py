@@ -1,7 +1,10 @@
-"""Runtimes in containers of a real engine: out of an image, or built, where the image lacks all they need."""
+"""Runtimes in containers of a real engine, out of an image or built by the command, where the image lacks all."""
 
 import json
+import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,16 +16,18 @@ from tests.docker import needs_docker
 from tests.unit.runtimes.test_mounting import EARLIER, OURS, Place
 from tests.unit.runtimes.twins import plant
 from trajgen_assets.core.errors import ConfigError, RequirementError
+from trajgen_assets.core.exit_codes import EXIT_REFUSED
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.preflight.findings import Level
 from trajgen_assets.core.rollout.docker import ask_docker, compose_overlay
 from trajgen_assets.core.runtimes.build import build_runtime
 from trajgen_assets.core.runtimes.catalogue import BLUEPRINTS, OPENCODE, NpmBlueprint, PypiBlueprint
 from trajgen_assets.core.runtimes.images import EXPORT_LABEL, export_folder, image_id
+from trajgen_assets.core.runtimes.manifest import RuntimeManifest
 from trajgen_assets.core.runtimes.mounting import Choice, Mount, Origin, checked
 from trajgen_assets.core.runtimes.tools import tools_here
 
-pytestmark = needs_docker
+needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="no npm")
 
 BASE = "trajgen/sample-base:1"
 IMAGE = "trajgen-test/runtime:1"
@@ -73,6 +78,7 @@ def in_container(mounts: list[Mount], command: str, *, image: str = BASE, folder
         subprocess.run([*argv, "down"], cwd=folder, capture_output=True, check=True, timeout=60)
 
 
+@needs_docker
 def test_an_image_that_is_not_here_or_has_no_such_folder_is_refused(place: Place, image: str) -> None:
     missing = place.config(runtime_image="trajgen-test/none:9")
     assert [each.level for each in place.found(missing)] == [Level.WARN]
@@ -87,6 +93,7 @@ def test_an_image_that_is_not_here_or_has_no_such_folder_is_refused(place: Place
     assert ask_docker("ps", "--all", "--quiet", "--filter", f"label={EXPORT_LABEL}") == ""
 
 
+@needs_docker
 def test_a_runtime_is_taken_out_of_its_image_once_and_is_whole_or_not_there(
     place: Place, image: str, tmp_path: Path
 ) -> None:
@@ -126,11 +133,55 @@ def tells_its_version(blueprint: NpmBlueprint | PypiBlueprint, mount: Mount, fol
     return str(mount.made.version) in told
 
 
-def test_opencode_is_built_from_npm_and_runs_in_an_image_without_node(place: Place, tmp_path: Path) -> None:
-    mount = built_mount(OPENCODE, place.root.env, place)
+def command(env_dir: Path, *arguments: str) -> tuple[int, str]:
+    """What `trajgen build-runtime ARGUMENTS` ends with, and prints."""
+    argv = [Path(sys.executable).parent / "trajgen", "--root", env_dir.with_name("root"), "build-runtime", *arguments]
+    env = os.environ | {"TRAJGEN_ENV_DIR": str(env_dir)}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=200)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def opencode(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """An environments folder in which the command has built OpenCode from npm, and what it printed."""
+    env_dir = tmp_path_factory.mktemp("opencode") / "env"
+    code, output = command(env_dir, "opencode")
+    assert code == 0, output
+    return env_dir, output
+
+
+def test_a_runtime_of_nothing_is_refused_with_what_there_is(tmp_path: Path) -> None:
+    code, output = command(tmp_path / "env", "terminus-2")
+    assert code == EXIT_REFUSED
+    assert "there is no runtime of 'terminus-2': it runs on the host. Mend: name one of claude-code" in output
+    assert not (tmp_path / "env").exists()
+
+
+@needs_npm
+def test_the_command_tells_versions_and_digests_and_builds_once(opencode: tuple[Path, str]) -> None:
+    env_dir, output = opencode
+    manifest = RuntimeManifest.read(env_dir / "runtimes" / "opencode")
+    assert manifest is not None
+    assert f"opencode {manifest.version}: built in" in output
+    (package,) = manifest.packages.values()
+    for digest in (package.digest, f"sha256:{manifest.tree_sha256}", manifest.needs):
+        assert digest in output
+    code, again = command(env_dir, "opencode")
+    assert code == 0
+    assert f"opencode {manifest.version}: unchanged: runtime-opencode-{manifest.digest}" in again
+
+
+@needs_npm
+@needs_docker
+def test_opencode_from_npm_runs_in_an_image_without_node(
+    place: Place, tmp_path: Path, opencode: tuple[Path, str]
+) -> None:
+    mount = built_mount(OPENCODE, opencode[0], place)
     assert tells_its_version(OPENCODE, mount, tmp_path)
 
 
+@needs_npm
+@needs_docker
 @pytest.mark.faults
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("scaffold", [name for name in BLUEPRINTS if name != OPENCODE.scaffold])
