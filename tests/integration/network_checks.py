@@ -57,6 +57,12 @@ class Answer(socketserver.BaseRequestHandler):
         self.request.send(b"ok")
 socketserver.TCPServer(("", 8000), Answer).serve_forever()
 """
+END_ALL = """
+import os, signal
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    if open(f"/proc/{pid}/comm").read() == "sleep\\n":
+        os.kill(int(pid), signal.SIGKILL)
+"""
 SERVER = ["python3", "-c", ANSWERING]
 Targets = dict[str, tuple[str, str, int]]
 
@@ -321,6 +327,21 @@ async def an_agent_that_is_out_of_time_leaves_the_network_as_it_was(folder: Path
         await asyncio.wait({beginning})
         assert beginning.cancelled()
         assert await networks_of(environment) == before
+
+
+@check
+async def a_container_that_the_agent_ends_is_not_started_again_into_an_open_network(folder: Path) -> None:
+    main = {"restart": "on-failure:7"}
+    async with started(folder, services={"main": main}) as environment, proxied():
+        container = (await project_of(environment.session_id)).main
+        state = "{{.State.Status}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.RestartPolicy.MaximumRetryCount}}"
+        with refused("0 containers run as main"):
+            async with isolated(environment):
+                await environment.exec(f"python3 -c {shlex.quote(END_ALL)}", user="root")
+                await ask_engine("wait", container)
+                assert (await ask_engine("inspect", "--format", state, container)).split() == ["exited", "no", "0"]
+            assert (await ask_engine("inspect", "--format", state, container)).split() == ["exited", "on-failure", "7"]
+            await project_of(environment.session_id)
 
 
 @check

@@ -6,6 +6,7 @@ The keeping itself happens in Harbor's process, around each agent's work: `guest
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from trajgen_assets.core.errors import RequirementError
 from trajgen_assets.core.guest import guest_modules
@@ -18,17 +19,21 @@ CHECK_LABEL = "isolation-check"
 CHECK_TIMEOUT_S = 30.0
 _ORDER = json.dumps({"address": "192.0.2.1", "port": 1024, "closes_names": True, "probes": ["198.51.100.1"]})
 _CLOSED = {"interfaces": [], "ipv6_interfaces": [], "routes": [], "names_are_answered": False}
+_HYPERVISOR = "the host of this virtual machine by AF_VSOCK, which belongs to no network"
 _WHAT = "agents cannot be kept from all but the proxy"
 _MEND = "use the Docker engine of this host, as its user sees its files; or set harbor_job.network: open"
 
 
-def check_isolation(python: Path) -> None:
+def check_isolation(python: Path) -> str | None:
     """Let a keeper of an agent's network do all that it does in a trial, in a network of its own.
 
     Its image is made where it is missing: an empty file system of a few hundred bytes.
 
     Args:
         python: Harbor's interpreter, which the keeper runs on.
+
+    Returns:
+        What a container of this host reaches all the same, or None.
 
     Raises:
         RequirementError: the engine refuses it, or it cannot run there.
@@ -39,8 +44,11 @@ def check_isolation(python: Path) -> None:
         network="none", job=CHECK_LABEL, python=python, script=guest_modules()[SCRIPT], order=_ORDER, detached=False
     )
     report = ask_docker(*argv, what=_WHAT, mend=_MEND, timeout_s=CHECK_TIMEOUT_S)
-    if json.loads(report) != _CLOSED:
+    found: dict[str, Any] = json.loads(report)
+    reaches_hypervisor = found.pop("hypervisor", False)
+    if found != _CLOSED:
         raise RequirementError(_WHAT, where="docker run --network none", why=f"it has {report.strip()}", mend=_MEND)
+    return _HYPERVISOR if reaches_hypervisor else None
 
 
 def _make_image() -> None:

@@ -20,6 +20,7 @@ from project_networks import left_networks
 from proxy_relay import Place, relaying
 
 OPEN, PROXY_ONLY = "open", "proxy_only"
+TOLD_LIMIT_S = 20
 
 # The engine takes a container's own name from its hosts file when it leaves its network: `hostname` must still resolve.
 _NAME_LINE = "127.0.1.1\t%s\\n"
@@ -97,6 +98,10 @@ async def _own_name(environment: BaseEnvironment) -> AsyncIterator[None]:
 
 async def _told(environment: BaseEnvironment, command: str) -> None:
     """Nothing is less closed where it fails; an agent may have taken away what it needs."""
-    result = await environment.exec(command, user="root", timeout_sec=30)
-    if result.return_code != 0:
-        environment.logger.warning("the hosts file could not be written: %s", result.stderr or result.stdout)
+    try:
+        result = await environment.exec(command, user="root", timeout_sec=TOLD_LIMIT_S)
+        problem = (result.stderr or result.stdout or "no word") if result.return_code != 0 else None
+    except RuntimeError as error:  # as Harbor says that it took too long
+        problem = str(error)
+    if problem is not None:
+        environment.logger.warning("the hosts file of the container could not be written: %s", problem)

@@ -48,12 +48,17 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Project:
-    """The containers of one trial."""
+    """The containers of one trial.
+
+    Attributes:
+        restarted: those that the engine starts again when they end, each with its `--restart`.
+    """
 
     name: str
     main: str
     containers: tuple[str, ...]
     endpoints: tuple[Endpoint, ...]
+    restarted: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,9 @@ async def left_networks(project_name: str, *, job: str) -> AsyncIterator[Closed]
     project = await project_of(project_name)
     async with AsyncExitStack() as stack:
         _afterwards(stack, partial(_refuse_unless_restored, project))
+        for container, policy in project.restarted:  # it would be in its first network again, which leads out
+            await _restart(container, "no")
+            _afterwards(stack, partial(_restart, container, policy))
         for endpoint in project.endpoints:
             await endpoint.leave()
             _afterwards(stack, endpoint.join)
@@ -116,7 +124,9 @@ async def project_of(name: str) -> Project:
         if (way := other_way_out(each, ids)) is not None:
             raise NetworkIsolationError(f"container {each['Name'].lstrip('/')} cannot be isolated: {way}")
     endpoints = [endpoint for each in inspected for endpoint in endpoints_of(each)]
-    return Project(name, mains[0], tuple(ids), tuple(endpoints))
+    policies = [(each["Id"], _restart_policy(each)) for each in inspected]
+    restarted = tuple((container, policy) for container, policy in policies if policy is not None)
+    return Project(name, mains[0], tuple(ids), tuple(endpoints), restarted)
 
 
 def endpoints_of(inspected: dict[str, Any]) -> list[Endpoint]:
@@ -158,6 +168,18 @@ def other_way_out(inspected: dict[str, Any], project: Sequence[str]) -> str | No
     return None
 
 
+def _restart_policy(inspected: dict[str, Any]) -> str | None:
+    policy = inspected["HostConfig"].get("RestartPolicy") or {}
+    if (name := policy.get("Name") or "no") == "no":
+        return None
+    limit = policy.get("MaximumRetryCount")
+    return f"{name}:{limit}" if limit else name
+
+
+async def _restart(container: str, policy: str) -> None:
+    await ask_engine("update", f"--restart={policy}", container)
+
+
 def _shared(project: Project) -> list[str]:
     counts = Counter(each.network for each in project.endpoints)
     return [network for network, n in counts.items() if n > 1]
@@ -176,7 +198,10 @@ async def _remove_network(network: str) -> None:
 
 
 async def _refuse_unless_restored(project: Project) -> None:
+    """Hold each container that still runs against what it was; one that ended is Harbor's to notice."""
     inspected = json.loads(await ask_engine("inspect", *project.containers))
-    found = {(each.container, each.network) for one in inspected for each in endpoints_of(one)}
-    if found != {(each.container, each.network) for each in project.endpoints}:
+    running = [each for each in inspected if each["State"]["Running"]]
+    ids = {each["Id"] for each in running}
+    found = {(each.container, each.network) for one in running for each in endpoints_of(one)}
+    if found != {(each.container, each.network) for each in project.endpoints if each.container in ids}:
         raise NetworkIsolationError(f"the containers of {project.name} are not in the networks that they were in")
