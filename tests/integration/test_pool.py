@@ -28,7 +28,7 @@ from trajgen_assets.guest.litellm.upstream_pool import by_preference
 
 LITELLM_ENV = Path(os.environ.get("TRAJGEN_LITELLM_ENV", PROJECT / "artifacts" / "env" / "litellm-venv"))
 JOB = "job-1"
-COOLDOWN_S = 1.0
+COOLDOWN_S = 0.7
 TIMEOUT_S = 2.0
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
 PLACES = {"one": "http://one", "two": "http://two", "three": "http://three"}
@@ -122,10 +122,10 @@ def test_each_endpoint_gets_tasks_by_its_weight_and_its_own_key(
 ) -> None:
     before = _n_asked(twins)
     with ThreadPoolExecutor(8) as pool:
-        calls = [pool.submit(_ask, proxy, f"{task}-{n}__aB3dE5f") for n in range(60)]
+        calls = [pool.submit(_ask, proxy, f"{task}-{n}__aB3dE5f") for n in range(40)]
     assert {call.result().status_code for call in calls} == {200}
     asked = _n_asked(twins) - before
-    assert asked.total() == 60
+    assert asked.total() == 40
     assert asked["three"] > max(asked["one"], asked["two"]) > 0
     for name, twin in list(twins.items())[:3]:
         assert set(twin.keys) == {f"Bearer {_key(name)}"}
@@ -151,8 +151,9 @@ def test_all_calls_of_all_attempts_at_a_task_go_to_one_endpoint_which_is_on_reco
     assert _n_asked(twins) - before == {home: 6}
 
 
-@pytest.mark.parametrize("status", [429, 500, 503, 401])
-@pytest.mark.parametrize("path", [CHAT, MESSAGES, RESPONSES])
+@pytest.mark.parametrize(
+    ("path", "status"), [(CHAT, 429), (CHAT, 500), (CHAT, 503), (CHAT, 401), (MESSAGES, 503), (RESPONSES, 429)]
+)
 def test_calls_leave_an_endpoint_that_fails_and_come_back(
     proxy: RunningProxy, twins: dict[str, UpstreamTwin], task: str, status: int, path: str
 ) -> None:

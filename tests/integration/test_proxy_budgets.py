@@ -106,12 +106,8 @@ def test_an_endpoint_that_nobody_is_at_costs_no_call(proxy: RunningProxy) -> Non
     assert {reply.status_code for reply in replies} == {200}
 
 
-def test_a_job_that_used_up_its_budget_answers_nobody_and_begins_no_trial_also_when_started_again(
-    proxy: RunningProxy, twin: UpstreamTwin, folder: Path
-) -> None:
-    for number in range(60):
-        if _ask(proxy, f"many-{number}__aB3dE5f").status_code == 401:
-            break
+def test_a_job_that_used_up_its_budget_answers_nobody_and_begins_no_trial(proxy: RunningProxy, folder: Path) -> None:
+    _use_up(proxy)
     spent = [json.loads(line) for line in (folder / "spend.jsonl").read_text().splitlines()]
     assert sum(each["tokens"] for each in spent) == 60 * TOKENS
     assert sum(each["cost_usd"] for each in spent) == pytest.approx(60 * (11 * 1e-3 + 5 * 2e-3))
@@ -123,7 +119,19 @@ def test_a_job_that_used_up_its_budget_answers_nobody_and_begins_no_trial_also_w
     [day] = folder.parent.glob("2*.jsonl")
     assert len(day.read_text().splitlines()) == len(spent)
 
+
+@pytest.mark.faults
+def test_a_proxy_that_is_started_again_knows_what_was_spent(
+    proxy: RunningProxy, twin: UpstreamTwin, folder: Path
+) -> None:
+    _use_up(proxy)
     n_before = len(twin.requests)
     with _running(twin, folder, job={"tokens": 60 * TOKENS}) as again:
         assert _ask(again, "another__zzzzzzz").status_code == 401
     assert len(twin.requests) == n_before
+
+
+def _use_up(proxy: RunningProxy) -> None:
+    for number in range(60):
+        if _ask(proxy, f"many-{number}__aB3dE5f").status_code == 401:
+            return
