@@ -10,6 +10,7 @@ import pytest
 from tests.configuration import config_text
 from tests.integration.host_in_time import DATA_SET, Host, host_with
 from trajgen_assets.core.config import parse_config
+from trajgen_assets.core.config.budget import BudgetChoice, LimitChoice
 from trajgen_assets.core.ledger.models import AskedBy, BreakerState, JobRow, JobState
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch
@@ -272,3 +273,22 @@ def test_below_the_disk_mark_no_run_is_asked_for_and_one_alert_says_so(host: Hos
     alerts = (platform.root.logs / "alerts.jsonl").read_text().splitlines()
     assert [json.loads(line)["kind"] for line in alerts] == ["disk"]
     assert asked(host)[0]
+
+
+def test_once_the_day_s_budget_is_used_up_no_run_is_asked_for_until_the_next_and_one_alert_says_so(host: Host) -> None:
+    config, root, ledger = host.platform.config, host.platform.root, host.platform.ledger
+    inputs = config.runtime_info.input
+    limited = inputs.model_copy(update={"budget": BudgetChoice(day=LimitChoice(tokens=1000))})
+    info = config.runtime_info.model_copy(update={"input": limited})
+    platform = Platform(root, config.model_copy(update={"runtime_info": info}), ledger)
+    thrifty = Host(platform, host.instance, host.clock)
+    root.spend.mkdir()
+    file = root.spend / f"{ledger.now():%Y-%m-%d}.jsonl"
+    file.write_text(json.dumps({"trial": "t", "tokens": 1000, "cost_usd": 0}) + "\n")
+    for _ in range(2):
+        jobs, words = asked(thrifty)
+        assert (jobs, "the day's budget of 1,000 tokens is used up" in words) == ([], True)
+    alerts = (root.logs / "alerts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["kind"] for line in alerts] == ["budget"]
+    host.clock.set(86400)
+    assert asked(thrifty)[0]

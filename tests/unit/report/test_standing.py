@@ -225,6 +225,19 @@ def test_a_disk_below_the_mark_is_an_error(platform: Platform) -> None:
     assert "fewer than harbor_job.min_free_gb = 1e+09" in now.blockers[0].what
 
 
+def test_a_day_whose_budget_is_used_up_is_a_warning_that_says_what_to_do(platform: Platform) -> None:
+    text = platform.config.path.read_text()
+    platform.config.path.write_text(
+        text.replace("    task_source", "    budget: {day: {tokens: 10}}\n    task_source", 1)
+    )
+    platform.root.spend.mkdir()
+    file = platform.root.spend / f"{platform.ledger.now():%Y-%m-%d}.jsonl"
+    file.write_text('{"trial": "t", "tokens": 10, "cost_usd": 0}\n')
+    now = standing_of(platform.root, platform.ledger, configured(platform.config.path))
+    assert "no job begins: the day's budget of 10 tokens is used up" in now.blockers[0].what
+    assert "runtime_info.input.budget.day" in now.blockers[0].mend
+
+
 def test_a_daemon_that_beats_is_none_of_a_person_s_business_and_a_silent_one_is(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:

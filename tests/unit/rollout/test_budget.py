@@ -38,7 +38,8 @@ def spend(platform: Platform, tokens: object) -> None:
 
 
 def used_up(platform: Platform) -> str | None:
-    return day_used_up(platform.root, platform.config, platform.ledger)
+    found = day_used_up(platform.root, platform.config, platform.ledger)
+    return found.words if found else None
 
 
 def attempt_of(platform: Platform, clock: SetClock, n_tokens: int) -> None:

@@ -89,8 +89,8 @@ def budget(subject: Subject) -> Finding:
             why="nothing would ever count towards it",
             mend="set input_cost_per_token and output_cost_per_token beside the model, or limit tokens",
         )
-    if chosen.day.words and (why := day_used_up(subject.root, subject.config, subject.ledger)):
-        raise ShortageError("no job begins today", why=why)
+    if chosen.day.words and (used_up := day_used_up(subject.root, subject.config, subject.ledger)):
+        raise ShortageError("no job begins", why=used_up.why, mend=used_up.mend)
     words = [f"{scope}: {words}" for scope in ("trial", "job", "day") if (words := getattr(chosen, scope).words)]
     return ok(", ".join(words) or "none is set")
 

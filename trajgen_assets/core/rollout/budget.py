@@ -1,5 +1,6 @@
 """Budgets as the platform sees them: what a job's proxy is told, and whether the day has anything left."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
@@ -17,6 +18,19 @@ MEND = "wait for the next day in UTC, or raise runtime_info.input.budget.day"
 UNREADABLE_MEND = "correct that line, which says what one call took, or delete it"
 
 
+@dataclass(frozen=True)
+class UsedUp:
+    """Why the budget of a day lets no job begin, and what can be done about it."""
+
+    why: str
+    mend: str = MEND
+
+    @property
+    def words(self) -> str:
+        """Both, in one line."""
+        return f"{self.why}; {self.mend}"
+
+
 def proxy_budget(root: Root, config: Config, ledger: Ledger) -> dict[str, Any]:
     """What the proxy of a job is told, as `guest/litellm/budgets.py` reads it."""
     moment = ledger.now()
@@ -32,8 +46,8 @@ def proxy_budget(root: Root, config: Config, ledger: Ledger) -> dict[str, Any]:
     }
 
 
-def day_used_up(root: Root, config: Config, ledger: Ledger) -> str | None:
-    """Why the budget of this day lets no job begin, in words; None where there is none, or something is left of it."""
+def day_used_up(root: Root, config: Config, ledger: Ledger) -> UsedUp | None:
+    """Why the budget of this day lets no job begin; None where there is none, or something is left of it."""
     chosen, moment = config.runtime_info.input.budget.day, ledger.now()
     limit = Limit(chosen.tokens, chosen.cost_usd)
     if not limit.is_set:
@@ -41,16 +55,16 @@ def day_used_up(root: Root, config: Config, ledger: Ledger) -> str | None:
     try:
         in_file = _in_file(root, moment)
     except (UnreadableSpendError, OSError) as error:
-        return f"what was spent today is not known: {error}; {UNREADABLE_MEND}"
+        return UsedUp(f"what was spent today is not known: {error}", UNREADABLE_MEND)
     reached = limit.reached_by(in_file + _lost(ledger, moment, in_file))
-    return f"the day's budget of {reached} is used up; {MEND}" if reached else None
+    return UsedUp(f"the day's budget of {reached} is used up") if reached else None
 
 
 def tell_of_budget(platform: Platform) -> None:
     """Alert once when the day's budget is used up, and again only after something was left in between."""
-    why = day_used_up(platform.root, platform.config, platform.ledger)
-    if platform.ledger.note_once(NOTE, "left" if why is None else "used up") and why is not None:
-        alert(platform.root, "budget", f"no job begins: {why}")
+    used_up = day_used_up(platform.root, platform.config, platform.ledger)
+    if platform.ledger.note_once(NOTE, "left" if used_up is None else "used up") and used_up is not None:
+        alert(platform.root, "budget", f"no job begins: {used_up.words}")
 
 
 # A day of many jobs has a file of many megabytes, and each tick looks at it: it is read on, not anew.

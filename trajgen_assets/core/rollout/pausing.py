@@ -16,8 +16,8 @@ def why_none_begins(platform: Platform, dataset: str) -> str | None:
     pause = platform.ledger.pause_of(dataset)
     if pause is not None:
         return f"{pause.words}; {pause.mend}"
-    if spent := day_used_up(platform.root, platform.config, platform.ledger):
-        return spent
+    if (used_up := day_used_up(platform.root, platform.config, platform.ledger)) is not None:
+        return used_up.words
     return low_disk(platform.root, platform.config.runtime_info.input.harbor_job.min_free_gb) or low_memory()
 
 
