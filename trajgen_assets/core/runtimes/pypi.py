@@ -25,8 +25,8 @@ def build_from_pypi(blueprint: PypiBlueprint, lock: Lock, home: Path, tools: Too
     fetched = home / "fetched"
     _fetch(lock, fetched, tools, lock_fd)
     tools.say(f"taking along Python {tools.python.version_text}")
-    python = PythonHome(home, tools.source_environ)
-    python.copy(tools.python)
+    python = PythonHome(home, tools.python.path, tools.source_environ)
+    python.copy()
     packages = python.packages()
     packages.parent.mkdir(parents=True, exist_ok=True)
     fetched.rename(packages)

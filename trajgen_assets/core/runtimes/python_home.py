@@ -13,16 +13,15 @@ from pathlib import Path
 
 from trajgen_assets.core.errors import EnvironmentBuildError
 from trajgen_assets.core.provision.command import run, tool_environ
-from trajgen_assets.core.provision.python import Interpreter
 from trajgen_assets.core.runtimes.libraries import libraries_of
 
 PROBE_TIMEOUT_S = 20.0
 # Where the interpreter has its parts; `packages` is asked again of the copy, as some systems rename it.
 PROBE = """
-import json, sys, sysconfig, _ctypes
-from pathlib import Path
+import json, sys, sysconfig
 print(json.dumps({
-    "stdlib": sysconfig.get_path("stdlib"), "extensions": str(Path(_ctypes.__file__).parent),
+    "stdlib": sysconfig.get_path("stdlib"),
+    "extensions": next((path for path in sys.path if path.endswith("lib-dynload")), ""),
     "folder": f"{sys.platlibdir}/python{sys.version_info.major}.{sys.version_info.minor}",
     "packages": sysconfig.get_path("purelib"),
 }))
@@ -50,33 +49,42 @@ exec "$bin/python" -c 'import sys; from {module} import {function}; sys.argv[0] 
 
 @dataclass(frozen=True)
 class PythonHome:
-    """A Python in a folder of its own, while it is being made."""
+    """A Python in a folder of its own, while it is being made.
+
+    Attributes:
+        interpreter: the Python of the host that is taken along.
+    """
 
     home: Path
+    interpreter: Path
     environ: Mapping[str, str]
 
     @property
     def program(self) -> Path:
         return self.home / "bin" / "python"
 
-    def copy(self, python: Interpreter) -> None:
-        """Take `python` along: its program, its standard library, and a starter."""
-        parts = _ask(python.path, self.environ)
+    def copy(self) -> None:
+        """Take the interpreter along: its program, its standard library, and a starter."""
+        parts = _ask(self.interpreter, self.environ)
         library = self.home / parts["folder"]
         ignore = shutil.ignore_patterns(*LEFT_OUT)
         shutil.copytree(parts["stdlib"], library, ignore=ignore, ignore_dangling_symlinks=True)
-        if not (library / "lib-dynload").exists():
+        if parts["extensions"] and not (library / "lib-dynload").exists():
             shutil.copytree(parts["extensions"], library / "lib-dynload", ignore=ignore)
         (self.home / "libexec").mkdir()
-        shutil.copy2(python.path, self.home / "libexec" / "python")
+        shutil.copy2(self.interpreter, self.home / "libexec" / "python")
         loader = self.take_libraries()
         self._script("python", STARTER.format(loader=loader))
 
     def take_libraries(self) -> str:
-        """Take along what the program and all extension modules need and is not here. Returns the loader's name."""
-        extensions = [path for path in self.home.rglob("*.so*") if "libexec" not in path.parts and path.is_file()]
-        found = libraries_of([self.home / "libexec" / "python", *extensions], self.environ)
-        target = self.home / "libexec" / "lib"
+        """Take along what the program and all extension modules need and is not here. Returns the loader's name.
+
+        The interpreter is asked where it lies, since it may look for its libraries beside itself.
+        """
+        libexec = self.home / "libexec"
+        extensions = [path for path in self.home.rglob("*.so*") if libexec not in path.parents and path.is_file()]
+        found = libraries_of([self.interpreter, *extensions], self.environ)
+        target = libexec / "lib"
         target.mkdir(exist_ok=True)
         for name, place in found.items():
             if not place.resolve().is_relative_to(self.home.resolve()):
