@@ -66,7 +66,7 @@ def test_nothing_that_it_prints_brings_a_secret_into_its_log(tmp_path: Path) -> 
 
 def test_a_proxy_that_never_answers_is_ended_with_its_children(tmp_path: Path) -> None:
     env = _env(tmp_path, f"sh -c 'echo $$ >> {tmp_path}/pids; exec sleep 300' & sleep 300")
-    assert "did not get ready in time" in str(_error(tmp_path, env, ready_timeout_s=1))
+    assert "did not get ready in time" in str(_error(tmp_path, env, ready_timeout_s=3))
     assert len((tmp_path / "pids").read_text().split()) == 2
     assert _living(tmp_path) == []
 
