@@ -153,7 +153,7 @@ def test_a_slip_changes_nothing_and_is_one_sentence(ready: Installation) -> None
         assert said in child.stderr
         assert len(child.stderr.splitlines()) == 1
     code, output = ready.run("ledger", "skip", "fernhollow__stanzaconf-78", "--reason", "x", "--yes")
-    assert code == EXIT_FAILED
+    assert code == EXIT_USAGE
     assert f"the nearest is {SOLVED[0]}" in output
 
 
