@@ -12,9 +12,9 @@ import typer
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from resources.instance import open_instance
+from trajgen_assets.cli.outcome import task_table
 from trajgen_assets.cli.progress import JobView, shown
 from trajgen_assets.cli.setup import prepare_root
-from trajgen_assets.cli.start import task_table
 from trajgen_assets.cli.state import State, console, state_of
 from trajgen_assets.cli.ui import daemon, serve
 from trajgen_assets.core.atomic import write_text
