@@ -135,6 +135,7 @@ def test_the_template_with_these_filled_in_is_valid(tmp_path: Path) -> None:
         ({"input": {"llm_api": {"endpoints": [{"weight": 0.0}]}}}, "endpoints.0.api_base_url: is missing"),
         ({"input": {"llm_api": {"endpoints": [ENDPOINT | {"weight": 0.0}]}}}, "endpoints.0.weight: should be greater"),
         ({"input": {"llm_api": {"endpoints": [ENDPOINT | {"name": "a"}] * 2}}}, "two of them are named a"),
+        ({"input": {"llm_api": {"endpoints": [ENDPOINT | {"name": "m"}]}}}, "one is named m, as the model is"),
         ({"input": {"llm_api": {"api_key": "Bearer ${KEY}"}}}, "exactly ${NAME}"),
         ({"input": {"llm_api": {"api_key": "<redacted>"}}}, "was redacted in this copy"),
         ({"input": {"llm_api": None}}, "runtime_info.input.llm_api: is missing"),

@@ -77,11 +77,16 @@ class LlmApi(Section):
 
     @field_validator("endpoints")
     @classmethod
-    def _have_names_of_their_own(cls, endpoints: tuple[EndpointChoice, ...]) -> tuple[EndpointChoice, ...]:
+    def _have_names_of_their_own(
+        cls, endpoints: tuple[EndpointChoice, ...], info: ValidationInfo
+    ) -> tuple[EndpointChoice, ...]:
         names = [_name(each, number) for number, each in enumerate(endpoints, start=1)]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise PydanticCustomError("refused", "two of them are named {name}", {"name": twice})
+        asked_for = str(info.data.get("model")).rpartition("/")[2]
+        if asked_for in names:  # agents may not ask for an endpoint by its name, and must be able to ask for the model
+            raise PydanticCustomError("refused", "one is named {name}, as the model is", {"name": asked_for})
         return endpoints
 
     @field_validator("api_base_url", "api_key")
