@@ -1,8 +1,8 @@
 """Which endpoint a call goes to: always the same for a task, past those that cool down or have no room left.
 
-LiteLLM's own router is not asked for any of this. Its cool-downs pass over single 5xx answers and lost connections,
-and refuse every call while all endpoints cool down; its affinity knows no weights; its limits answer 429 where a
-call had only to wait. Standard library only.
+LiteLLM's own router is not asked for any of this. Its cool-downs keep an endpoint that answers 500 in use, or refuse
+every call while all endpoints cool down; its affinity knows no weights; its limits answer 429 where a call had only
+to wait (docs/adr/0011). Standard library only.
 """
 
 import hashlib
