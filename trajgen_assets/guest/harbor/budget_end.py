@@ -28,8 +28,9 @@ def ended_by_budget(trial: str) -> Iterator[None]:
 
 def _own_budget(trial: str) -> str | None:
     """Why calls of the trial were refused for a budget of its own; None if none was."""
-    note = Path(os.environ["TRAJGEN_PROXY_DIR"], "over_budget", trial)
-    if not note.exists():
+    proxy_dir = os.environ.get("TRAJGEN_PROXY_DIR")
+    note = Path(proxy_dir, "over_budget", trial) if proxy_dir else None
+    if note is None or not note.exists():
         return None
     said = json.loads(note.read_text())
     return said["text"] if said["scope"] == "trial" else None
