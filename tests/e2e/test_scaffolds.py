@@ -159,11 +159,13 @@ def test_a_trial_whose_agent_used_up_its_turns_is_graded(
     assert code == 0, output
     (job,) = job_names(installation)
     trials = load_trials(installation.root.job(job).trials)
-    ended = {each.task_id: (each.reward, each.capture, each.note) for each in trials.trials}
-    assert ended == dict.fromkeys(ROLLED_OUT, (0.0, CaptureVerdict.COMPLETE, None)), output
+    ended = {each.task_id: (each.reward, each.capture, each.accepted) for each in trials.trials}
+    is_refused = "max_turns" in SUPPORTED_SCAFFOLDS[agent].by_proxy
+    verdict = CaptureVerdict.CUT if is_refused else CaptureVerdict.COMPLETE
+    assert ended == dict.fromkeys(ROLLED_OUT, (0.0, verdict, True)), output
     for each in trials.trials:
         records = records_of(installation.root.job(job).dir / str(each.trajectory))
-        assert len(records) <= 2
+        assert len(records) == N_CONVERSATIONS.get(agent, 1)
 
 
 def records_of(trajectory: Path) -> list[dict[str, Any]]:

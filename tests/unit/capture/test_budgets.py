@@ -189,3 +189,14 @@ def test_without_a_limit_nothing_is_refused_and_all_is_written_down(begun: Begin
         spend(budget, "a__1", 10**9, 10**6)
     assert refused(budget, "a__1") is None
     assert len((tmp_path / "spend" / "2026-11-26.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_trial_is_refused_when_its_calls_are_used_up_whatever_they_took(begun: Begin, tmp_path: Path) -> None:
+    budget = begun({}, max_calls=2)
+    (tmp_path / "proxy" / "admitted").mkdir()
+    assert refused(budget, "t-1") is None
+    (tmp_path / "proxy" / "admitted" / "t-1.jsonl").write_text("{}\n{}\n")
+    assert (refused(budget, "t-1"), refused(budget, "t-2")) == ("trial", None)
+    noted = json.loads((tmp_path / "proxy" / "over_budget" / "t-1").read_text())
+    assert (noted["scope"], noted["text"]) == ("trial", "the trial's 2 model calls are used up")
+    assert not (tmp_path / "proxy" / "stop").exists()

@@ -315,7 +315,9 @@ def test_each_agent_is_told_what_it_takes_and_the_proxy_the_rest() -> None:
     given = {"name": "claude-code", "max_turns": 7, "temperature": 0.2, "version": "2.1.329"}
     agent = config_of(input={"agent": given}).campaign().agent
     assert agent.options == {"max_turns": 7, "version": "2.1.329"}
-    assert agent.sampling == {"temperature": 0.2}
+    assert (agent.sampling, agent.max_calls) == ({"temperature": 0.2}, None)
+    agent = config_of(input={"agent": {**given, "name": "opencode"}}).campaign().agent
+    assert (agent.options, agent.sampling, agent.max_calls) == ({"version": "2.1.329"}, {"temperature": 0.2}, 8)
     assert (config_of().campaign().agent.sampling, config_of().campaign().agent.options["temperature"]) == ({}, 0.7)
 
 

@@ -265,7 +265,7 @@ def test_a_scaffold_without_a_conversion_is_told_before_it_is_rolled_out_and_doe
     found = lines(root, config)
     told = found["configuration/training data"]
     assert (told.level, "claude-code cannot become training data yet" in told.text) == (Level.WARN, True)
-    assert found["configuration/agent b"].text == "claude-code, max_turns 80, temperature 0.3 (set by the proxy)"
+    assert found["configuration/agent b"].text == "claude-code, max_turns 80, temperature 0.3 (by the proxy)"
 
 
 def test_an_unset_key_is_named(tmp_path: Path, root: Root) -> None:

@@ -204,7 +204,12 @@ class Agent(Section):
     @property
     def sampling(self) -> dict[str, float]:
         """What the proxy sets in each model call, because the agent cannot be told."""
-        return {name: getattr(self, name) for name in self.scaffold.by_proxy}
+        return {name: getattr(self, name) for name in self.scaffold.by_proxy if name != "max_turns"}
+
+    @property
+    def max_calls(self) -> int | None:
+        """How many model calls of a trial the proxy lets through; None where the agent itself ends by its turns."""
+        return self.max_turns + self.scaffold.n_other_calls if "max_turns" in self.scaffold.by_proxy else None
 
     @property
     def names_runtime(self) -> bool:

@@ -1,7 +1,7 @@
 """Which agent scaffolds there are, and which of them can be rolled out and converted now."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +23,8 @@ class Scaffold:
         sft: its name as `sft_conversion.scaffold`; None for one whose trajectories are no training data.
         import_path: `module:Class` of the agent that Harbor runs, in the guest folder.
         settings: those fields of `agent` that it takes as options.
-        by_proxy: those that it does not know; the proxy sets them in each of its model calls.
+        by_proxy: those that it does not heed; the proxy sets them in its model calls, or refuses calls beyond them.
+        n_other_calls: how many of its model calls are no turns.
         options: what else it is always told.
         place: where it runs.
         provider: what it is told to be the model's provider, which decides the dialect that it speaks to the proxy.
@@ -35,6 +36,7 @@ class Scaffold:
     import_path: str = ""
     settings: tuple[str, ...] = ()
     by_proxy: tuple[str, ...] = ()
+    n_other_calls: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
     place: Place = Place.HOST
     provider: str = "openai"
@@ -77,7 +79,13 @@ def _in_container(agent: str, sft: str, import_path: str, provider: str) -> Scaf
 
 
 CLAUDE_CODE = _in_container("claude-code", "claude_code", "trial_key_claude_code:TrialKeyClaudeCode", "anthropic")
-OPENCODE = _in_container("opencode", "open_code", "trial_key_opencode:TrialKeyOpenCode", "trajgen")
+# At its limit of steps OpenCode asks the model to stop, and goes on with one that does not; it also asks for a title.
+OPENCODE = replace(
+    _in_container("opencode", "open_code", "trial_key_opencode:TrialKeyOpenCode", "trajgen"),
+    settings=("version",),
+    by_proxy=("max_turns", "temperature"),
+    n_other_calls=1,
+)
 OPENHANDS = _in_container("openhands-sdk", "openhands_sdk", "trial_key_openhands:TrialKeyOpenHands", "openai")
 MINI_SWE_AGENT = _in_container(
     "mini-swe-agent", "mini_swe_agent", "trial_key_mini_swe_agent:TrialKeyMiniSweAgent", "openai"

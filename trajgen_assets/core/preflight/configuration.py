@@ -52,7 +52,7 @@ def agent_settings(subject: Subject) -> Iterator[Finding]:
     for name in subject.campaigns:
         agent = subject.config.campaign(name).agent
         told = [f"{knob} {value}" for knob, value in agent.options.items() if knob in agent.scaffold.settings]
-        told += [f"{knob} {value} (set by the proxy)" for knob, value in agent.sampling.items()]
+        told += [f"{knob} {getattr(agent, knob)} (by the proxy)" for knob in agent.scaffold.by_proxy]
         yield ok(", ".join([agent.name, *told]), subject=name)
 
 

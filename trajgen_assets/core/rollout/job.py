@@ -229,7 +229,10 @@ class _Rollout:
         return replace(
             upstream_of(self.campaign.llm_api, self.platform.config.secret_values()),
             sampling=self.campaign.agent.sampling,
-            budget=proxy_budget(self.platform.root, self.platform.config, self.platform.ledger),
+            budget={
+                **proxy_budget(self.platform.root, self.platform.config, self.platform.ledger),
+                "max_calls": self.campaign.agent.max_calls,
+            },
         )
 
     @contextmanager

@@ -4,16 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from container_agent import ContainerAgent, proxy_url
-from harbor.agents.installed.opencode import OpenCode, OpenCodeOptions
+from harbor.agents.installed.opencode import OpenCode
 
 PROVIDER = "trajgen"
 KEY_ENV = "TRAJGEN_TRIAL_KEY"
-
-
-class Options(OpenCodeOptions):
-    """Harbor's options, and the one that its class would have to be told as configuration."""
-
-    max_turns: int | None = None
 
 
 class TrialKeyOpenCode(ContainerAgent, OpenCode):
@@ -24,10 +18,9 @@ class TrialKeyOpenCode(ContainerAgent, OpenCode):
 
     PROGRAM = "opencode"
     VERSION = "[ -f ~/.nvm/nvm.sh ] && . ~/.nvm/nvm.sh; opencode --version"
-    options_model = Options
 
-    def __init__(self, logs_dir: Path, *, model_name: str, max_turns: int | None = None, **options: Any) -> None:
-        """Write the provider and the agent's settings into what Harbor uploads as opencode.json."""
+    def __init__(self, logs_dir: Path, *, model_name: str, **options: Any) -> None:
+        """Write the provider into what Harbor uploads as opencode.json."""
         model = model_name.partition("/")[2]
         config = {
             "autoupdate": False,
@@ -35,7 +28,6 @@ class TrialKeyOpenCode(ContainerAgent, OpenCode):
             "snapshot": False,
             "small_model": f"{PROVIDER}/{model}",
             "provider": {PROVIDER: provider(proxy_url(), model)},
-            "agent": {"build": {} if max_turns is None else {"steps": max_turns}},
         }
         super().__init__(logs_dir, model_name=f"{PROVIDER}/{model}", opencode_config=config, **options)
 

@@ -39,7 +39,8 @@ class Budget:
 
     Args:
         settings: `limits` (of `trial`, `job` and `day`), `day_folder`, and `lost`: what the ledger knows of a `day`
-            beyond what the file of that day said when the proxy was started.
+            beyond what the file of that day said when the proxy was started. `max_calls` of a trial, for agents that
+            heed no limit of turns.
         folder: the proxy's working folder.
         clock: the moment, in UTC.
     """
@@ -56,6 +57,7 @@ class Budget:
         self._clock = clock
         self._day_folder = Path(settings["day_folder"]) if settings.get("day_folder") else None
         self._lost = settings.get("lost") or {}
+        self._max_calls: int | None = settings.get("max_calls")
         self._job = SpendFile(folder / "spend.jsonl")
         self._day: SpendFile | None = None
         self._unwritten: str | None = None
@@ -106,9 +108,15 @@ class Budget:
     def refusal(self, trial: str) -> Refusal | None:
         """Why the next call of `trial` may not go on; None if it may. The first refusal of each trial is noted."""
         why = self._over_all() or self._over(TRIAL, lambda: self._job_spent().by_trial.get(trial, Spent()))
+        why = why or self._over_calls(trial)
         if why is not None:
             self._note(self._folder / "over_budget" / trial, why)
         return why
+
+    def _over_calls(self, trial: str) -> Refusal | None:
+        if self._max_calls is None or _n_admitted(trial) < self._max_calls:
+            return None
+        return Refusal(TRIAL, f"the trial's {self._max_calls} model calls are used up")
 
     def _over_all(self) -> Refusal | None:
         """Why no call of any trial may go on; then no more trials begin either."""
@@ -157,6 +165,14 @@ class Budget:
             return
         finally:
             part.unlink(missing_ok=True)
+
+
+def _n_admitted(trial: str) -> int:
+    """How many calls of the trial were let through so far, answered or not."""
+    try:
+        return capture_files.trial_file("admitted", trial).read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
 
 
 @lru_cache(maxsize=1)
