@@ -58,11 +58,11 @@ UNDECLARED = [
 ]
 
 
+FORMS = pytest.mark.parametrize("form", ["bearer", "x-api-key"])
+
+
 def headers_for(key: str, form: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if form == "bearer" else {"x-api-key": key}
-
-
-FORMS = pytest.mark.parametrize("form", ["bearer", "x-api-key"])
 
 
 @FORMS
@@ -80,13 +80,12 @@ def test_the_key_is_taken_in_both_forms_until_the_trial_has_ended(
 @FORMS
 @pytest.mark.parametrize("path", PATHS)
 def test_no_other_key_is_let_in(proxy: RunningProxy, trial: str, path: str, form: str) -> None:
-    right = proxy.trial_key(trial)
+    right, claim = proxy.trial_key(trial), trial_keys.mint("", JOB, OTHER).partition(".")[0]
     keys = {
         "nonsense": "sk-tk-x.y",
         "forged": trial_keys.mint("00" * 32, JOB, trial),
         "tampered": right[:-2] + ("AA" if not right.endswith("AA") else "BB"),
-        "for another trial, signed for this one": f"{trial_keys.mint('', JOB, OTHER).rpartition('.')[0]}."
-        f"{right.rpartition('.')[2]}",
+        "for another trial, signed for this one": f"{claim}.{right.partition('.')[2]}",
         "other job": trial_keys.mint(proxy.subkey, "job-2", trial),
         "other proxy": trial_keys.MASTER_PREFIX + secrets.token_urlsafe(32),
         "subkey": proxy.subkey,

@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.load_clients import Call, Clients, Seen
 from tests.integration.load_twin import Ending, serving_load_twin
-from tests.integration.model_calls import JOB, LITELLM_ENV, PATHS, needs_litellm, upstream_at
+from tests.integration.model_calls import JOB, LITELLM_ENV, PATHS, RESPONSES, needs_litellm, upstream_at
 from tests.waiting import wait_until
 from trajgen_assets.core.capture.evidence import trajectory_file
 from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
@@ -32,6 +32,7 @@ RETRIED = [
     (Ending.FAIL, Ending.ANSWER),
     (Ending.RATE_LIMIT, Ending.ANSWER),
     (Ending.RATE_LIMIT, Ending.FAIL, Ending.ANSWER),
+    (Ending.CUT, Ending.ANSWER),  # a stream is tried again as long as its client saw nothing of it
 ]
 FAILED = [
     (Ending.RATE_LIMIT,),
@@ -161,6 +162,13 @@ def test_a_client_got_a_whole_reply_exactly_where_a_success_is_on_record(loaded:
     assert {each.call.marker: each.is_whole for each in loaded.seen} == {
         each.call.marker: tries[each.call.marker][-1]["success"] for each in loaded.seen
     }
+
+
+def test_no_client_of_a_whole_reply_was_told_a_part_of_it_twice(loaded: Loaded) -> None:
+    told = [
+        each for each in loaded.seen if each.is_whole and each.call.path != RESPONSES
+    ]  # which repeats all at its end
+    assert {each.text.count(f"reply to {each.call.marker}") for each in told} == {1}
 
 
 def test_the_counts_of_each_trial_are_those_of_its_clients(loaded: Loaded) -> None:

@@ -60,9 +60,8 @@ class TrajectoryLogger(CustomLogger):
         or whose client left during a retry, would be on record under a wrong status. So its mark is taken away again;
         what it reports twice is known by our own.
         """
-        if _is_new_failure(kwargs):
-            _log(kwargs, response_obj, start_time, end_time, failed=True)
         kwargs.pop(ALREADY_LOGGED, None)
+        _log(kwargs, response_obj, start_time, end_time, failed=True)
 
     async def async_post_call_failure_hook(
         self,
@@ -96,6 +95,8 @@ def _log(kwargs: dict, response: Any, started: Any, ended: Any, *, failed: bool)
     if admission is None:
         return  # a refused key, or the platform's own call: no trial to file it under
     try:
+        if failed and not _is_new_failure(kwargs):
+            return
         record = trajectory_record.build(
             kwargs, response, admission=admission, started=started, ended=ended, failed=failed
         )
