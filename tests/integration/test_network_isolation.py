@@ -124,6 +124,9 @@ def isolated(job_name: str, tmp_path: Path) -> Iterator[Isolated]:
 def test_the_agent_of_a_job_reaches_nothing_and_its_verifier_what_it_did_before(isolated: Isolated) -> None:
     result = isolated.run()
     assert (exception_type(result), reward(result)) == (None, 1.0)
+    taken = isolated.job.proxy / "patches" / result["trial_name"]  # the engine reads what has no network, too
+    assert json.loads((taken / "patch.json").read_bytes())["status"] == "ok"
+    assert "+none" in (taken / "patch.diff").read_text()
 
 
 def test_where_the_network_cannot_be_closed_no_agent_runs_and_nothing_is_graded(
