@@ -41,7 +41,9 @@ CLOSED_ROUTE = "/login"  # one of those that LiteLLM itself opens to everybody
 POLL_S = 0.25
 N_PORT_ATTEMPTS = 3
 DRAIN_S = 5
-STOP_GRACE_S = DRAIN_S + 15.0  # LiteLLM flushes its callbacks for a while after the last connection is gone
+# LiteLLM waits for its last connection first, however long, and drains and flushes its callbacks after that. So calls
+# that take less than this end with their records, and one that the upstream never ends is killed and counts as aborted.
+STOP_GRACE_S = DRAIN_S + 15.0
 LOG_TAIL_CHARS = 2000
 LOG_JOIN_S = 5.0  # only something that left the proxy's process group can hold its output open for so long
 
