@@ -28,6 +28,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TRAJGEN_PROXY_DIR", str(tmp_path))
     monkeypatch.setenv("TRAJGEN_MASTER_KEY", "sk-master")
     admission.subkey.cache_clear()
+    capture_files.unnoted.clear()
 
 
 def test_lines_are_appended_and_private(tmp_path: Path) -> None:
@@ -72,9 +73,16 @@ def test_what_was_lost_is_noted(tmp_path: Path) -> None:
     assert (note["trial"], note["lost"], note["error"]) == ("task__1", "record", "OSError: disk full")
 
 
-def test_a_loss_that_cannot_be_noted_does_not_raise(tmp_path: Path) -> None:
+def test_a_loss_that_cannot_be_noted_does_not_raise_and_is_noted_when_it_can_be(tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     capture_files.mark_broken("task__1", "record", OSError("disk full"))
+    with pytest.raises(OSError, match="directory"):
+        capture_files.note_losses()
+    (tmp_path / "broken").rmdir()
+    capture_files.mark_broken("task__2", "begin", OSError("disk full"))
+    notes = [json.loads(line) for line in (tmp_path / "broken").read_text().splitlines()]
+    assert [(note["trial"], note["lost"]) for note in notes] == [("task__1", "record"), ("task__2", "begin")]
+    assert capture_files.unnoted == []
 
 
 def test_an_admission_opens_only_as_it_was_sealed() -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 # One path component. A trial name becomes a file name here, so nothing else is let near `open`.
 TRIAL_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}")
 
+MOST_UNNOTED = 1000
+unnoted: list[bytes] = []
+
 
 class ShortWriteError(OSError):
     """A line reached the disk only in part (a full disk does that without an error)."""
@@ -62,9 +65,22 @@ def _ends_torn(fd: int) -> bool:
 
 def mark_broken(trial: str, lost: str, error: Exception) -> None:
     """Note in `<proxy dir>/broken` what was lost of `trial`: an `admission`, a `begin`, a `record`, a `served` line, or
-    the `logger` as a whole."""
+    the `logger` as a whole. Where that cannot be written either, it is kept for `note_losses`."""
     line = json.dumps({"at": now_stamp(), "trial": trial, "lost": lost, "error": f"{type(error).__name__}: {error}"})
+    if len(unnoted) < MOST_UNNOTED:
+        unnoted.append(line.encode())
     try:
-        append_line(proxy_dir() / "broken", line.encode())
-    except OSError:  # the disk is full or gone: the proxy's log is all that is left
+        note_losses()
+    except OSError:  # the disk is full or gone: until it has room again the proxy's log is all that is left
         os.write(2, f"trajgen: capture is broken: {line}\n".encode())
+
+
+def note_losses() -> None:
+    """Write down what could not be noted at its time.
+
+    Raises:
+        OSError: it still cannot be.
+    """
+    while unnoted:
+        append_line(proxy_dir() / "broken", unnoted[0])
+        del unnoted[0]

@@ -91,6 +91,7 @@ def _admitted(trial: str, route: str) -> dict[str, str]:
     admission = admit(os.environ["TRAJGEN_JOB"], trial, route)
     line = {"call_id": admission["admission_id"], "dialect": admission["dialect"], "at": capture_files.now_stamp()}
     try:
+        capture_files.note_losses()  # a disk that is still full takes no further call
         capture_files.append_line(capture_files.trial_file("admitted", trial), json.dumps(line).encode())
     except OSError as error:
         capture_files.mark_broken(trial, "admission", error)
