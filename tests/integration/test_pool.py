@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -172,6 +173,18 @@ def test_calls_leave_an_endpoint_that_fails_and_come_back(
     wait_until(lambda: _upstream_of(proxy, trial, path=path) == home, limit_s=10)
     capture = judge(proxy.folder, trial, explained=None)
     assert (capture.verdict, capture.failed) == (CaptureVerdict.COMPLETE, 0)
+
+
+def test_an_endpoint_is_left_as_long_as_it_asks_for(
+    proxy: RunningProxy, twins: dict[str, UpstreamTwin], task: str
+) -> None:
+    trial = f"{task}__aB3dE5f"
+    home = _home(proxy, trial)
+    twins[home].status, twins[home].headers = 429, {"Retry-After": "2"}
+    assert _upstream_of(proxy, trial) != home
+    failed_at, twins[home].status = time.monotonic(), None
+    assert _home(proxy, trial) == home
+    assert time.monotonic() - failed_at > 1.5  # and not the 0.7 s that the pool takes by itself
 
 
 def test_a_call_that_is_wrong_itself_moves_nothing(
