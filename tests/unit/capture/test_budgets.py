@@ -169,9 +169,9 @@ def test_a_call_waits_for_what_was_served_to_be_counted_and_gives_up_on_what_nev
         await budget.caught_up()
         return time.monotonic() - began_at
 
-    assert COUNT_PATIENCE_S <= asyncio.run(ask()) < COUNT_PATIENCE_S + 1
+    assert COUNT_PATIENCE_S - 0.5 < asyncio.run(ask()) < COUNT_PATIENCE_S + 5
     assert refused(budget, "a__1") == "trial"
-    assert asyncio.run(ask()) < 0.5
+    assert asyncio.run(ask()) < COUNT_PATIENCE_S - 0.5
 
 
 def test_what_was_counted_before_its_reply_was_served_is_not_waited_for(begun: Begin) -> None:
@@ -180,7 +180,7 @@ def test_what_was_counted_before_its_reply_was_served_is_not_waited_for(begun: B
     budget.served("quick")
     began_at = time.monotonic()
     asyncio.run(budget.caught_up())
-    assert time.monotonic() - began_at < 0.5
+    assert time.monotonic() - began_at < COUNT_PATIENCE_S - 0.5
 
 
 def test_without_a_limit_nothing_is_refused_and_all_is_written_down(begun: Begin, tmp_path: Path) -> None:
