@@ -47,7 +47,7 @@ runtime_info:
   input:
     llm_api: {{model: openai/scripted, api_base_url: "{base_url}", api_key: "${{{key_env}}}"}}
     task_source: {{dataset_name: "{tasks}"}}
-    harbor_job: {{environment: docker, n_concurrent: 2, timeout_multiplier: 1}}
+    harbor_job: {{environment: docker, network: proxy_only, n_concurrent: 2, timeout_multiplier: 1}}
     agent: {{name: {agent}, max_turns: {max_turns}, temperature: {temperature}}}
     campaigns: {{{campaigns}}}
     sft_conversion: {{enabled: true, instance_status: all}}
