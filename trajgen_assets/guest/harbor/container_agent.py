@@ -20,7 +20,7 @@ from trial_key import TrialKeyCredentials, refuse_other_name, trial_key, trial_o
 
 RUNTIMES = PurePosixPath("/opt/trajgen-runtime")
 REACH_S = 10
-_VERSION = re.compile(r"\d+\.\d+\.\d+\S*")
+_VERSION = re.compile(r"\d+\.\d+\.\d+(?:\S*\w)?")  # without the full stop of a sentence
 
 # No reports to third parties, and no downloads while a trial runs: of price lists, of newer versions, of plugins.
 QUIET_ENV = {"DO_NOT_TRACK": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
