@@ -17,13 +17,15 @@ from trajgen_assets.core.config.scaffolds import DEFAULT_AGENT, ORACLE, SUPPORTE
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.models import CaptureVerdict
 from trajgen_assets.core.ledger.store import open_ledger
-from trajgen_assets.core.paths import Root
+from trajgen_assets.core.paths import JobPaths, Root
 from trajgen_assets.core.rollout.docker import HOST_NAME, leftovers_of
 from trajgen_assets.core.rollout.host_facts import load_host_facts
 from trajgen_assets.core.rollout.trials import load_trials
 from trajgen_assets.core.scripted import ScriptedModel, running_scripted_model
 from trajgen_assets.core.scripted.script import SCRIPTS
+from trajgen_assets.core.sft.im import assistant_turns, read_im
 from trajgen_assets.core.sft.messages import content_text
+from trajgen_assets.core.sft.receipt import load_receipt
 from trajgen_assets.guest.trial_keys import PREFIX
 
 pytestmark = [pytest.mark.e2e, needs_docker]
@@ -141,11 +143,26 @@ def test_a_scaffold_solves_tasks_in_containers_and_its_record_replays(in_docker:
         assert {record["request_body"]["temperature"] for record in records} == {TEMPERATURE}
         assert len(replayed(records, arguments=agent not in REWRITES)) == N_CONVERSATIONS.get(agent, 1)
     assert files.result.exists()
-    is_converted = SUPPORTED_SCAFFOLDS[agent].is_converted
-    assert (files.sft / "lf.json").exists() == is_converted
-    assert ("cannot become training data yet" in output) == (not is_converted)
+    assert_converted(files, agent)
     assert any(name.startswith(f"{HOST_NAME}:") for name in load_host_facts(files.host).proxy)
     assert files_with(PREFIX, files.dir) == []
+
+
+def assert_converted(files: JobPaths, agent: str) -> None:
+    """One row for each trial, thoughts in each turn, calls in all but the last; OpenCode's titles are left out."""
+    receipt = load_receipt(files.sft)
+    assert receipt is not None
+    n_side_calls = len(ROLLED_OUT) * (N_CONVERSATIONS.get(agent, 1) - 1)
+    assert receipt.rejected == {"trials": {}, "rows": {"side_call": n_side_calls} if n_side_calls else {}}
+    rows = list(read_im(files.sft / "im.jsonl"))
+    assert {row["meta_info"]["unique_info"]["_instance_id"] for row in rows} == set(ROLLED_OUT)
+    for row in rows:
+        facts = row["meta_info"]["unique_info"]
+        assert (facts["_agent_type"], facts["n_unmatched_reasoning"]) == ("main", 0)
+        *turns, last = assistant_turns(row["messages"])
+        assert all(turn["reasoning_content"] for turn in (*turns, last))
+        assert all(turn.get("tool_calls") for turn in turns) == (agent != DEFAULT_AGENT)
+    assert len(json.loads((files.sft / "lf.json").read_bytes())) == len(rows) == len(ROLLED_OUT)
 
 
 @pytest.mark.faults

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from tests.unit.config.test_load import MINIMAL, config_of
 from trajgen_assets.core.config import Config, Secret, parse_config, redacted
 from trajgen_assets.core.config.pins import HARBOR_VERSION
+from trajgen_assets.core.config.scaffolds import SUPPORTED_SCAFFOLDS
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.redact import Redactor
 
@@ -328,10 +329,9 @@ def test_a_campaign_with_another_agent_does_not_take_over_the_version_of_the_fir
     assert config.notices() == []
 
 
-def test_a_scaffold_that_cannot_be_converted_yet_is_accepted_with_a_word() -> None:
-    config = config_of(input={"agent": {"name": "opencode"}, "sft_conversion": {"scaffold": "open_code"}})
-    (notice,) = config.notices()
-    assert "sft_conversion.scaffold open_code cannot be converted yet" in notice
+@pytest.mark.parametrize("scaffold", [each.sft for each in SUPPORTED_SCAFFOLDS.values() if each.sft])
+def test_every_scaffold_can_be_named_for_conversion(scaffold: str) -> None:
+    assert config_of(input={"sft_conversion": {"scaffold": scaffold}}).notices() == []
 
 
 def test_jobs_and_data_lie_where_the_file_says_from_its_own_folder_and_else_under_the_root() -> None:

@@ -255,16 +255,14 @@ def test_settings_that_cannot_work_or_are_not_acted_on_are_told_apart(tmp_path: 
     assert "no price is known" in found["configuration/spending main"].text
 
 
-def test_a_scaffold_without_a_conversion_is_told_before_it_is_rolled_out_and_does_not_refuse_the_job(
-    tmp_path: Path, root: Root
-) -> None:
+def test_an_agent_in_containers_is_told_what_it_is_set_to_and_gives_training_data(tmp_path: Path, root: Root) -> None:
     source = write_tasks(tmp_path / "d", "t-1")
     more = "    sft_conversion: {enabled: true}\n    campaigns: {b: {agent: {name: claude-code, temperature: 0.3}}}\n"
     config = write_config(tmp_path / "config.yaml", source=source, more=more)
     config.write_text(config.read_text().replace("environment: local", "environment: docker"))
     found = lines(root, config)
     told = found["configuration/training data"]
-    assert (told.level, "claude-code cannot become training data yet" in told.text) == (Level.WARN, True)
+    assert (told.level, told.text) == (Level.OK, "sharegpt, resolved")
     assert found["configuration/agent b"].text == "claude-code, max_turns 80, temperature 0.3 (by the proxy)"
 
 

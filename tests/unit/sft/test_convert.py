@@ -33,20 +33,21 @@ def test_a_missing_trials_file_is_an_error_and_writes_nothing(tmp_path: Path) ->
     assert not job.sft.exists()
 
 
-@pytest.mark.parametrize("asked", ["claude_code", "nonsense"])
-def test_an_unknown_scaffold_is_refused_and_the_known_ones_are_named(tmp_path: Path, asked: str) -> None:
-    with pytest.raises(ConversionError, match="known are terminus2"):
-        convert_job(job_with(tmp_path, [solved()]), ConversionSettings(scaffold=asked))
+def test_an_unknown_scaffold_is_refused_and_the_known_ones_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match="known are claude_code, mini_swe_agent, open_code, openhands_sdk, term"):
+        convert_job(job_with(tmp_path, [solved()]), ConversionSettings(scaffold="nonsense"))
 
 
 def test_the_configuration_and_the_conversion_agree_on_what_can_be_converted() -> None:
-    assert {each.sft for each in SUPPORTED_SCAFFOLDS.values() if each.is_converted} == set(SCAFFOLDS)
+    assert {each.sft for each in SUPPORTED_SCAFFOLDS.values() if each.sft} == set(SCAFFOLDS)
 
 
-def test_a_job_of_another_scaffold_is_refused(tmp_path: Path) -> None:
-    job = JobOnDisk(tmp_path).write(scaffold="open_code")
-    with pytest.raises(ConversionError, match="rolled out with open_code"):
-        convert_job(job, ConversionSettings(scaffold="terminus2"))
+@pytest.mark.parametrize("rolled_out", SCAFFOLDS)
+def test_a_job_of_another_scaffold_is_refused(tmp_path: Path, rolled_out: str) -> None:
+    job = JobOnDisk(tmp_path).write(scaffold=rolled_out)
+    for other in set(SCAFFOLDS) - {rolled_out}:
+        with pytest.raises(ConversionError, match=f"rolled out with {rolled_out}, not with {other}"):
+            convert_job(job, ConversionSettings(scaffold=other))
 
 
 def test_lf_without_im_is_refused(tmp_path: Path) -> None:
@@ -183,6 +184,18 @@ def with_message(message: Any) -> bytes:
     return twin.lines()
 
 
+def with_answer(**changes: Any) -> bytes:
+    twin = solved()
+    twin.records[-1]["response_body"]["choices"][0]["message"] |= changes
+    return twin.lines()
+
+
+def without_choices() -> bytes:
+    twin = solved()
+    twin.records[-1]["response_body"]["choices"] = []
+    return twin.lines()
+
+
 def all_failed() -> bytes:
     twin = solved()
     return b"".join(json.dumps(record | {"success": False}).encode() + b"\n" for record in twin.records)
@@ -200,6 +213,15 @@ BAD_FILES: dict[str, tuple[bytes | None, str]] = {
     "number that is none": (broken(line=b'{"a": NaN}'), "broken_line"),
     "nesting without end": (broken(line=b"[" * 5000 + b"]" * 5000), "broken_line"),
     "message that is no object": (with_message("hello"), "malformed_record"),
+    "line of 100 MB": (solved().lines() + b"x" * 100_000_000, "broken_line"),
+    "answer without choices": (without_choices(), "malformed_record"),
+    "answer of another role": (with_answer(role="user"), "malformed_record"),
+    "calls that are no list": (with_answer(tool_calls=7), "malformed_record"),
+    "call that is no object": (with_answer(tool_calls=["bash"]), "malformed_record"),
+    "result of a call whose id is no text": (
+        with_message({"role": "tool", "content": "x", "tool_call_id": [1]}),
+        "malformed_record",
+    ),
     "message without a role": (with_message({"content": "hello"}), "malformed_record"),
     "deeply nested content": (
         with_message({"role": "user", "content": json.loads("[" * 400 + "]" * 400)}),
@@ -218,9 +240,8 @@ def test_a_bad_trajectory_costs_its_own_trial_only(tmp_path: Path, what: str) ->
 
 
 def test_an_unforeseen_failure_costs_one_trial_and_is_tried_again(tmp_path: Path) -> None:
-    twin = solved()
-    twin.records[0]["response_body"]["choices"][0]["message"]["tool_calls"] = 7
-    job = JobOnDisk(tmp_path).add("odd__x", twin).add("good__x", solved()).write()
+    job = JobOnDisk(tmp_path).add("odd__x", b"no frame", trajectory_sha256=None).add("good__x", solved()).write()
+    job.trajectory("odd__x").rename(compressed_name(job.trajectory("odd__x")))
     receipt = convert_job(job, DEFAULT)
     assert receipt.rejected["trials"] == {"unexpected_error": 1}
     assert receipt.n_rows == 1

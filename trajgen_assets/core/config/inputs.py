@@ -16,7 +16,6 @@ from trajgen_assets.core.config.scaffolds import (
     Place,
     Scaffold,
     earlier_name,
-    not_converted,
     place_problem,
     scaffold_of,
     scaffold_problem,
@@ -266,7 +265,7 @@ class SftConversion(Section):
     """Which trajectories of a job become training data, and how."""
 
     enabled: bool = False
-    scaffold: Annotated[str, NoticeOn(say=not_converted)] = AUTO
+    scaffold: str = AUTO
     instance_status: Literal["resolved", "unresolved", "all"] = "resolved"
     max_instances: Positive | None = None
     exclude_repos_file: str | None = None

@@ -1,4 +1,4 @@
-"""Which agent scaffolds there are, and which of them can be rolled out and converted now."""
+"""Which agent scaffolds there are, and how each is rolled out."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,6 @@ class Scaffold:
         options: what else it is always told.
         place: where it runs.
         provider: what it is told to be the model's provider, which decides the dialect that it speaks to the proxy.
-        is_converted: whether training data can be made from its trajectories now.
     """
 
     agent: str
@@ -40,7 +39,6 @@ class Scaffold:
     options: Mapping[str, Any] = field(default_factory=dict)
     place: Place = Place.HOST
     provider: str = "openai"
-    is_converted: bool = False
 
     def honours(self, setting: str) -> bool:
         """Whether a field of `agent` makes a difference to its trials."""
@@ -57,7 +55,6 @@ TERMINUS_2 = Scaffold(
     import_path="trial_key_agent:TrialKeyTerminus2",
     settings=("max_turns", "temperature"),
     options={"record_terminal_session": False},
-    is_converted=True,
 )
 
 
@@ -145,9 +142,3 @@ def sft_scaffold_problem(scaffold: str) -> str | None:
     """Why `sft_conversion.scaffold` is no name of a scaffold; None if it is one, or `auto`."""
     named = {each.sft for each in SUPPORTED_SCAFFOLDS.values() if each.sft} | {AUTO}
     return None if scaffold in named else f"{scaffold[:80]!r} is no known scaffold; known: {', '.join(sorted(named))}"
-
-
-def not_converted(scaffold: str) -> Iterator[str]:
-    """A word about a scaffold that no training data can be made from yet."""
-    if any(scaffold == each.sft and not each.is_converted for each in SUPPORTED_SCAFFOLDS.values()):
-        yield f" {scaffold} cannot be converted yet: its jobs are rolled out and recorded, and give no training data"

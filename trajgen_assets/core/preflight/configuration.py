@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from trajgen_assets.core.config.config import Config
-from trajgen_assets.core.config.scaffolds import AUTO, DEFAULT_AGENT
+from trajgen_assets.core.config.scaffolds import AUTO
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConfigError, SecretsFileError, ShortageError
 from trajgen_assets.core.preflight.findings import Finding, NotLookedError, Subject, fail, ok, warn
@@ -64,16 +64,13 @@ def training_data(subject: Subject) -> Finding:
         return ok("switched off (sft_conversion.enabled)")
     read_excluded_repos(settings.exclude_repos_file)
     scaffolds = [subject.config.campaign(name).agent.scaffold for name in subject.campaigns]
-    named = {each.sft for each in scaffolds if each.sft and each.is_converted}
+    named = {each.sft for each in scaffolds if each.sft}
     if named and chosen.scaffold not in (AUTO, *named):
         raise ConfigError(
             f"trajectories of {', '.join(sorted(named))} cannot be converted as {chosen.scaffold}",
             where="runtime_info.input.sft_conversion.scaffold",
             mend="set it to auto",
         )
-    if later := sorted({each.agent for each in scaffolds if each.sft and not each.is_converted}):
-        text = f"trajectories of {', '.join(later)} cannot become training data yet: they are recorded and kept"
-        return warn(text, f"choose {DEFAULT_AGENT} where training data is wanted now")
     return ok(f"{settings.lf_format}, {settings.instance_status}")
 
 

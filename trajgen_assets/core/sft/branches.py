@@ -2,29 +2,31 @@
 
 Every request repeats its whole history, so a call is the end of a conversation when no other request goes
 on from its answer. Each prefix of messages has a key, chained from the key before it, which finds this out
-in time linear in the bytes read, and keeps nothing of a message but 16 bytes.
+in time linear in the bytes read, and keeps nothing of a message but 16 bytes, of an answer also its thoughts and calls.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 from trajgen_assets.core.sft.encoding import encode
 from trajgen_assets.core.sft.messages import Json, content_text, reasoning_of, split_think
 from trajgen_assets.core.sft.reasons import Reason
 from trajgen_assets.core.sft.records import Exchange, Place
 
-_ROOT = b""
-
 
 @dataclass(frozen=True)
 class Call:
-    """One whole call. `history_key` names what was asked, `answer_key` the same with its answer."""
+    """One whole call. `history_key` names what was asked, `answer_key` the same with its answer.
+
+    `side` says in a word what a call is that is no part of the agent's work; None for its work.
+    """
 
     place: Place
     history_key: bytes
     answer_key: bytes
-    is_side: bool
+    side: str | None
 
 
 @dataclass(frozen=True)
@@ -33,26 +35,38 @@ class End:
 
     place: Place
     reason: Reason | None
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class Said:
+    """What an answer held besides its text, as the model gave it."""
+
+    reasoning: str
+    calls: list[Json] = field(default_factory=list)
 
 
 class CallTree:
-    """The calls of one trial, as far as needed to tell where conversations end and what was thought in them."""
+    """The calls of one trial, as far as needed to tell where conversations end and what was said in them."""
 
     def __init__(self) -> None:
         self._calls: list[Call] = []
         self._asked: set[bytes] = set()
         self._went_on: set[bytes] = set()
-        self._reasoning: dict[bytes, str | None] = {}
+        self._said: dict[bytes, Said | None] = {}
+        self.main_session: str | None = None
 
-    def add(self, place: Place, exchange: Exchange, *, is_side: bool) -> None:
+    def add(self, place: Place, exchange: Exchange, *, side: str | None) -> None:
         """Take in a call. A side call (a summary, a title) never continues a conversation nor supplies its thoughts."""
-        keys = list(prefix_keys(exchange.history))
+        keys = list(prefix_keys(exchange))
         answer_key = next_key(keys[-1], exchange.answer)
-        self._calls.append(Call(place, keys[-1], answer_key, is_side))
-        if not is_side:
+        if side is None:
+            if not self._asked:
+                self.main_session = exchange.session
             self._asked.update(keys)
             self._went_on.update(keys[:-1])
-            self._note_reasoning(answer_key, reasoning_of(exchange.answer))
+            self._note(answer_key, Said(reasoning_of(exchange.answer), exchange.answer.get("tool_calls") or []))
+        self._calls.append(Call(place, keys[-1], answer_key, side))
 
     def ends(self) -> Iterator[End]:
         """Yield the end of each conversation, and each side call, in recorded order.
@@ -60,33 +74,33 @@ class CallTree:
         An answer that its agent did not keep is superseded: the same was asked again later (a retry), or the
         dialogue went on from the question with another answer in this place.
         """
-        last_asked = {call.history_key: call.place for call in self._calls if not call.is_side}
+        last_asked = {call.history_key: call.place for call in self._calls if call.side is None}
         for call in self._calls:
-            if call.is_side:
-                yield End(call.place, Reason.SIDE_CALL)
+            if call.side is not None:
+                yield End(call.place, Reason.SIDE_CALL, call.side)
             elif call.answer_key not in self._asked:
                 is_kept = last_asked[call.history_key] == call.place and call.history_key not in self._went_on
                 yield End(call.place, None if is_kept else Reason.SUPERSEDED)
 
-    def reasoning(self, answer_key: bytes) -> str | None:
-        """Return what was thought before the answer at this position; None when no call is known to have given it.
+    def said(self, answer_key: bytes) -> Said | None:
+        """Return what the answer at this position held; None when no call is known to have given it.
 
         Equal answers at one position with unequal thoughts are None too: which one the agent took cannot be told.
         """
-        return self._reasoning.get(answer_key)
+        return self._said.get(answer_key)
 
     def __len__(self) -> int:
         return len(self._calls)
 
-    def _note_reasoning(self, answer_key: bytes, reasoning: str) -> None:
-        if self._reasoning.setdefault(answer_key, reasoning) != reasoning:
-            self._reasoning[answer_key] = None
+    def _note(self, answer_key: bytes, said: Said) -> None:
+        if self._said.setdefault(answer_key, said) != said:
+            self._said[answer_key] = None
 
 
-def prefix_keys(messages: Iterable[Json]) -> Iterator[bytes]:
-    """Yield the key of each non-empty prefix of `messages`."""
-    key = _ROOT
-    for message in messages:
+def prefix_keys(exchange: Exchange) -> Iterator[bytes]:
+    """Yield the key of each non-empty prefix of what was sent. Equal words in two sessions are two dialogues."""
+    key = (exchange.session or "").encode()
+    for message in exchange.history:
         key = next_key(key, message)
         yield key
 
@@ -99,9 +113,18 @@ def next_key(key: bytes, message: Json) -> bytes:
 def _canonical(message: Json) -> bytes:
     """Return what a message says, the same before and after a client resends it.
 
-    A resent answer has lost its reasoning, and may have got cache marks around its text, so neither counts.
+    A resent answer has lost its reasoning, may have got cache marks or lost space around its text, and may have
+    calls that the client tidied up, which keep their ids. The system message is the client's to change: Claude
+    Code marks it anew in each request.
     """
-    text = content_text(message.get("content"))
+    if message["role"] == "system":
+        return encode(["system"])
+    calls = message.get("tool_calls") or []
+    text = content_text(message.get("content")).strip()
     body = split_think(text)[1] if message["role"] == "assistant" else text
-    calls = [call.get("function", call) if isinstance(call, dict) else call for call in message.get("tool_calls") or ()]
-    return encode([message["role"], body, message.get("tool_call_id"), calls])
+    return encode([message["role"], body, message.get("tool_call_id"), [_call_name(call) for call in calls]])
+
+
+def _call_name(call: Json) -> Any:
+    """Return what tells a call from others in its place: its id, and without one all of it."""
+    return call.get("id") or call.get("function", call)

@@ -1,6 +1,7 @@
 """What is left out, as data: each filter is a reason and a test, and they are tried in the order written here."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,7 @@ def row_filters(settings: ConversionSettings) -> tuple[Filter[Json], ...]:
     return (
         Filter(Reason.TOO_SHORT, lambda row: len(_dialogue(row)) > 2),
         Filter(Reason.ROLE_ORDER, lambda row: roles_in_order(row["messages"])),
+        Filter(Reason.TOOL_CALLS, lambda row: pairing_fault(row["messages"]) is None),
         Filter(Reason.REASONING, lambda row: has_reasoning(row["messages"], mode, threshold)),
         Filter(Reason.NOT_LOADABLE, lambda row: check_lf_row(sharegpt_row(row)) is None),
     )
@@ -77,6 +79,24 @@ def roles_in_order(messages: list[Json]) -> bool:
             return False
         before = role
     return before == "assistant"
+
+
+def pairing_fault(messages: list[Json]) -> str | None:
+    """Return what is wrong with calls and results; None if each call but the last turn's has one result, and no more.
+
+    Results stand right behind the turn that called, in any order.
+    """
+    open_ids: Counter[str] = Counter()
+    for index, message in enumerate(messages):
+        if message["role"] == "tool":
+            if not open_ids[result := message.get("tool_call_id", "")]:
+                return f"message {index} is a result of no call of the turn before it"
+            open_ids[result] -= 1
+        elif open_ids.total():
+            return f"a call before message {index} has no result"
+        else:
+            open_ids = Counter(call["id"] for call in message.get("tool_calls", ()))
+    return None
 
 
 def has_reasoning(messages: list[Json], mode: ReasoningMode, threshold: float) -> bool:

@@ -18,6 +18,7 @@ VERSION = "2.0.0"
 QUERY_SOURCE = "synthesized"
 OWNER = "00000000"
 CATEGORY = "code"
+LEARNED = 1
 
 _CJK = re.compile("[\u3400-\u9fff]")
 
@@ -34,7 +35,7 @@ class Origin:
 
 def im_row(conversation: Conversation, origin: Origin) -> Json:
     """Return one IM row."""
-    messages = normalise_all(conversation.messages)
+    messages = [_weighted(message) for message in normalise_all(conversation.messages)]
     day = _answered_on(conversation, origin.trial)
     return {
         "version": VERSION,
@@ -77,6 +78,11 @@ def language_of(messages: list[Json]) -> str:
     return "zh" if _CJK.search(next(texts, "")) else "en"
 
 
+def _weighted(message: Json) -> Json:
+    """Return `message`; a turn of the model with its weight in the loss."""
+    return message | {"weight": LEARNED} if message["role"] == "assistant" else message
+
+
 def _unique_facts(conversation: Conversation, origin: Origin, mode: str) -> Json:
     trial = origin.trial
     return {
@@ -97,6 +103,7 @@ def _unique_facts(conversation: Conversation, origin: Origin, mode: str) -> Json
         "task_digest": trial.task.digest,
         "trajectory_sha256": origin.trajectory_sha256,
         "n_unmatched_reasoning": conversation.n_unmatched_reasoning,
+        "n_rewritten_turns": conversation.n_rewritten_turns,
         "n_joined_user_messages": conversation.n_joined_user_messages,
         "n_shared_messages": conversation.n_shared_messages,
     }

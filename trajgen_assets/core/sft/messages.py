@@ -40,10 +40,12 @@ def split_think(text: str) -> tuple[str, str]:
 
 
 def reasoning_of(message: Json) -> str:
-    """Return the reasoning of an assistant message: its own field when there is one, else its leading think block."""
+    """Return the reasoning of an assistant message: its own field, else signed blocks, else a leading think block."""
     explicit = message.get("reasoning_content")
     if explicit is not None:
         return content_text(explicit).strip()
+    if thought := _signed_thoughts(message.get("thinking_blocks")):
+        return thought
     return split_think(content_text(message.get("content")))[0]
 
 
@@ -82,6 +84,15 @@ def normalise_tools(tools: Any) -> list[Json]:
     ]
 
 
+def _signed_thoughts(blocks: Any) -> str:
+    """Return what Anthropic's thinking blocks say; of those that are redacted nothing can be read."""
+    listed = blocks if isinstance(blocks, list) else []
+    texts = [
+        block["thinking"] for block in listed if isinstance(block, dict) and isinstance(block.get("thinking"), str)
+    ]
+    return "\n\n".join(text.strip() for text in texts if text.strip())
+
+
 def _normalise_assistant(message: Json) -> Json:
     reasoning = reasoning_of(message)
     content = split_think(content_text(message.get("content")))[1]
@@ -97,12 +108,13 @@ def _normalise_call(call: Json) -> Json:
     normal: Json = {"id": call["id"]} if isinstance(call.get("id"), str) and call["id"] else {}
     return normal | {
         "type": "function",
-        "function": {"name": function.get("name") or "", "arguments": _compact(function.get("arguments"))},
+        "function": {"name": function.get("name") or "", "arguments": compact_arguments(function.get("arguments"))},
     }
 
 
-def _compact(arguments: Any) -> str:
-    if arguments is None:
+def compact_arguments(arguments: Any) -> str:
+    """Return the arguments of a call as compact JSON text; what is no JSON becomes a JSON string of itself."""
+    if arguments is None or arguments == "":
         return "{}"
     if isinstance(arguments, str):
         with suppress(orjson.JSONDecodeError):  # else kept as a JSON string: what the model wrote is not ours to repair

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     SUPERSEDED = "superseded"
     TOO_SHORT = "too_short"
     ROLE_ORDER = "role_order"
+    TOOL_CALLS = "tool_calls"
     REASONING = "reasoning"
     NOT_LOADABLE = "not_loadable"
     UNENCODABLE = "unencodable"

@@ -15,7 +15,21 @@ from trajgen_assets.core.capture.stored import opened
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.reasons import Reason, TrialRejectedError
 
-_GEN_PARAMS = ("model", "max_tokens", "temperature", "top_p")
+_GEN_PARAMS = (
+    "model",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "reasoning_effort",
+)
+
+
+# A context of a million tokens takes about 5 MB. What is far beyond that is no model call, and would fill the memory.
+LONGEST_LINE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -29,7 +43,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One whole model call: the messages sent, and the model's answer exactly as it came."""
+    """One whole model call: the messages sent, and the model's answer exactly as it came.
+
+    `session` is the one that the client named; a call of a subagent has another than its agent's own.
+    """
 
     history: list[Json]
     answer: Json
@@ -38,6 +55,7 @@ class Exchange:
     gen_params: Json
     usage: Json | None
     timestamp: str | None
+    session: str | None
 
 
 def read_exchanges(path: Path, *, torn_tail_ok: bool) -> Iterator[tuple[Place, Exchange]]:
@@ -81,24 +99,25 @@ def exchange_of(record: Json, place: Place) -> Exchange | None:
     if record.get("success") is not True or record.get("client_disconnected") is True:
         return None
     request, response = _object(record, "request_body", place), _object(record, "response_body", place)
-    answer = _answer(response, place)
-    if answer is None:
-        return None
     return Exchange(
         history=_messages(request.get("messages"), place),
-        answer=answer,
+        answer=_answer(response, place),
         tools=request["tools"] if isinstance(request.get("tools"), list) else [],
         model=response.get("model") if isinstance(response.get("model"), str) else None,
         gen_params={key: request[key] for key in _GEN_PARAMS if request.get(key) is not None},
         usage=record["usage"] if isinstance(record.get("usage"), dict) else None,
-        timestamp=record.get("timestamp") if isinstance(record.get("timestamp"), str) else None,
+        timestamp=record["timestamp"] if isinstance(record.get("timestamp"), str) else None,
+        session=record["client_session_id"] if isinstance(record.get("client_session_id"), str) else None,
     )
 
 
 def _lines(path: Path) -> Iterator[tuple[Place, bytes]]:
     offset = 0
     with opened(path) as file:
-        for line, raw in enumerate(file, start=1):
+        for line, raw in enumerate(iter(lambda: file.readline(LONGEST_LINE_BYTES + 1), b""), start=1):
+            if len(raw) > LONGEST_LINE_BYTES:
+                why = f"it is longer than {LONGEST_LINE_BYTES >> 20} MiB"
+                raise TrialRejectedError(Reason.BROKEN_LINE, where=f"line {line}", why=why)
             if raw.strip():
                 yield Place(line, offset, len(raw)), raw
             offset += len(raw)
@@ -123,13 +142,15 @@ def _object(record: Json, key: str, place: Place) -> Json:
     return value
 
 
-def _answer(response: Json, place: Place) -> Json | None:
+def _answer(response: Json, place: Place) -> Json:
     choices = response.get("choices")
     if not choices:
-        return None
+        raise _malformed(place, "the answer has no choices")
     message = choices[0].get("message") if isinstance(choices, list) and isinstance(choices[0], dict) else None
     if not isinstance(message, dict) or message.get("role", "assistant") != "assistant":
         raise _malformed(place, "the answer is not a message of an assistant")
+    if fault := _call_fault(message):
+        raise _malformed(place, f"the answer {fault}")
     return message | {"role": "assistant"}
 
 
@@ -139,7 +160,17 @@ def _messages(value: Any, place: Place) -> list[Json]:
     for index, message in enumerate(value):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise _malformed(place, f"message {index} has no role")
+        if fault := _call_fault(message):
+            raise _malformed(place, f"message {index} {fault}")
     return value
+
+
+def _call_fault(message: Json) -> str | None:
+    """Return what is wrong with the shape of a message's calls, or with the id of the call that it answers."""
+    calls = message.get("tool_calls")
+    if calls is not None and not (isinstance(calls, list) and all(isinstance(call, dict) for call in calls)):
+        return "has calls that are no list of objects"
+    return None if isinstance(message.get("tool_call_id"), str | None) else "answers a call whose id is no text"
 
 
 def _malformed(place: Place, why: str) -> TrialRejectedError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from trajgen_assets.core.capture.stored import content_sha256
 from trajgen_assets.core.rollout.trials import TrialEntry
 from trajgen_assets.core.sft.encoding import UnencodableError
-from trajgen_assets.core.sft.filters import first_refusal, row_filters
+from trajgen_assets.core.sft.filters import first_refusal, pairing_fault, row_filters
 from trajgen_assets.core.sft.im import Origin, im_row
 from trajgen_assets.core.sft.lf import check_lf_row, sharegpt_row
 from trajgen_assets.core.sft.messages import Json
@@ -73,7 +73,7 @@ def _row(plan: Plan, conversation: Conversation, origin: Origin) -> Row:
     return Row(
         line=line,
         reason=reason,
-        detail=_detail(reason, row),
+        detail=conversation.detail or _detail(reason, row),
         n_unmatched_reasoning=conversation.n_unmatched_reasoning,
         n_joined_user_messages=conversation.n_joined_user_messages,
         n_placeholders=n_placeholders,
@@ -81,4 +81,6 @@ def _row(plan: Plan, conversation: Conversation, origin: Origin) -> Row:
 
 
 def _detail(reason: Reason | None, row: Json) -> str | None:
+    if reason is Reason.TOOL_CALLS:
+        return pairing_fault(row["messages"])
     return check_lf_row(sharegpt_row(row)) if reason is Reason.NOT_LOADABLE else None

@@ -5,6 +5,10 @@ from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.keys import SMOKE_CAMPAIGN
 from trajgen_assets.core.rollout.trials import TrialsFile
 from trajgen_assets.core.sft.scaffolds.base import Conversation, Scaffold
+from trajgen_assets.core.sft.scaffolds.claude_code import ClaudeCode
+from trajgen_assets.core.sft.scaffolds.mini_swe_agent import MiniSweAgent
+from trajgen_assets.core.sft.scaffolds.open_code import OpenCode
+from trajgen_assets.core.sft.scaffolds.openhands_sdk import OpenHandsSdk
 from trajgen_assets.core.sft.scaffolds.terminus2 import Terminus2
 from trajgen_assets.core.sft.settings import AUTO_SCAFFOLD
 
@@ -18,7 +22,9 @@ __all__ = [
     "why_no_data",
 ]
 
-SCAFFOLDS: dict[str, Scaffold] = {scaffold.name: scaffold for scaffold in (Terminus2(),)}
+SCAFFOLDS: dict[str, Scaffold] = {
+    scaffold.name: scaffold for scaffold in (ClaudeCode(), MiniSweAgent(), OpenCode(), OpenHandsSdk(), Terminus2())
+}
 
 
 def is_training_data(scaffold: str) -> bool:
@@ -39,7 +45,7 @@ def why_no_data(job: TrialsFile) -> str | None:
         return None
     if job.scaffold == ORACLE:
         return "a check of a host becomes no training data"
-    return f"trajectories of {job.scaffold} cannot become training data yet: they are recorded and kept"
+    return f"trajectories of {job.scaffold} cannot become training data: they are recorded and kept"
 
 
 def scaffold_for(asked: str, rolled_out_with: str) -> Scaffold:

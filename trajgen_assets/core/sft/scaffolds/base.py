@@ -16,17 +16,19 @@ class Conversation:
 
     Attributes:
         messages: OpenAI-style messages, the model's last answer at the end; reasoning joined to its turns.
-        reason: why the scaffold wants it left out, if it does.
+        reason: why the scaffold wants it left out, if it does; `detail` says more.
         model: the model that answered, as the endpoint named itself.
         usage: token counts of the last call, which saw the whole dialogue.
         answered_on: ISO date of the last answer.
         n_unmatched_reasoning: model turns whose own call was not found, so that their thoughts are unknown.
-        n_joined_user_messages: user messages that were joined to the one before them.
+        n_rewritten_turns: model turns whose calls the agent sent back changed; they stand here as the model made them.
+        n_joined_user_messages: user messages that were joined to the message before them.
         n_shared_messages: leading messages that an earlier conversation of this trial has too.
     """
 
     messages: list[Json]
     reason: Reason | None = None
+    detail: str | None = None
     tools: list[Json] = field(default_factory=list)
     agent_type: str = "main"
     model: str | None = None
@@ -34,6 +36,7 @@ class Conversation:
     usage: Json | None = None
     answered_on: str | None = None
     n_unmatched_reasoning: int = 0
+    n_rewritten_turns: int = 0
     n_joined_user_messages: int = 0
     n_shared_messages: int = 0
 
