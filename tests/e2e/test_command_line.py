@@ -1,5 +1,6 @@
 """The commands as a user types them: what they refuse, what they leave behind, and what an interrupt costs."""
 
+import json
 import os
 import shutil
 import signal
@@ -290,3 +291,7 @@ def test_force_rolls_out_again_and_keeps_the_earlier_attempt_out_of_the_data(ins
         ledger.check_balance()
         assert ledger.superseded_trials(second.name) == set()
     assert installation.run("convert", "--job", first.name)[0] == 0
+    code, output = installation.run("score", first.name, "--json", "--dry-run")
+    facts = json.loads(output)
+    assert (code, facts["changed"], facts["written"], facts["job"]) == (0, 0, False, first.name)
+    assert installation.run("score", "nobodys-job")[0] == EXIT_USAGE

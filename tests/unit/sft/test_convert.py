@@ -79,7 +79,7 @@ def test_the_row_of_a_trial_says_everything_about_where_it_comes_from(tmp_path: 
     }
     assert facts["_instance_id"] == "tox-dev__tox-3813"
     assert facts["_agent_type"] == "main"
-    assert facts["_score"] is None
+    assert (facts["_score"]["assistant_turns"], facts["_score"]["composite_score"]) == (3, 0.662)
     assert facts["_gen_params"] == {"model": "served", "temperature": 0.7}
     assert facts["_usage"]["total_tokens"] == 310
     assert facts["_instance_metadata"] == {"language": "python", "tags": ["math"]}

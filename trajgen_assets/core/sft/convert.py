@@ -34,11 +34,13 @@ from trajgen_assets.core.sft.receipt import (
     stands,
     write_receipt,
 )
+from trajgen_assets.core.sft.rescore import Rescored, rescore_im
 from trajgen_assets.core.sft.rows import TrialRows, convert_trial
+from trajgen_assets.core.sft.score.rules import SCORE_VERSION
 from trajgen_assets.core.sft.settings import ConversionSettings, LfFormat
 from trajgen_assets.core.sft.stats import LfStats
 
-__all__ = ["ConversionSettings", "Receipt", "convert_job", "write_im", "write_lf"]
+__all__ = ["ConversionSettings", "Receipt", "convert_job", "rescore_job", "write_im", "write_lf"]
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +92,22 @@ def convert_job(job: JobPaths, settings: ConversionSettings) -> Receipt:
     return lf.model_copy(update={"changed": im.changed or lf.changed})
 
 
+def rescore_job(job: JobPaths, settings: ConversionSettings, *, dry_run: bool = False) -> Rescored:
+    """Score the rows of a job again, and let lf.json follow in the style that it has; `dry_run` only tells.
+
+    Raises:
+        ConversionError: there is no im.jsonl with its receipt.
+    """
+    paths, standing = SftPaths(job.sft), load_receipt(job.sft)
+    result = rescore_im(job, dry_run=dry_run)
+    if not dry_run and paths.lf.exists():
+        made = standing.sft_lf if standing else None
+        chosen = settings.model_copy(update={"lf_format": made.lf_format if made else settings.lf_format})
+        lf = write_lf(job, chosen)
+        result.receipt = lf.model_copy(update={"changed": result.receipt.changed or lf.changed})
+    return result
+
+
 def write_im(job: JobPaths, settings: ConversionSettings) -> Receipt:
     """Write im.jsonl, rejected.jsonl and receipt.json of a job, or nothing when they stand for the same inputs.
 
@@ -106,7 +124,7 @@ def write_im(job: JobPaths, settings: ConversionSettings) -> Receipt:
         and _is_final(standing)
         and stands(standing.sft_im.files, job.sft)
     ):
-        return standing.model_copy(update={"changed": False})
+        return rescore_im(job).receipt if standing.sft_im.score_version != SCORE_VERSION else _unchanged(standing)
     with open_atomic(paths.im) as kept, open_atomic(paths.rejected) as rejected:
         tally = _convert_trials(plan, kept, rejected)
     receipt = _receipt(plan, signature, tally, standing)
@@ -127,7 +145,7 @@ def write_lf(job: JobPaths, settings: ConversionSettings) -> Receipt:
         raise ConversionError("there is no im.jsonl with its receipt", where=job.sft, mend="write the IM rows first")
     signature = sha256_json([CODE_VERSION, settings.lf_format, receipt.job, receipt.sft_im.files[paths.im.name].sha256])
     if receipt.sft_lf and receipt.sft_lf.signature == signature and stands(receipt.sft_lf.files, job.sft):
-        return receipt.model_copy(update={"changed": False})
+        return _unchanged(receipt)
     stats = _write_rows(paths, settings.lf_format)
     atomic.write_json(paths.stats, stats.as_json())
     atomic.write_json(paths.dataset, dataset_entry(receipt.job, settings.lf_format, paths.lf.name))
@@ -136,6 +154,10 @@ def write_lf(job: JobPaths, settings: ConversionSettings) -> Receipt:
     receipt = receipt.model_copy(update={"sft_lf": lf, "changed": True})
     write_receipt(receipt)
     return receipt
+
+
+def _unchanged(receipt: Receipt) -> Receipt:
+    return receipt.model_copy(update={"changed": False})
 
 
 def _is_final(receipt: Receipt) -> bool:
@@ -180,6 +202,7 @@ def _receipt(plan: Plan, signature: str, tally: Tally, standing: Receipt | None)
         settings=plan.stored_settings,
         sft_im=ImReceipt(
             signature=signature,
+            score_version=SCORE_VERSION,
             trials=Balance.of(tally.trial_reasons),
             rows=Balance.of(tally.row_reasons),
             per_trial=tuple(tally.per_trial),

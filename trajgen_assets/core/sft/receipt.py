@@ -79,6 +79,7 @@ class ImReceipt(BaseModel):
     model_config = _STRICT
 
     signature: str
+    score_version: str | None = Field(default=None, description="Of the rules by which the rows were scored last.")
     trials: Balance
     rows: Balance
     per_trial: tuple[TrialReceipt, ...]
@@ -123,7 +124,8 @@ class Receipt(BaseModel):
     @property
     def signature(self) -> str:
         """The digest of all inputs and settings, of as many steps as were made."""
-        parts = [self.sft_im.signature, *([self.sft_lf.signature] if self.sft_lf else [])]
+        parts = [self.sft_im.signature, str(self.sft_im.score_version)]
+        parts += [self.sft_lf.signature] if self.sft_lf else []
         return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from trajgen_assets.core.capture.stored import content_sha256
 from trajgen_assets.core.rollout.trials import TrialEntry
-from trajgen_assets.core.sft.encoding import UnencodableError
+from trajgen_assets.core.sft.encoding import UnencodableError, encode
 from trajgen_assets.core.sft.filters import first_refusal, pairing_fault, row_filters
 from trajgen_assets.core.sft.im import Origin, im_row
 from trajgen_assets.core.sft.lf import check_lf_row, sharegpt_row
@@ -14,6 +14,7 @@ from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.plan import Plan
 from trajgen_assets.core.sft.reasons import Reason, TrialRejectedError
 from trajgen_assets.core.sft.scaffolds import Conversation
+from trajgen_assets.core.sft.score.composite import scored
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,8 @@ def _rows(plan: Plan, trial: TrialEntry) -> tuple[Row, ...]:
 def _row(plan: Plan, conversation: Conversation, origin: Origin) -> Row:
     row, line, n_placeholders = plan.placeholders.filled(im_row(conversation, origin))
     reason = conversation.reason or first_refusal(row_filters(plan.settings), row)
+    if reason is None:  # only now, as what is scored has to be what is written: `trajgen score` reads no more than that
+        line = encode(scored(row))
     return Row(
         line=line,
         reason=reason,
