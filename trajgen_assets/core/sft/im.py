@@ -13,12 +13,12 @@ import orjson
 from trajgen_assets.core.rollout.trials import TrialEntry, TrialsFile
 from trajgen_assets.core.sft.messages import Json, normalise_all, normalise_tools
 from trajgen_assets.core.sft.scaffolds import Conversation
+from trajgen_assets.core.sft.weights import weigh
 
 VERSION = "2.0.0"
 QUERY_SOURCE = "synthesized"
 OWNER = "00000000"
 CATEGORY = "code"
-LEARNED = 1
 
 _CJK = re.compile("[\u3400-\u9fff]")
 
@@ -33,9 +33,9 @@ class Origin:
     ordinal: int
 
 
-def im_row(conversation: Conversation, origin: Origin) -> Json:
-    """Return one IM row."""
-    messages = [_weighted(message) for message in normalise_all(conversation.messages)]
+def im_row(conversation: Conversation, origin: Origin, *, mask_error_turns: bool = False) -> Json:
+    """Return one IM row; turns that a tool refused to run count in the loss unless they are to be masked."""
+    messages = weigh(normalise_all(conversation.messages), mask_error_turns=mask_error_turns)
     day = _answered_on(conversation, origin.trial)
     return {
         "version": VERSION,
@@ -76,11 +76,6 @@ def language_of(messages: list[Json]) -> str:
     """Return `zh` when the first user message that is not blank has a Chinese character, else `en`."""
     texts = (message["content"] for message in messages if message["role"] == "user" and message["content"].strip())
     return "zh" if _CJK.search(next(texts, "")) else "en"
-
-
-def _weighted(message: Json) -> Json:
-    """Return `message`; a turn of the model with its weight in the loss."""
-    return message | {"weight": LEARNED} if message["role"] == "assistant" else message
 
 
 def _unique_facts(conversation: Conversation, origin: Origin, mode: str) -> Json:

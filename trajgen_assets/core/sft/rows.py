@@ -69,7 +69,9 @@ def _rows(plan: Plan, trial: TrialEntry) -> tuple[Row, ...]:
 
 
 def _row(plan: Plan, conversation: Conversation, origin: Origin) -> Row:
-    row, line, n_placeholders = plan.placeholders.filled(im_row(conversation, origin))
+    row, line, n_placeholders = plan.placeholders.filled(
+        im_row(conversation, origin, mask_error_turns=plan.settings.mask_error_turns)
+    )
     reason = conversation.reason or first_refusal(row_filters(plan.settings), row)
     if reason is None:  # only now, as what is scored has to be what is written: `trajgen score` reads no more than that
         line = encode(scored(row))

@@ -34,6 +34,7 @@ class ConversionSettings(BaseModel):
         default=0.2, ge=0, le=1, description="Share of model turns with reasoning that a slow-thinking row needs."
     )
     lf_format: LfFormat = "sharegpt"
+    mask_error_turns: bool = Field(default=False, description="Weight 0 for turns that a tool refused to run.")
     take_cut: bool = Field(default=False, description="Take a cut capture up to its last whole call.")
 
     @classmethod
@@ -47,5 +48,6 @@ class ConversionSettings(BaseModel):
             exclude_repos_file=config.resolve(chosen.exclude_repos_file) if chosen.exclude_repos_file else None,
             reasoning_check_mode=chosen.reasoning_check_mode,
             reasoning_content_ratio_threshold=chosen.reasoning_content_ratio_threshold,
+            mask_error_turns=chosen.mask_error_turns,
             lf_format=config.runtime_info.output.sft_data_dir.format,
         )
