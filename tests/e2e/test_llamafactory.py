@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from tests.unit.sft.test_golden import GOLDEN
+from tests.unit.sft.test_golden import SCAFFOLDS as TOOL_SCAFFOLDS
 from tests.unit.sft.twin import JobOnDisk, solved
 from trajgen_assets.core.paths import PROJECT, JobPaths, Root
 from trajgen_assets.core.rollout.trials import TaskRecord
 from trajgen_assets.core.sft.convert import convert_job
-from trajgen_assets.core.sft.lf import check_lf_row, dataset_entry, lf_row
+from trajgen_assets.core.sft.im import read_im
+from trajgen_assets.core.sft.lf import COPIED_FACTS, check_lf_row, dataset_entry, lf_row
 from trajgen_assets.core.sft.messages import normalise_all, normalise_tools
 from trajgen_assets.core.sft.settings import ConversionSettings, LfFormat
 
@@ -152,6 +155,48 @@ def test_rows_whose_facts_differ_in_shape_are_all_taken(lf_format: LfFormat, loa
     assert len(rows) == 3
     assert all("composite_score" in str(row["_score"]) for row in rows)
     assert_taken_whole(rows, loader.load(job.sft, "demo-job"))
+
+
+def rows_of_all_scaffolds(folder: Path, lf_format: LfFormat, n_rows: int) -> list[Row]:
+    """Rows of a recorded trial of each scaffold in turn, with metadata of mixed shape, as one data set holds them."""
+    metadata: list[dict[str, Any]] = [{"stars": 3}, {"stars": "many", "tags": ["a"]}, {}]
+    rows = []
+    for scaffold in (*TOOL_SCAFFOLDS, "terminus2"):
+        trajectory = (GOLDEN / f"{scaffold}.jsonl").read_bytes() if scaffold in TOOL_SCAFFOLDS else solved()
+        job = JobOnDisk(folder / scaffold).add("fix__x", trajectory).write(scaffold=scaffold)
+        rows += read_im(convert_job(job, ConversionSettings()).im)
+    assert len(rows) == len(TOOL_SCAFFOLDS) + 1
+    mixed = [rows[number % len(rows)] for number in range(n_rows)]
+    return [
+        lf_row(with_metadata(im, metadata[n % len(metadata)]), lf_format, COPIED_FACTS) for n, im in enumerate(mixed)
+    ]
+
+
+def with_metadata(im: Row, metadata: dict[str, Any]) -> Row:
+    facts = im["meta_info"]["unique_info"] | {"_instance_metadata": metadata}
+    return im | {"meta_info": im["meta_info"] | {"unique_info": facts}}
+
+
+@pytest.mark.parametrize("lf_format", STYLES)
+def test_a_thousand_rows_of_all_scaffolds_are_taken_whole(lf_format: LfFormat, loader: Loader, tmp_path: Path) -> None:
+    rows = rows_of_all_scaffolds(tmp_path / "jobs", lf_format, 1000)
+    fates = loader.load(written(tmp_path, rows, lf_format), "calls")
+    assert_taken_whole(rows, fates)
+    made = [calls_of(row) for row in rows]
+    assert sum(map(len, made)) > 1000
+    for fate in fates.values():
+        assert fate["calls"] == made
+
+
+def calls_of(row: Row) -> list[list[Any]]:
+    """The calls that a row holds, as name and arguments, without help from the code that wrote them."""
+    found: list[list[Any]] = []
+    for turn in turns_in(row):
+        if turn.get("from", turn.get("role")) == "function_call":
+            text = turn.get("value", turn.get("content")).rpartition("</think>")[2].strip()
+            listed = json.loads(text.partition("<tool_call>")[2].removesuffix("</tool_call>") or text)
+            found += [[each["name"], each["arguments"]] for each in listed]
+    return found
 
 
 def call(name: str, **arguments: Any) -> Row:
