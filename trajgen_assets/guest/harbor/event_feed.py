@@ -23,6 +23,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import around_agent
+from carried_through import UnfinishedWorkError
 from digest import task_digest
 from harbor.job import Job
 from harbor.models.job.plugin import BaseJobPlugin
@@ -81,7 +83,7 @@ class EventFeed(BaseJobPlugin):
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, signal.raise_signal, signal.SIGINT)
         job.on_trial_started(self._reporter("trial_started"))
         job.on_environment_started(self._before_environment)
-        job.on_agent_started(self._reporter("agent_started"))
+        job.on_agent_started(self._agent_starts)
         job.on_agent_ended(self._agent_ended)
         job.on_verification_started(self._reporter("verification_started"))
         job.on_trial_cancelled(self._over("trial_cancelled"))
@@ -111,15 +113,24 @@ class EventFeed(BaseJobPlugin):
 
     def _over(self, name: str) -> Callable[[TrialHookEvent], Awaitable[None]]:
         async def report(event: TrialHookEvent) -> None:
+            around_agent.forget(event.trial_name)
             self._mark_ended(event.trial_name, name)
             self._append(name, {**_trial_fields(event), **_outcome(event.result)})
 
         return report
 
+    async def _agent_starts(self, event: TrialHookEvent) -> None:
+        await around_agent.begin(event.trial_name)
+        self._append("agent_started", _trial_fields(event))
+
     async def _agent_ended(self, event: TrialHookEvent) -> None:
         # A task in steps runs its agent once for each step, with one key: it is refused when the trial is over.
         if event.result.step_results is None:
             self._mark_ended(event.trial_name, "agent_ended")
+        try:
+            await around_agent.end(event.trial_name)
+        except UnfinishedWorkError as error:
+            self._fail(f"what follows the agent's work in {event.trial_name}: {error}")
         self._append("agent_ended", _trial_fields(event))
 
     async def _before_environment(self, event: TrialHookEvent) -> None:

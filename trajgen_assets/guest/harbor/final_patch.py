@@ -22,7 +22,7 @@ from workdir import Workdir, workdir_of
 
 SCHEMA_VERSION = 1
 BEFORE, AFTER = "before", "after"
-STEP_LIMIT_S = 80.0  # of the two minutes that all parts have to end
+STEP_LIMIT_S = 80.0  # of the two minutes that there are after an agent's work
 _MB = 1 << 20
 
 

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import httpx
-from agent_phase import agent_phase
+from agent_phase import agent_phase, keep_patch
 from harbor.agents.base import BaseAgent
 from harbor.agents.oracle import OracleAgent
 from harbor.environments.base import BaseEnvironment
@@ -31,13 +31,14 @@ class TrialKeyOracle(TrialKeyCredentials, BaseAgent):
     def version(self) -> str:
         return "1"
 
-    async def setup(self, environment: BaseEnvironment) -> None:  # noqa: ARG002  Harbor's interface
+    async def setup(self, environment: BaseEnvironment) -> None:
         """Make sure that the key is this trial's."""
         refuse_other_name(self.session_id, trial_of(self.logs_dir))
+        keep_patch(environment, trial_of(self.logs_dir))
 
     async def run(self, instruction: str, environment: BaseEnvironment, context: AgentContext) -> None:
         """Ask the model, then apply the solution; what it replies does not matter, that it does so does."""
-        async with agent_phase(environment, trial_of(self.logs_dir)):
+        async with agent_phase(environment):
             await self._ask()
             await self._oracle().run(instruction, environment, context)
 
