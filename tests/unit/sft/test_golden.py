@@ -25,7 +25,8 @@ def made(folder: Path, scaffold: str) -> dict[str, Any]:
     rejected = [(each["reason"], each["detail"]) for each in lines_of(job.sft / "rejected.jsonl")]
     im, lf = lines_of(receipt.im), json.loads(receipt.lf.read_bytes())
     for facts in (*(row["meta_info"]["unique_info"] for row in im), *lf):
-        del facts["_score"]  # which has tests of its own, and rules that may change
+        for name in ("_score", "score_evidence"):  # which have tests of their own, and rules that may change
+            facts.pop(name, None)
     return {"im": im, "rejected": rejected, "lf": lf}
 
 

@@ -272,6 +272,7 @@ class SftConversion(Section):
     tokenizer_name: str | None = None
     reasoning_check_mode: Literal["strict", "adaptive"] = "adaptive"
     reasoning_content_ratio_threshold: Share = 0.2
+    leaks: Literal["reject", "keep"] = "reject"
     mask_error_turns: bool = False
     out_dir: DataDir | None = None
 

@@ -59,6 +59,7 @@ def row_filters(settings: ConversionSettings) -> tuple[Filter[Json], ...]:
         Filter(Reason.ROLE_ORDER, lambda row: roles_in_order(row["messages"])),
         Filter(Reason.TOOL_CALLS, lambda row: pairing_fault(row["messages"]) is None),
         Filter(Reason.REASONING, lambda row: has_reasoning(row["messages"], mode, threshold)),
+        Filter(Reason.LEAK, lambda row: settings.leaks == "keep" or not _facts(row)["leaks"]),
         Filter(Reason.NOT_LOADABLE, lambda row: check_lf_row(sharegpt_row(row)) is None),
     )
 
@@ -138,6 +139,11 @@ def _repo_pattern(repo: str) -> re.Pattern[str]:
     """Match the ids of tasks from `repo`: owner, two underscores, repo, a number, perhaps a suffix."""
     owner, _, name = repo.partition("/")
     return re.compile(rf"{re.escape(owner)}__{re.escape(name)}-\d+(?:__\w+)?", re.IGNORECASE | re.ASCII)
+
+
+def _facts(row: Json) -> Json:
+    facts: Json = row["meta_info"]["unique_info"]
+    return facts
 
 
 def _dialogue(row: Json) -> list[Json]:

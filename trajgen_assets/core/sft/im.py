@@ -55,6 +55,12 @@ def im_row(conversation: Conversation, origin: Origin, *, mask_error_turns: bool
     }
 
 
+def with_facts(row: Json, facts: Json) -> Json:
+    """Return an IM row with `facts` added to its `unique_info`."""
+    meta = row["meta_info"]
+    return row | {"meta_info": meta | {"unique_info": meta["unique_info"] | facts}}
+
+
 def read_im(path: Path) -> Iterator[Json]:
     """Yield the rows of an IM file, one at a time."""
     with path.open("rb") as file:

@@ -18,7 +18,7 @@ from trajgen_assets.core.sft.scaffolds import Scaffold, scaffold_for
 from trajgen_assets.core.sft.settings import ConversionSettings
 
 # Raised whenever the same inputs and settings would give other bytes than before.
-CODE_VERSION = "5"
+CODE_VERSION = "6"
 
 
 @dataclass(frozen=True)

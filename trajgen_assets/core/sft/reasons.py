@@ -29,6 +29,7 @@ class Reason(StrEnum):
     ROLE_ORDER = "role_order"
     TOOL_CALLS = "tool_calls"
     REASONING = "reasoning"
+    LEAK = "leak"
     NOT_LOADABLE = "not_loadable"
     UNENCODABLE = "unencodable"
 

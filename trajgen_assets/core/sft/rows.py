@@ -8,7 +8,8 @@ from trajgen_assets.core.capture.stored import content_sha256
 from trajgen_assets.core.rollout.trials import TrialEntry
 from trajgen_assets.core.sft.encoding import UnencodableError, encode
 from trajgen_assets.core.sft.filters import first_refusal, pairing_fault, row_filters
-from trajgen_assets.core.sft.im import Origin, im_row
+from trajgen_assets.core.sft.im import Origin, im_row, with_facts
+from trajgen_assets.core.sft.leaks.flags import leaks_in
 from trajgen_assets.core.sft.lf import check_lf_row, sharegpt_row
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.plan import Plan
@@ -69,14 +70,15 @@ def _rows(plan: Plan, trial: TrialEntry) -> tuple[Row, ...]:
 
 
 def _row(plan: Plan, conversation: Conversation, origin: Origin) -> Row:
-    row, line, n_placeholders = plan.placeholders.filled(
+    row, _, n_placeholders = plan.placeholders.filled(
         im_row(conversation, origin, mask_error_turns=plan.settings.mask_error_turns)
     )
+    row = with_facts(row, {"leaks": leaks_in(row)})
     reason = conversation.reason or first_refusal(row_filters(plan.settings), row)
     if reason is None:  # only now, as what is scored has to be what is written: `trajgen score` reads no more than that
-        line = encode(scored(row))
+        row = scored(row)
     return Row(
-        line=line,
+        line=encode(row),
         reason=reason,
         detail=conversation.detail or _detail(reason, row),
         n_unmatched_reasoning=conversation.n_unmatched_reasoning,
@@ -86,6 +88,9 @@ def _row(plan: Plan, conversation: Conversation, origin: Origin) -> Row:
 
 
 def _detail(reason: Reason | None, row: Json) -> str | None:
+    if reason is Reason.LEAK:
+        first = row["meta_info"]["unique_info"]["leaks"][0]
+        return f"{first['leak']}, turn {first['turn']}: {first['quote']}"
     if reason is Reason.TOOL_CALLS:
         return pairing_fault(row["messages"])
     return check_lf_row(sharegpt_row(row)) if reason is Reason.NOT_LOADABLE else None

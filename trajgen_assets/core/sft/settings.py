@@ -11,6 +11,7 @@ AUTO_SCAFFOLD = "auto"
 
 InstanceStatus = Literal["resolved", "unresolved", "all"]
 ReasoningMode = Literal["strict", "adaptive"]
+Bar = Literal["reject", "keep"]
 LfFormat = Literal["sharegpt", "llamafactory_lf_v0.1"]
 
 
@@ -35,6 +36,7 @@ class ConversionSettings(BaseModel):
     )
     lf_format: LfFormat = "sharegpt"
     mask_error_turns: bool = Field(default=False, description="Weight 0 for turns that a tool refused to run.")
+    leaks: Bar = Field(default="reject", description="What becomes of rows with leak flags.")
     take_cut: bool = Field(default=False, description="Take a cut capture up to its last whole call.")
 
     @classmethod
@@ -48,6 +50,7 @@ class ConversionSettings(BaseModel):
             exclude_repos_file=config.resolve(chosen.exclude_repos_file) if chosen.exclude_repos_file else None,
             reasoning_check_mode=chosen.reasoning_check_mode,
             reasoning_content_ratio_threshold=chosen.reasoning_content_ratio_threshold,
+            leaks=chosen.leaks,
             mask_error_turns=chosen.mask_error_turns,
             lf_format=config.runtime_info.output.sft_data_dir.format,
         )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from trajgen_assets.core.sft.im import with_facts
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.score import diagnostics, parts, rules
 from trajgen_assets.core.sft.score.parts import Part
@@ -60,7 +61,7 @@ def scored(row: Json) -> Json:
     if facts["_agent_type"] in SCORED_AGENTS:
         result = score(row["messages"], row["tools"], facts["scaffold"])
         found = {"_score": result.shown, "score_evidence": result.evidence}
-    return row | {"meta_info": row["meta_info"] | {"unique_info": facts | found}}
+    return with_facts(row, found)
 
 
 def _rounded(value: float | None) -> float | None:

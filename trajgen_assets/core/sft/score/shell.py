@@ -71,6 +71,11 @@ def files_written(command: str) -> tuple[str, ...]:
     return tuple(path for path in (*paths, *_written_by_script(command)) if not _UNEDITED.search(path))
 
 
+def redirected(segment: str) -> list[str]:
+    """Return the files that the output of a segment goes to."""
+    return [path.strip("'\"") for path in _REDIRECT.findall(segment) if path]
+
+
 def head(segment: str) -> str:
     """Return the base name of the program that a segment runs."""
     return segment.split(maxsplit=1)[0].rpartition("/")[2]
@@ -79,15 +84,16 @@ def head(segment: str) -> str:
 def _written(segment: str) -> Iterator[str]:
     program = head(segment)
     if program in rules.PRINTING_HEADS or segment.startswith(">"):
-        yield from (path.strip("'\"") for path in _REDIRECT.findall(segment) if path)
+        yield from redirected(segment)
     elif program in {"tee", "patch", "sed", "gsed", "perl"}:
-        words = _words(segment)[1:]
+        arguments = words(segment)[1:]
+        plain = [word for word in arguments if not word.startswith("-")]
         if program == "tee":
-            yield from (word for word in words if not word.startswith("-"))
+            yield from plain
         elif program == "patch":
-            yield from [word for word in words if not word.startswith("-")][:1]
-        elif any(_IN_PLACE.match(word) for word in words):
-            yield from _edited_in_place(program, words)
+            yield from plain[:1]
+        elif any(_IN_PLACE.match(word) for word in arguments):
+            yield from _edited_in_place(program, arguments)
 
 
 def _written_by_script(command: str) -> list[str]:
@@ -114,7 +120,8 @@ def _edited_in_place(program: str, words: list[str]) -> list[str]:
     return files if has_expression else files[1:]
 
 
-def _words(segment: str) -> list[str]:
+def words(segment: str) -> list[str]:
+    """Return the words of a segment without their quotes; none where a quote is open."""
     try:
         return shlex.split(segment[: rules.COMMAND_LIMIT])
     except ValueError:  # an open quote: what it holds cannot be told from files

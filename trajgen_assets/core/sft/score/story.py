@@ -33,6 +33,7 @@ class Action:
     verb: str = ""
     command: str | None = None
     path: str | None = None
+    url: str | None = None
     writes: bool = False
     observation: Observation | None = None
 
@@ -170,6 +171,7 @@ def _action(function: Json, names: dict[str, str]) -> Action:
         verb=verb,
         command=_command(tool, verb, arguments),
         path=relative(path) if path else None,
+        url=arguments["url"] if isinstance(arguments.get("url"), str) else None,
         writes=tool in rules.WRITE_TOOLS or (tool in rules.EDITOR_TOOLS and verb in rules.WRITING_VERBS),
     )
 
