@@ -17,6 +17,8 @@ from trajgen_assets.core.sft.settings import ConversionSettings
 GOLDEN = Path(__file__).parent / "golden"
 SCAFFOLDS = tuple(sorted(path.stem for path in GOLDEN.glob("*.jsonl")))
 
+LF_KEYS = ("conversations", "system", "tools")
+
 # Facts of a row that say how it came to be. What is found out about it later has tests of its own.
 FACTS = (
     "_agent_type",
