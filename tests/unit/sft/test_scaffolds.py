@@ -2,14 +2,20 @@
 
 import json
 from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.unit.sft.agent_twin import SYSTEM, TASK, AgentTwin, fixed, tool_call, tool_result, user
-from tests.unit.sft.twin import JobOnDisk, Record, lines_of
+from tests.unit.sft.twin import JobOnDisk, Record, entry, lines_of
 from trajgen_assets.core.sft.convert import convert_job
+from trajgen_assets.core.sft.messages import content_text
 from trajgen_assets.core.sft.receipt import Receipt
+from trajgen_assets.core.sft.scaffolds import scaffold_for
 from trajgen_assets.core.sft.settings import ConversionSettings
 
 WITH_TOOLS = ("claude_code", "mini_swe_agent", "open_code", "openhands_sdk")
@@ -295,3 +301,40 @@ def test_the_settings_of_the_model_lie_in_the_row(tmp_path: Path) -> None:
     twin.records[-1]["request_body"] |= asked | {"stream": True}
     (row,) = kept(converted(tmp_path, twin))
     assert facts(row)["_gen_params"] == {"model": "served", "temperature": 0.7} | asked
+
+
+Turn = list[str]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    dialogues=st.lists(
+        st.lists(st.lists(st.text(max_size=5), max_size=3), min_size=2, max_size=5), min_size=1, max_size=4
+    ),
+    chance=st.randoms(use_true_random=False),
+)
+def test_dialogues_that_run_at_once_come_apart_again_whatever_their_order(
+    dialogues: list[list[Turn]], chance: Random
+) -> None:
+    """Each dialogue is a list of turns, each turn the arguments of its calls; a last turn has none."""
+    waiting = [spoken(f"s{number}", turns) for number, turns in enumerate(dialogues)]
+    expected = {twin.session: [each["content"] for each in twin.chat] for twin in waiting}
+    merged = AgentTwin()
+    while waiting := [twin for twin in waiting if twin.records]:
+        merged.records.append(chance.choice(waiting).records.pop(0))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "trajectory.jsonl"
+        path.write_bytes(merged.lines())
+        found = list(scaffold_for("auto", "mini_swe_agent").conversations(path, entry("fix__x")))
+    assert [each.reason for each in found] == [None] * len(dialogues)
+    texts = sorted([content_text(each["content"]) for each in conversation.messages] for conversation in found)
+    assert texts == sorted([content_text(each) for each in contents] for contents in expected.values())
+
+
+def spoken(session: str, turns: list[Turn]) -> AgentTwin:
+    twin = AgentTwin(session)
+    for number, arguments in enumerate(turns):
+        ids = [f"c{number}-{place}" for place in range(len(arguments))]
+        twin.answer(f"turn {number}", *map(tool_call, ids, map(json.dumps, arguments)))
+        twin.tell(*map(tool_result, ids, arguments) if ids else [user("Go on.")])
+    return twin.answer(f"end of {session}")

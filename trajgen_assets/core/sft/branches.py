@@ -2,12 +2,14 @@
 
 Every request repeats its whole history, so a call is the end of a conversation when no other request goes
 on from its answer. Each prefix of messages has a key, chained from the key before it, which finds this out
-in time linear in the bytes read, and keeps nothing of a message but 16 bytes, of an answer also its thoughts and calls.
+in time linear in the bytes read. Kept are 16 bytes of a message, thoughts and calls of an answer, and the last
+request of each session: the next one repeats it, and equal messages need no new key.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import takewhile
 from typing import Any
 
 from trajgen_assets.core.sft.encoding import encode
@@ -54,11 +56,12 @@ class CallTree:
         self._asked: set[bytes] = set()
         self._went_on: set[bytes] = set()
         self._said: dict[bytes, Said | None] = {}
+        self._last: dict[str | None, tuple[list[Json], list[bytes]]] = {}
         self.main_session: str | None = None
 
     def add(self, place: Place, exchange: Exchange, *, side: str | None) -> None:
         """Take in a call. A side call (a summary, a title) never continues a conversation nor supplies its thoughts."""
-        keys = list(prefix_keys(exchange))
+        keys = self._keys_of(exchange)
         answer_key = next_key(keys[-1], exchange.answer)
         if side is None:
             if not self._asked:
@@ -92,15 +95,29 @@ class CallTree:
     def __len__(self) -> int:
         return len(self._calls)
 
+    def _keys_of(self, exchange: Exchange) -> list[bytes]:
+        """Return the keys of prefixes; what a request repeats of the last one of its session is not keyed again."""
+        history, keys = self._last.get(exchange.session, ([], []))
+        both = zip(history, exchange.history, strict=False)
+        n_same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))
+        known = keys[:n_same]
+        keys = [*known, *prefix_keys(exchange.history[n_same:], known[-1] if known else root_key(exchange.session))]
+        self._last[exchange.session] = exchange.history, keys
+        return keys
+
     def _note(self, answer_key: bytes, said: Said) -> None:
         if self._said.setdefault(answer_key, said) != said:
             self._said[answer_key] = None
 
 
-def prefix_keys(exchange: Exchange) -> Iterator[bytes]:
-    """Yield the key of each non-empty prefix of what was sent. Equal words in two sessions are two dialogues."""
-    key = (exchange.session or "").encode()
-    for message in exchange.history:
+def root_key(session: str | None) -> bytes:
+    """Return the key of what comes before a session's first message. Equal words in two sessions are two dialogues."""
+    return (session or "").encode()
+
+
+def prefix_keys(messages: Iterable[Json], key: bytes) -> Iterator[bytes]:
+    """Yield the key of each non-empty prefix of `messages`, which stand behind the prefix of `key`."""
+    for message in messages:
         key = next_key(key, message)
         yield key
 

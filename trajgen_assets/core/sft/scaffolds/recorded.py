@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from trajgen_assets.core.rollout.trials import TrialEntry
-from trajgen_assets.core.sft.branches import CallTree, Said, prefix_keys
+from trajgen_assets.core.sft.branches import CallTree, Said, prefix_keys, root_key
 from trajgen_assets.core.sft.messages import Json, compact_arguments, content_text, reasoning_of
 from trajgen_assets.core.sft.reasons import Reason, TrialRejectedError
 from trajgen_assets.core.sft.records import Exchange, read_exchanges, reread
@@ -55,7 +55,7 @@ class RecordedScaffold:
         seen: set[bytes] = set()
         ends = list(tree.ends())
         for end, exchange in zip(ends, reread(trajectory, (end.place for end in ends)), strict=True):
-            keys = list(prefix_keys(exchange))
+            keys = list(prefix_keys(exchange.history, root_key(exchange.session)))
             n_shared = sum(key in seen for key in keys)
             if end.reason is None:
                 seen.update(keys)
