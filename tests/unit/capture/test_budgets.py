@@ -51,8 +51,8 @@ def begun(tmp_path: Path, clock: Clock) -> Begin:
     return begin
 
 
-def spend(budget: Budget, trial: str, tokens: int, cost: float | None = None) -> None:
-    budget.count(trial, os.urandom(4).hex(), {"total_tokens": tokens, "cost": cost})
+def spend(budget: Budget, trial: str, tokens: int, cost: float | None = 0.0, *, answered: bool = True) -> None:
+    budget.count(trial, os.urandom(4).hex(), {"total_tokens": tokens, "cost": cost}, answered=answered)
 
 
 def refused(budget: Budget, trial: str) -> str | None:
@@ -158,6 +158,41 @@ def test_what_could_not_be_written_down_is_not_nothing(begun: Begin, tmp_path: P
     assert (tmp_path / "proxy" / "broken").exists()
 
 
+@pytest.mark.parametrize(
+    ("limit", "tokens", "cost", "told"),
+    [
+        ({"tokens": 1000}, 0, None, "a reply came without its count of tokens"),
+        ({"cost_usd": 1.0}, 0, 0.0, "a reply came without its count of tokens"),
+        ({"cost_usd": 1.0}, 10, None, "a reply came whose price is not known"),
+    ],
+)
+@pytest.mark.parametrize("scope", ["trial", "job", "day"])
+def test_a_reply_that_does_not_tell_what_it_took_stops_the_job_and_is_no_end_of_its_trial(
+    begun: Begin, tmp_path: Path, scope: str, limit: dict[str, float], tokens: int, cost: float | None, told: str
+) -> None:
+    budget = begun({scope: limit})
+    spend(budget, "a__1", tokens, cost, answered=False)
+    assert refused(budget, "a__1") is None
+    spend(budget, "a__1", tokens, cost)
+    refusal = budget.refusal("a__1")
+    assert refusal is not None
+    assert (refusal.scope, refusal.text) == ("job", f"what this job has spent is not known: {told}")
+    assert (tmp_path / "proxy" / "stop").exists()
+
+
+def test_a_price_that_no_limit_asks_for_need_not_be_known(begun: Begin) -> None:
+    budget = begun(LIMITED)
+    spend(budget, "a__1", 10, None)
+    assert refused(budget, "a__1") is None
+
+
+def test_a_file_that_cannot_be_read_is_no_end_of_a_trial(begun: Begin, tmp_path: Path) -> None:
+    budget = begun({"trial": {"tokens": 300}})
+    (tmp_path / "proxy" / "spend.jsonl").write_text("torn")
+    assert refused(budget, "a__1") == "job"
+    assert (tmp_path / "proxy" / "stop").exists()
+
+
 def test_a_call_waits_for_what_was_served_to_be_counted_and_gives_up_on_what_never_is(begun: Begin) -> None:
     budget = begun(LIMITED)
     budget.served("late")
@@ -165,7 +200,7 @@ def test_a_call_waits_for_what_was_served_to_be_counted_and_gives_up_on_what_nev
 
     async def ask() -> float:
         began_at, loop = time.monotonic(), asyncio.get_running_loop()
-        loop.call_later(0.1, budget.count, "a__1", "late", {"total_tokens": 300})
+        loop.call_later(0.1, lambda: budget.count("a__1", "late", {"total_tokens": 300}, answered=True))
         await budget.caught_up()
         return time.monotonic() - began_at
 
@@ -176,7 +211,7 @@ def test_a_call_waits_for_what_was_served_to_be_counted_and_gives_up_on_what_nev
 
 def test_what_was_counted_before_its_reply_was_served_is_not_waited_for(begun: Begin) -> None:
     budget = begun(LIMITED)
-    budget.count("a__1", "quick", {"total_tokens": 1})
+    budget.count("a__1", "quick", {"total_tokens": 1}, answered=True)
     budget.served("quick")
     began_at = time.monotonic()
     asyncio.run(budget.caught_up())

@@ -60,7 +60,7 @@ class Budget:
         self._max_calls: int | None = settings.get("max_calls")
         self._job = SpendFile(folder / "spend.jsonl")
         self._day: SpendFile | None = None
-        self._unwritten: str | None = None
+        self._unknown: str | None = None
         self._uncounted: dict[str, float] = {}
         self._counted_early: set[str] = set()
 
@@ -86,13 +86,28 @@ class Budget:
     def _is_limited(self) -> bool:
         return any(limit.is_set for limit in self._limits.values())
 
-    def count(self, trial: str, call_id: str, usage: Mapping[str, Any]) -> None:
+    def count(self, trial: str, call_id: str, usage: Mapping[str, Any], *, answered: bool) -> None:
         """Write down what an ended call took. A job whose budget that uses up begins no more trials."""
         if self._uncounted.pop(call_id, None) is None:
             self._counted_early.add(call_id)
+        if answered:
+            self._unknown = self._unknown or self._untold(usage)
         spent = Spent(int(usage.get("total_tokens") or 0), float(usage.get("cost") or 0.0))
-        if spent == Spent():
-            return
+        if spent != Spent():
+            self._write_down(trial, call_id, spent)
+        why = self._over_all()
+        if why is not None:
+            self._stop(why)
+
+    def _untold(self, usage: Mapping[str, Any]) -> str | None:
+        """What a reply did not tell that a limit asks for. An upstream need not say what it used."""
+        if not usage.get("total_tokens"):
+            return "a reply came without its count of tokens"
+        if usage.get("cost") is None and any(limit.cost_usd is not None for limit in self._limits.values()):
+            return "a reply came whose price is not known"
+        return None
+
+    def _write_down(self, trial: str, call_id: str, spent: Spent) -> None:
         job = os.environ["TRAJGEN_JOB"]
         amounts = {"job": job, "trial": trial, "call_id": call_id, "tokens": spent.tokens, "cost_usd": spent.cost_usd}
         line = json.dumps({"at": capture_files.now_stamp(), **amounts}).encode()
@@ -101,9 +116,8 @@ class Budget:
             try:
                 capture_files.append_line(path, line)
             except OSError as error:
-                self._unwritten = f"{path.name} could not be written: {error.strerror or error}"
+                self._unknown = f"{path.name} could not be written: {error.strerror or error}"
                 capture_files.mark_broken(trial, "spend", error)
-        self._over_all()
 
     def refusal(self, trial: str) -> Refusal | None:
         """Why the next call of `trial` may not go on; None if it may. The first refusal of each trial is noted."""
@@ -111,6 +125,8 @@ class Budget:
         why = why or self._over_calls(trial)
         if why is not None:
             self._note(self._folder / "over_budget" / trial, why)
+            if why.scope != TRIAL:
+                self._stop(why)
         return why
 
     def _over_calls(self, trial: str) -> Refusal | None:
@@ -119,23 +135,24 @@ class Budget:
         return Refusal(TRIAL, f"the trial's {self._max_calls} model calls are used up")
 
     def _over_all(self) -> Refusal | None:
-        """Why no call of any trial may go on; then no more trials begin either."""
-        why = self._over(JOB, lambda: self._job_spent().total) or self._over(DAY, self._day_spent)
-        if why is not None:
-            self._note(self._folder / "budget_stop", why)
-            (self._folder / "stop").touch()
-        return why
+        """Why no call of any trial may go on."""
+        if self._unknown and self._is_limited:
+            return _not_known(JOB, self._unknown)
+        return self._over(JOB, lambda: self._job_spent().total) or self._over(DAY, self._day_spent)
+
+    def _stop(self, why: Refusal) -> None:
+        """Let no more trials begin."""
+        self._note(self._folder / "budget_stop", why)
+        (self._folder / "stop").touch()
 
     def _over(self, scope: str, spent: Callable[[], Spent]) -> Refusal | None:
         limit = self._limits[scope]
         if not limit.is_set:
             return None
         try:
-            reached = self._unwritten or limit.reached_by(spent())
+            reached = limit.reached_by(spent())
         except (UnreadableSpendError, OSError) as error:
-            return Refusal(scope, f"what this {scope} has spent is not known: {error}")
-        if self._unwritten:
-            return Refusal(scope, f"what this {scope} has spent is not known: {self._unwritten}")
+            return _not_known(scope, error)
         return Refusal(scope, f"the {scope}'s budget of {reached} is used up") if reached else None
 
     def _job_spent(self) -> SpendFile:
@@ -165,6 +182,11 @@ class Budget:
             return
         finally:
             part.unlink(missing_ok=True)
+
+
+def _not_known(scope: str, why: object) -> Refusal:
+    """A trial has no part in that, so it is never its own budget that ends it: it would be graded."""
+    return Refusal(JOB if scope == TRIAL else scope, f"what this {scope} has spent is not known: {why}")
 
 
 def _n_admitted(trial: str) -> int:

@@ -100,7 +100,8 @@ def _log(kwargs: dict, response: Any, started: Any, ended: Any, *, failed: bool)
         record = trajectory_record.build(
             kwargs, response, admission=admission, started=started, ended=ended, failed=failed
         )
-        budget().count(admission["trial"], admission["admission_id"], record["usage"])
+        trial, call_id = admission["trial"], admission["admission_id"]
+        budget().count(trial, call_id, record["usage"], answered=record["success"])
         line = plain_json.encode_without_secrets(record)
         capture_files.append_line(capture_files.trial_file("trajectories", admission["trial"]), line)
         _journal(
