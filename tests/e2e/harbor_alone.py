@@ -55,7 +55,7 @@ def run_harbor_alone(
         timeout_multiplier=1.0,
     )
     config = harbor_job_config(plan) | {"agents": [agent]}
-    secrets = {"TRAJGEN_JOB": job, "TRAJGEN_PROXY_DIR": str(files.proxy), **secrets}
+    secrets = {"TRAJGEN_JOB": job, "TRAJGEN_PROXY_DIR": str(files.proxy), "TRAJGEN_NETWORK": "open", **secrets}
     with (
         (root.path / "lock").open("w") as lock,
         running_harbor(

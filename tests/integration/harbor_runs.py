@@ -140,6 +140,7 @@ class HarborJob:
                 "TRAJGEN_PROXY_DIR": str(self.proxy),
                 "TRAJGEN_PROXY_URL": proxy_url,
                 "TRAJGEN_TRIAL_SUBKEY": derive_subkey(MASTER_KEY),
+                "TRAJGEN_NETWORK": "open",
                 "TRAJGEN_PATCH_TREE_MB": "64",
                 "TRAJGEN_PATCH_FILE_MB": "1",
             }

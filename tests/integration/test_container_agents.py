@@ -28,6 +28,8 @@ if sys.argv[1] == "-c":
     print("{version}")
     sys.exit()
 seen = {{name: os.environ.get(name) for name in ("LLM_MODEL", "MAX_ITERATIONS", "LITELLM_LOCAL_MODEL_COST_MAP")}}
+ours = [name for name, value in os.environ.items() if "sk-" in value or name.startswith("TRAJGEN")]
+seen["secrets"] = " ".join(sorted(ours))
 request = urllib.request.Request(os.environ["LLM_BASE_URL"] + "/chat/completions", json.dumps(seen).encode())
 request.add_header("Authorization", "Bearer " + os.environ["LLM_API_KEY"])
 urllib.request.urlopen(request).read()
@@ -66,11 +68,13 @@ def upstream() -> Iterator[Upstream]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         twin.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield twin
-        server.shutdown()
-        thread.join()
+        try:
+            yield twin
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture
@@ -117,6 +121,7 @@ def test_an_agent_comes_from_the_image_or_the_mounted_runtime_and_calls_with_the
     solved = {results[name]["trial_name"] for name in ("image", "runtime")}
     assert {caller for caller, _ in upstream.calls} == {(job.name, trial) for trial in solved}
     seen = {"LLM_MODEL": "openai/scripted-model", "MAX_ITERATIONS": "7", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    seen["secrets"] = "LLM_API_KEY"  # the trial's own: none that keys are made from, and none of the platform
     assert [body for _, body in upstream.calls] == [seen, seen]
     assert {results[name]["agent_info"]["version"] for name in ("image", "runtime")} == {VERSION}
     assert files_with(PREFIX, job.folder) + files_with(derive_subkey(MASTER_KEY), job.folder) == []

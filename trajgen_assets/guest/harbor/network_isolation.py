@@ -50,7 +50,7 @@ def isolation_of(environment: BaseEnvironment) -> list[NetworkIsolation]:
     Raises:
         NetworkIsolationError: it asks for isolation that there is not in this environment.
     """
-    wanted = os.environ.get("TRAJGEN_NETWORK", OPEN)
+    wanted = os.environ.get("TRAJGEN_NETWORK")  # what was not said is not open
     if wanted == OPEN or (isinstance(environment, LocalSandbox) and not environment.has_network):
         return []
     if wanted != PROXY_ONLY or environment.type() != EnvironmentType.DOCKER:
