@@ -49,7 +49,7 @@ def watched(root: Root) -> Iterator[Seen]:
             while not over.wait(LOOK_EVERY_S):
                 seen.look(root, ledger)
 
-    thread = Thread(target=watch, name="watch")
+    thread = Thread(target=watch, name="watch", daemon=True)
     thread.start()
     try:
         yield seen

@@ -143,11 +143,11 @@ def interrupt_when_assigned(root: Root, n_jobs: int) -> None:
 
 
 def test_an_interrupt_gives_back_what_has_not_begun(clicks: Clicks) -> None:
-    interrupter = threading.Thread(target=interrupt_when_assigned, args=(clicks.platform.root, 2))
+    interrupter = threading.Thread(target=interrupt_when_assigned, args=(clicks.platform.root, 2), daemon=True)
     with clicks.fill_job_slots():
         interrupter.start()
         assert not clicks.click(wait=True).success
-        interrupter.join()
+        interrupter.join(30)
     ended = {(job.state, job.note) for job in clicks.jobs().values()}
     assert ended == {(JobState.REFUSED, "its run ended before it was claimed")}
     assert clicks.platform.ledger.counts().assignable == 4

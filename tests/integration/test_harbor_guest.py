@@ -108,7 +108,7 @@ def running_proxy() -> Iterator[ScriptedProxy]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         twin.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
             yield twin
@@ -314,10 +314,10 @@ def test_a_feed_that_breaks_midway_breaks_no_trial_and_is_not_silent(job: Harbor
         with feed.open() as file:
             first.append(file.readline())
 
-    reader = threading.Thread(target=read_one_line)
+    reader = threading.Thread(target=read_one_line, daemon=True)  # it waits for ever if Harbor does not begin
     reader.start()
     said = job.run()
-    reader.join()
+    reader.join(30)
     assert "job_started" in first[0]
     assert "is incomplete: trial_started" in said
     (result,) = job.results().values()

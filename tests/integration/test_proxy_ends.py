@@ -63,8 +63,12 @@ def ended_by(folder: Path, *signals: signal.Signals) -> Ended:
         over, held = Event(), held_calls()
         calls = itertools.chain(held, busy_calls(over))
         making = pool.submit(Clients(proxy, twin).make, calls, n_at_once=len(held) + N_BUSY)
-        wait_until(lambda: all(twin.n_tries[call.marker] for call in held) and len(twin.n_tries) > len(held) + N_BUSY)
-        over.set()
+        try:
+            wait_until(
+                lambda: all(twin.n_tries[call.marker] for call in held) and len(twin.n_tries) > len(held) + N_BUSY
+            )
+        finally:
+            over.set()
         for number, each in enumerate(signals):
             wait_until(lambda: not number or n_slow_open(proxy) == 0)  # noqa: B023  called at once
             os.kill(proxy.process.pid, each)

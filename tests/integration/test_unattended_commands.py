@@ -86,7 +86,7 @@ def test_who_waits_for_room_with_a_job_hears_that_it_was_stopped(platform: Platf
             raised.append(error)
 
     with job_slot(platform.root.locks, 1, holder="another job"):
-        driving = threading.Thread(target=drive)
+        driving = threading.Thread(target=drive, daemon=True)
         driving.start()
         assert waits.wait(30)
         assert trajgen(platform, "stop", job).exit_code == EXIT_OK
@@ -104,11 +104,11 @@ def test_a_job_that_runs_is_asked_and_the_command_tells_how_it_ended(platform: P
             time.sleep(0.05)
         platform.ledger.release(lease, JobState.INTERRUPTED, note="stopped, as somebody asked")
 
-    driver = threading.Thread(target=obey)
+    driver = threading.Thread(target=obey, daemon=True)
     with job_slot(platform.root.locks, 1, holder=job):
         driver.start()
         result = trajgen(platform, "stop", job)
-        driver.join()
+        driver.join(30)
     assert result.exit_code == EXIT_OK, result.output
     assert "interrupted at " in result.output
     assert "stopped, as somebody asked; 0 of 2 tasks have a result from it" in result.output
@@ -242,7 +242,7 @@ def test_logs_follow_a_trial_to_its_end(platform: Platform) -> None:
             log.write("it ends")
         platform.ledger.release(lease, JobState.INTERRUPTED)
 
-    running = threading.Thread(target=trial)
+    running = threading.Thread(target=trial, daemon=True)
     running.start()
     result = trajgen(platform, "logs", "-f", "a")
     running.join()

@@ -29,7 +29,7 @@ def test_an_armed_point_stops_the_first_that_comes_until_it_is_released(
     points = Points(tmp_path)
     monkeypatch.setenv(FAULTS_ENV, str(tmp_path))
     points.arm("before_commit")
-    first = threading.Thread(target=reached, args=("before_commit",))
+    first = threading.Thread(target=reached, args=("before_commit",), daemon=True)
     first.start()
     points.wait("before_commit")
     reached("before_commit")  # the second one passes

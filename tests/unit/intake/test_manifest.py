@@ -72,7 +72,7 @@ def test_while_it_is_replaced_a_reader_sees_one_version_whole(tmp_path: Path) ->
             (tmp_path / "new").write_bytes(versions[1])
             os.replace(tmp_path / "new", path)
 
-    writer = threading.Thread(target=replace)
+    writer = threading.Thread(target=replace, daemon=True)
     writer.start()
     try:
         seen = set()

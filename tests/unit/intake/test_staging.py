@@ -119,7 +119,7 @@ def test_a_task_that_changes_while_it_is_staged_is_never_staged_torn(task: Path,
             n += 1
             (task / "instruction.md").write_text(f"{n}\n" * 500)
 
-    writer = threading.Thread(target=rewrite)
+    writer = threading.Thread(target=rewrite, daemon=True)
     writer.start()
     refused = 0
     try:

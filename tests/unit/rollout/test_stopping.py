@@ -82,7 +82,7 @@ def test_a_drain_lets_the_running_trials_end_and_begins_no_more(harbor: HarborRu
             time.sleep(0.05)
         harbor.child.kill()
 
-    ending = threading.Thread(target=ends)
+    ending = threading.Thread(target=ends, daemon=True)
     ending.start()
     followed(harbor, record)
     ending.join()
