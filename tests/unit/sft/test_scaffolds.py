@@ -103,6 +103,25 @@ def test_calls_that_are_only_spelled_otherwise_are_not_counted_as_rewritten(tmp_
     assert facts(row)["n_rewritten_turns"] == 0
 
 
+@pytest.mark.parametrize(("made", "sent"), [("functions.Bash:0", "functions_Bash_0"), ("c1__thought__x+y=", "c1")])
+def test_calls_whose_ids_are_changed_on_their_way_belong_to_their_answer(tmp_path: Path, made: str, sent: str) -> None:
+    twin = AgentTwin().answer("Look.", tool_call(made, '{"command": "cd /app && ls"}'))
+    twin.chat[-1]["tool_calls"] = [tool_call(sent)]
+    receipt = converted(tmp_path, twin.tell(tool_result(sent)).answer("Done."))
+    (row,) = kept(receipt)
+    assert calls_in(row) == [(sent, "Bash", '{"command":"cd /app && ls"}')]
+    assert (facts(row)["n_unmatched_reasoning"], rejected(receipt)) == (0, [])
+
+
+def test_an_answer_that_mini_swe_agent_could_not_read_is_superseded_as_the_model_never_sees_it(tmp_path: Path) -> None:
+    twin = AgentTwin().answer("Look.", tool_call("c1")).tell(tool_result("c1"))
+    twin.request(twin.chat, "No call.")
+    receipt = converted(tmp_path, twin.tell(user("No tool calls found.")).answer("Done."), "mini_swe_agent")
+    (row,) = kept(receipt)
+    assert contents(row)[-2:] == ["calc.py\n\nNo tool calls found.", "Done."]
+    assert rejected(receipt) == [("superseded", None)]
+
+
 def test_of_two_answers_that_cannot_be_told_apart_the_one_that_was_sent_back_stands(tmp_path: Path) -> None:
     twin = AgentTwin()
     twin.request(twin.chat, "Look.", tool_call("call_0", '{"command": "lost"}'), reasoning="Lost.")

@@ -6,6 +6,7 @@ in time linear in the bytes read. Kept are 16 bytes of a message, thoughts and c
 request of each session: the next one repeats it, and equal messages need no new key.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -16,6 +17,9 @@ from trajgen_assets.core.sft.encoding import encode
 from trajgen_assets.core.sft.messages import Json, content_text, reasoning_of, split_think
 from trajgen_assets.core.sft.reasons import Reason
 from trajgen_assets.core.sft.records import Exchange, Place
+
+_THOUGHT_MARK = "__thought__"
+_NOT_IN_IDS = re.compile("[^a-zA-Z0-9_-]")
 
 
 @dataclass(frozen=True)
@@ -139,9 +143,17 @@ def _canonical(message: Json) -> bytes:
     calls = message.get("tool_calls") or []
     text = content_text(message.get("content")).strip()
     body = split_think(text)[1] if message["role"] == "assistant" else text
-    return encode([message["role"], body, message.get("tool_call_id"), [_call_name(call) for call in calls]])
+    return encode([message["role"], body, _same_id(message.get("tool_call_id")), [_call_name(call) for call in calls]])
 
 
 def _call_name(call: Json) -> Any:
     """Return what tells a call from others in its place: its id, and without one all of it."""
-    return call.get("id") or call.get("function", call)
+    return _same_id(call.get("id")) or call.get("function", call)
+
+
+def _same_id(call_id: Any) -> Any:
+    """Return an id as it stays on its way through Anthropic's dialect.
+
+    LiteLLM 1.109 takes what Gemini hangs on it away, and writes `_` for all that Anthropic allows in no id.
+    """
+    return _NOT_IN_IDS.sub("_", call_id.partition(_THOUGHT_MARK)[0]) if isinstance(call_id, str) else call_id

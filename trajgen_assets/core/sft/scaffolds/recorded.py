@@ -149,9 +149,10 @@ def _restore_turn(message: Json, said: Said | None, restored: Restored) -> Json:
         restored.n_unmatched_reasoning += not own
         return message | {"reasoning_content": own or None}
     message = message | {"reasoning_content": said.reasoning or own or None}
-    if _written(message.get("tool_calls") or []) != _written(said.calls):
-        restored.n_rewritten_turns += 1
-        message["tool_calls"] = said.calls
+    sent = message.get("tool_calls") or []
+    if _written(sent) != _written(said.calls):
+        restored.n_rewritten_turns += 1  # under the ids that were sent back, which the results have, too
+        message["tool_calls"] = [call | {"id": now.get("id")} for call, now in zip(said.calls, sent, strict=True)]
     return message
 
 
