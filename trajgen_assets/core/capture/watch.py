@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from trajgen_assets.core.capture.records import iter_lines
+from trajgen_assets.core.counting import count_of
+from trajgen_assets.core.growing import GrowingFile
 
 LOOK_EVERY_S = 2.0
 
@@ -23,39 +25,17 @@ N_TRIALS = 2
 
 
 @dataclass
-class Tail:
-    """A file of JSON lines that grows. A line without its newline is left for the next look."""
-
-    path: Path
-    _offset: int = 0
-
-    def read(self) -> list[dict[str, Any]]:
-        """The whole lines since the last call; torn ones are passed over."""
-        try:
-            if self.path.stat().st_size == self._offset:
-                return []
-            with self.path.open("rb") as file:
-                file.seek(self._offset)
-                chunk = file.read()
-        except FileNotFoundError:
-            return []
-        whole = chunk[: chunk.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return [line.value for line in iter_lines(BytesIO(whole)) if line.value is not None]
-
-
-@dataclass
 class Tails:
     """The files `<trial>.jsonl` of a folder, those that appear later included."""
 
     folder: Path
-    _known: dict[str, Tail] = field(default_factory=dict)
+    _known: dict[str, GrowingFile] = field(default_factory=dict)
 
     def read(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Trial and line, for all that is new since the last call."""
         for path in self.folder.glob("*.jsonl"):
-            tail = self._known.setdefault(path.name, Tail(path))
-            yield from ((path.stem, line) for line in tail.read())
+            file = self._known.setdefault(path.name, GrowingFile(path))
+            yield from ((path.stem, line) for line in _new_lines(file))
 
 
 @dataclass(frozen=True)
@@ -82,7 +62,7 @@ class CaptureWatch:
     def __post_init__(self) -> None:
         self._served = Tails(self.proxy_dir / "served")
         self._journal = Tails(self.proxy_dir / "journal")
-        self._lost = Tail(self.proxy_dir / "broken")
+        self._lost = GrowingFile(self.proxy_dir / "broken")
 
     def look(self) -> str | None:
         """Why nothing of this job is to be trusted any more; None while all is well.
@@ -108,7 +88,7 @@ class CaptureWatch:
         self._recorded -= both
         for call_id in both:
             del self._waiting[call_id]
-        self._broken |= {str(line.get("trial")): str(line.get("lost")) for line in self._lost.read()}
+        self._broken |= {str(line.get("trial")): str(line.get("lost")) for line in _new_lines(self._lost)}
 
     def _unwritten(self) -> str | None:
         if "logger" in self._broken.values():
@@ -123,8 +103,13 @@ class CaptureWatch:
         is_deaf = bool(overdue) and self._last_record <= min(served.at for served in overdue)
         if len(trials) < N_TRIALS and not is_deaf:
             return None
-        calls = "1 call" if len(overdue) == 1 else f"{len(overdue)} calls"
-        return f"{calls} of {', '.join(sorted(trials)[:3])} left no record {self.grace_s:g} s after the answer"
+        named = ", ".join(sorted(trials)[:3])
+        return f"{count_of(len(overdue), 'call')} of {named} left no record {self.grace_s:g} s after the answer"
+
+
+def _new_lines(file: GrowingFile) -> list[dict[str, Any]]:
+    """Torn ones are passed over."""
+    return [line.value for line in iter_lines(BytesIO(file.read())) if line.value is not None]
 
 
 def _call_id(line: dict[str, Any]) -> str:

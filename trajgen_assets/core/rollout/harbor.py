@@ -12,6 +12,7 @@ from typing import Any
 from trajgen_assets.core import process
 from trajgen_assets.core.atomic import write_text, write_yaml
 from trajgen_assets.core.errors import HarnessError
+from trajgen_assets.core.growing import GrowingFile
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.shell import script_of
 
@@ -44,23 +45,14 @@ class TrialEvent:
 
 
 class EventFeed:
-    """Reads the feed as it grows; a line without its newline is left for the next look."""
+    """Reads the feed as it grows."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
+        self._file = GrowingFile(path)
 
     def read(self) -> list[TrialEvent]:
         """The events since the last call, in order."""
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                chunk = file.read()
-        except FileNotFoundError:
-            return []
-        whole = chunk[: chunk.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return [event for line in whole.splitlines() if (event := _parse_event(line)) is not None]
+        return [event for line in self._file.read().splitlines() if (event := _parse_event(line)) is not None]
 
 
 def _parse_event(line: bytes) -> TrialEvent | None:
