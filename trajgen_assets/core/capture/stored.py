@@ -48,13 +48,13 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
         zstandard.ZstdError: while it is read: the compressed file is damaged.
     """
     try:
-        file = path.open("rb")
+        raw = path.open("rb", buffering=0)
     except FileNotFoundError:
         with _opened_compressed(compressed_name(path)) as content:
             yield content
         return
-    with file:
-        yield file
+    with raw:
+        yield io.BufferedReader(raw, BLOCK_BYTES)  # many a line is far longer than the usual 8 KiB
 
 
 def content_sha256(path: Path) -> str | None:

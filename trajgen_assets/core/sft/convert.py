@@ -20,6 +20,7 @@ from trajgen_assets.core.sft.filters import first_refusal, trial_filters
 from trajgen_assets.core.sft.im import read_im
 from trajgen_assets.core.sft.lf import COPIED_FACTS, check_lf_row, dataset_entry, lf_row
 from trajgen_assets.core.sft.messages import Json
+from trajgen_assets.core.sft.parallel import n_workers_for, verdicts_on
 from trajgen_assets.core.sft.plan import CODE_VERSION, Plan, sha256_json
 from trajgen_assets.core.sft.reasons import Reason
 from trajgen_assets.core.sft.receipt import (
@@ -35,7 +36,7 @@ from trajgen_assets.core.sft.receipt import (
     write_receipt,
 )
 from trajgen_assets.core.sft.rescore import Rescored, rescore_im
-from trajgen_assets.core.sft.rows import TrialRows, convert_trial
+from trajgen_assets.core.sft.rows import TrialRows
 from trajgen_assets.core.sft.score.rules import SCORE_VERSION
 from trajgen_assets.core.sft.settings import ConversionSettings, LfFormat
 from trajgen_assets.core.sft.stats import LfStats
@@ -168,13 +169,18 @@ def _is_final(receipt: Receipt) -> bool:
 def _convert_trials(plan: Plan, kept: IO[bytes], rejected: IO[bytes]) -> Tally:
     tally = Tally()
     filters = trial_filters(plan.settings, plan.excluded_repos)
-    for trial in plan.trials.trials:
-        reason = first_refusal(filters, trial)
-        if reason is None and tally.n_kept == plan.settings.max_instances:
-            reason = Reason.MAX_INSTANCES
-        verdict = convert_trial(plan, trial) if reason is None else TrialRows(reason)
-        _write_trial(trial, verdict, kept, rejected)
-        tally.add(trial, verdict)
+    refusals = [first_refusal(filters, trial) for trial in plan.trials.trials]
+    taken = plan.restricted_to(
+        trial for trial, reason in zip(plan.trials.trials, refusals, strict=True) if reason is None
+    )
+    with verdicts_on(taken, n_workers=n_workers_for(taken)) as verdicts:
+        for trial, refusal in zip(plan.trials.trials, refusals, strict=True):
+            reason = refusal
+            if reason is None and tally.n_kept == plan.settings.max_instances:
+                reason = Reason.MAX_INSTANCES
+            verdict = next(verdicts) if reason is None else TrialRows(reason)
+            _write_trial(trial, verdict, kept, rejected)
+            tally.add(trial, verdict)
     return tally
 
 

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -44,6 +45,10 @@ class Plan:
         scaffold = scaffold_for(settings.scaffold, trials.scaffold)
         excluded = read_excluded_repos(settings.exclude_repos_file)
         return cls(job, trials, scaffold, settings, excluded, load_host_facts(job.host))
+
+    def restricted_to(self, trials: Iterable[TrialEntry]) -> Self:
+        """Return the plan with no other trials than these, which suffices to convert them."""
+        return replace(self, trials=self.trials.model_copy(update={"trials": tuple(trials)}))
 
     @cached_property
     def placeholders(self) -> Placeholders:

@@ -1,0 +1,68 @@
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults import Points
+from tests.unit.sft.test_convert import everything_in
+from tests.unit.sft.twin import JobOnDisk, TerminusTwin, answer_text, solved
+from trajgen_assets.core.errors import ConversionError
+from trajgen_assets.core.faults import FAULTS_ENV
+from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.sft import parallel
+from trajgen_assets.core.sft.convert import convert_job
+from trajgen_assets.core.sft.parallel import n_workers_for, verdicts_on
+from trajgen_assets.core.sft.plan import Plan
+from trajgen_assets.core.sft.settings import ConversionSettings
+
+
+def mixed_job(folder: Path) -> JobPaths:
+    """Trials of unequal length, some of which are rejected, one of them before it is read."""
+    job = JobOnDisk(folder)
+    for number in range(7):
+        twin = TerminusTwin()
+        for turn in range(3 + 2 * (number % 3)):
+            twin.ask(f"{number}, {turn}", answer_text("Go on.", "ls\n"), "Think.")
+        job.add(f"trial__{number}", twin)
+    job.add("broken", b"{\n").add("gone", None).add("failed", solved(), reward=0.0)
+    return job.add("last", solved()).write()
+
+
+def test_several_processes_write_the_bytes_that_one_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = mixed_job(tmp_path)
+    assert n_workers_for(Plan.of(job, ConversionSettings())) == 0
+    convert_job(job, ConversionSettings())
+    by_one = everything_in(job.sft)
+    (job.sft / "receipt.json").unlink()
+    monkeypatch.setattr(parallel, "BYTES_WORTH_A_WORKER", 1000)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2})
+    assert n_workers_for(Plan.of(job, ConversionSettings())) == 3
+    convert_job(job, ConversionSettings())
+    assert everything_in(job.sft) == by_one
+    assert len(by_one["im.jsonl"].splitlines()) == 8
+
+
+def test_a_process_that_dies_is_an_error_and_no_lost_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    points = Points(tmp_path / "points")
+    points.arm("trial_converted")
+    monkeypatch.setenv(FAULTS_ENV, str(points.folder))
+    with verdicts_on(Plan.of(mixed_job(tmp_path), ConversionSettings()), n_workers=2) as verdicts:
+        os.kill(points.wait("trial_converted"), signal.SIGKILL)
+        with pytest.raises(ConversionError, match="ended with -9"):
+            list(verdicts)
+
+
+def test_a_process_whose_verdicts_nobody_reads_ends(tmp_path: Path) -> None:
+    plan = Plan.of(mixed_job(tmp_path), ConversionSettings())
+    argv = [sys.executable, "-m", parallel.__name__]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        worker.stdout.close()
+        with worker.stdin as its_input:
+            pickle.dump(plan, its_input)
+        assert worker.wait(timeout=60) == 1
