@@ -70,3 +70,15 @@ def test_a_job_that_used_up_its_budget_is_taken_up_again_when_the_day_has_someth
     with open_ledger(installation.root) as ledger:
         assert ledger.check_balance().done == 3
         assert ledger.jobs()[-1].state is JobState.FINISHED
+
+
+@pytest.mark.faults
+def test_a_job_whose_first_reply_uses_up_its_budget_is_refused_before_any_trial(installation: Installation) -> None:
+    set_budget(installation, job={"tokens": 5})
+    installation.run("setup", "--skip-environments")
+    code, output = installation.run("start", "--limit", "1")
+    assert (code, "the job's budget of 5 tokens is used up" in output) == (EXIT_REFUSED, True), output
+    with open_ledger(installation.root) as ledger:
+        [job] = ledger.jobs()
+        assert (job.state, ledger.check_balance().done) == (JobState.REFUSED, 0)
+    assert entries_of(installation, job.name) == []

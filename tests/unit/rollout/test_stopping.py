@@ -13,14 +13,14 @@ import pytest
 
 from tests.unit.ledger.twins import DATASET, register, start
 from trajgen_assets.core.capture.proxy import RunningProxy
-from trajgen_assets.core.errors import StoppedError
+from trajgen_assets.core.errors import EndpointError, StoppedError
 from trajgen_assets.core.ledger import JobState, Ledger, RetryPolicy
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.process import ProcessId
 from trajgen_assets.core.rollout.follow import follow
 from trajgen_assets.core.rollout.harbor import EventFeed, HarborRun
 from trajgen_assets.core.rollout.record import JobRecord, SilentListener
-from trajgen_assets.core.rollout.stopping import StopLooks, end_if_asked, end_if_drained
+from trajgen_assets.core.rollout.stopping import StopLooks, end_if_asked, end_if_drained, refuse_if_used_up
 from trajgen_assets.core.rollout.trial_slots import TrialSlots, this_host
 from trajgen_assets.core.rollout.trials import AgentRecord, TrialEntry, TrialsFile
 
@@ -88,6 +88,16 @@ def test_a_drain_lets_the_running_trials_end_and_begins_no_more(harbor: HarborRu
     ending.join()
     assert isinstance(record.listener, Told)
     assert record.listener.phases == ["starting no more trials, as ann asked"]
+
+
+def test_a_first_reply_that_leaves_nothing_of_the_job_s_budget_refuses_the_job(record: JobRecord) -> None:
+    refuse_if_used_up(record.files, where="http://upstream.test")
+    note = {"text": "what this job has spent is not known: a reply came without its count of tokens"}
+    record.files.budget_stop.write_text(json.dumps({"scope": "day", **note}))
+    refuse_if_used_up(record.files, where="http://upstream.test")  # no job begins before the next day anyway
+    record.files.budget_stop.write_text(json.dumps({"scope": "job", **note}))
+    with pytest.raises(EndpointError, match="a reply came without its count of tokens"):
+        refuse_if_used_up(record.files, where="http://upstream.test")
 
 
 @pytest.mark.parametrize("drain", [True, False])

@@ -20,6 +20,11 @@ class Refusal(BaseModel):
         """Whether it was the trial's own budget, and not that of its job or of the day."""
         return self.scope == "trial"
 
+    @property
+    def is_of_job(self) -> bool:
+        """Whether it was its job's, of which every job has a new one."""
+        return self.scope == "job"
+
 
 def refusal_of_trial(files: JobPaths, trial_name: str) -> Refusal | None:
     """Why calls of a trial were refused for a budget; None if none was."""

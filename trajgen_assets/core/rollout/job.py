@@ -54,7 +54,13 @@ from trajgen_assets.core.rollout.plan import RolloutPlan, harbor_job_config, use
 from trajgen_assets.core.rollout.record import JobRecord, Listener, StagedTask
 from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
 from trajgen_assets.core.rollout.slots import job_slot
-from trajgen_assets.core.rollout.stopping import end_if_asked, end_if_drained, end_if_over_budget, n_left_over_budget
+from trajgen_assets.core.rollout.stopping import (
+    end_if_asked,
+    end_if_drained,
+    end_if_over_budget,
+    n_left_over_budget,
+    refuse_if_used_up,
+)
 from trajgen_assets.core.rollout.trial_slots import TrialSlots, trial_slots
 from trajgen_assets.core.rollout.trials import AgentRecord, TrialEntry, TrialsFile, write_trials
 
@@ -258,6 +264,7 @@ class _Rollout:
         key = proxy.trial_key(SELF_TEST_TRIAL)
         silent = check_one_answers(f"{proxy.base_url}/v1", key=key, places=places)
         proxy.refuse_unless_recorded(n_ok=len(places) - len(silent))
+        refuse_if_used_up(self.files, where=", ".join(places.values()))
         for error in silent.values():
             self.listener.phase(f"one of {len(places)} endpoints gets no calls as long as it fails: {error}")
 

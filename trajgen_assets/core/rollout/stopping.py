@@ -6,9 +6,10 @@ To stop ends the trials that run; to drain lets them end and starts no more. Bef
 import time
 
 from trajgen_assets.core.counting import count_of
-from trajgen_assets.core.errors import StoppedError
+from trajgen_assets.core.errors import EndpointError, StoppedError
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import StopRequest
+from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.budget_notes import refusal_of_job
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.record import JobRecord
@@ -26,6 +27,22 @@ def end_if_asked(ledger: Ledger, job: str) -> None:
     request = ledger.stop_request(job)
     if request is not None:
         raise _stopped(request, "before its first trial")
+
+
+def refuse_if_used_up(files: JobPaths, *, where: str) -> None:
+    """After the first reply: the next job would have a new budget, and so on, one job after another.
+
+    Args:
+        files: those of the job.
+        where: what gave the reply.
+
+    Raises:
+        EndpointError: the reply used up the job's budget, or did not tell what it took.
+    """
+    refusal = refusal_of_job(files)
+    if refusal is not None and refusal.is_of_job:
+        what, mend = "no trial can begin within the budget", "raise runtime_info.input.budget, or leave it out"
+        raise EndpointError(what, where=where, why=refusal.text, mend=mend)
 
 
 class StopLooks:
