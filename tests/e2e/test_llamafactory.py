@@ -132,7 +132,7 @@ def uneven_job(folder: Path) -> JobPaths:
     """Trials whose facts differ in shape: metadata, sampling settings, usage that is there or not."""
     bare = solved(reasoning=None)
     bare.records[-1]["usage"] = None
-    other = solved()
+    other = solved("Look closer.")
     for record in other.records:
         record["request_body"] |= {"temperature": 1, "stop": ["END"]}
     job = JobOnDisk(folder)
@@ -142,7 +142,7 @@ def uneven_job(folder: Path) -> JobPaths:
         {},
     ]
     for number, trajectory in enumerate((solved(), bare, other)):
-        task = TaskRecord(digest="d", instruction="Fix add().", metadata=metadata[number])
+        task = TaskRecord(digest="d", instruction="Fix add()", metadata=metadata[number])
         job.add(f"trial__{number}", trajectory, task=task)
     return job.write()
 

@@ -129,7 +129,7 @@ def job_that_is_over(root: Root) -> None:
         lease = ledger.claim(JOB, "run", ttl_s=60)
         for task_id in ("a", "b"):
             trial = f"{task_id}__1"
-            on_disk.add(trial, solved(), task_id=task_id, task_key=f"py-cc/{task_id}")
+            on_disk.add(trial, solved(f"Look at {task_id}."), task_id=task_id, task_key=f"py-cc/{task_id}")
             path = f"jobs/{JOB}/{trial}/agent/litellm-trajectory.jsonl"
             digest = on_disk.entries[-1].trajectory_sha256
             settle(ledger, lease, task_id, graded(trial, trajectory_path=path, trajectory_sha256=digest))

@@ -124,7 +124,8 @@ def test_the_older_style_has_messages_of_role_and_content(tmp_path: Path) -> Non
 def test_only_facts_that_differ_in_shape_between_rows_become_text_in_the_older_style(tmp_path: Path) -> None:
     job = JobOnDisk(tmp_path)
     for number, tags in enumerate((["math"], "math")):
-        job.add(f"trial__{number}", solved(), task=TaskRecord(digest="d", instruction="x", metadata={"tags": tags}))
+        task = TaskRecord(digest="d", instruction="Fix add()", metadata={"tags": tags})
+        job.add(f"trial__{number}", solved(f"Look {number}."), task=task)
     receipt = convert_job(job.write(), ConversionSettings(lf_format="llamafactory_lf_v0.1"))
     first, second = json.loads(receipt.lf.read_bytes())
     assert (first["_instance_metadata"], second["_instance_metadata"]) == ('{"tags":["math"]}', '{"tags":"math"}')
@@ -132,7 +133,7 @@ def test_only_facts_that_differ_in_shape_between_rows_become_text_in_the_older_s
 
 
 def test_statistics_are_of_recorded_usage_and_leave_open_what_was_not_measured(tmp_path: Path) -> None:
-    bare = solved()
+    bare = solved(None)
     bare.records[-1]["usage"] = None
     job = job_with(tmp_path, [solved(), bare])
     convert_job(job, DEFAULT)
@@ -233,7 +234,7 @@ BAD_FILES: dict[str, tuple[bytes | None, str]] = {
 @pytest.mark.parametrize("what", BAD_FILES)
 def test_a_bad_trajectory_costs_its_own_trial_only(tmp_path: Path, what: str) -> None:
     lines, reason = BAD_FILES[what]
-    job = JobOnDisk(tmp_path).add("before__x", solved()).add("bad__x", lines).add("after__x", solved()).write()
+    job = JobOnDisk(tmp_path).add("before__x", solved()).add("bad__x", lines).add("after__x", solved(None)).write()
     receipt = convert_job(job, DEFAULT)
     assert reasons(job) == [("bad__x", "trial", reason)]
     assert [row["meta_info"]["unique_info"]["trial"] for row in lines_of(receipt.im)] == ["before__x", "after__x"]
@@ -303,7 +304,7 @@ def test_at_most_the_asked_number_of_trials_is_kept_in_recorded_order(tmp_path: 
 
 
 def test_partial_rewards_come_only_with_all(tmp_path: Path) -> None:
-    job = JobOnDisk(tmp_path).add("half__x", solved(), reward=0.5).add("none__x", solved(), reward=0.0).write()
+    job = JobOnDisk(tmp_path).add("half__x", solved(), reward=0.5).add("none__x", solved(None), reward=0.0).write()
     kept = {
         status: convert_job(job, ConversionSettings(instance_status=status)).n_rows
         for status in ("resolved", "unresolved", "all")

@@ -64,7 +64,7 @@ def planted(tmp_path: Path, *, with_facts: bool = True) -> tuple[JobOnDisk, Term
     twin.ask("Fix add() in calc.py.", answer_text("look around", "env; hostname; pwd\n"), "gx7-rack, perhaps?")
     twin.ask(seen, answer_text(f"I am on gx7-rack in /home/ada, my key is {KEY}", "true\n", done=True))
     job = JobOnDisk(tmp_path)
-    task = TaskRecord(digest="0" * 64, instruction="", metadata={"built_in": "/srv/swe/py-cc/x"})
+    task = TaskRecord(digest="0" * 64, instruction="Fix add()", metadata={"built_in": "/srv/swe/py-cc/x"})
     job.add("fix-calc__a1B2c3D", twin, task=task).write()
     if with_facts:
         write_host_facts(job.paths.host, FACTS)

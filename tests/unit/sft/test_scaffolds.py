@@ -23,8 +23,9 @@ WITH_TOOLS = ("claude_code", "mini_swe_agent", "open_code", "openhands_sdk")
 every_scaffold = pytest.mark.parametrize("scaffold", WITH_TOOLS)
 
 
-def converted(folder: Path, twin: AgentTwin, scaffold: str = "claude_code") -> Receipt:
-    return convert_job(JobOnDisk(folder).add("fix__x", twin).write(scaffold=scaffold), ConversionSettings())
+def converted(folder: Path, twin: AgentTwin, scaffold: str = "claude_code", **settings: Any) -> Receipt:
+    job = JobOnDisk(folder).add("fix__x", twin).write(scaffold=scaffold)
+    return convert_job(job, ConversionSettings(**settings))
 
 
 def kept(receipt: Receipt) -> list[Record]:
@@ -255,7 +256,10 @@ def test_a_dialogue_that_goes_on_from_a_summary_is_a_row_of_its_own(tmp_path: Pa
     asking = user("Your task is to create a detailed summary of the conversation so far")
     twin.request([*twin.chat, tool_result("c2"), asking], "<summary>Looked.</summary>")
     twin.chat = [SYSTEM, user("This session is being continued from a previous conversation."), user("Looked.")]
-    receipt = converted(tmp_path, twin.answer("Go on.", tool_call("c3")).tell(tool_result("c3")).answer("Done."))
+    twin.answer("Go on.", tool_call("c3")).tell(tool_result("c3")).answer("Done.")
+    receipt = converted(tmp_path / "a", twin)
+    assert (len(kept(receipt)), rejected(receipt)[1]) == (1, ("first_turn", None))
+    receipt = converted(tmp_path / "b", twin, first_turn="keep")
     assert [contents(row)[-1] for row in kept(receipt)] == ["More.", "Done."]
     assert [facts(row)["_agent_type"] for row in kept(receipt)] == ["main", "main"]
     assert rejected(receipt) == [("side_call", "summary")]

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from trajgen_assets.core.paths import JobPaths, Root
+from trajgen_assets.core.rollout.patch import PatchRecord
 from trajgen_assets.core.rollout.trials import AgentRecord, TaskRecord, TrialEntry, TrialsFile, write_trials
+from trajgen_assets.core.sft.messages import content_text
 
 Record = dict[str, Any]
 
@@ -109,9 +112,26 @@ def entry(name: str, **changes: Any) -> TrialEntry:
         "reward": 1.0,
         "capture": "complete",
         "trajectory": f"{name}/agent/litellm-trajectory.jsonl",
-        "task": TaskRecord(digest="d1", instruction="Fix add().", metadata={"language": "python", "tags": ["math"]}),
+        "task": TaskRecord(digest="d1", instruction="Fix add()", metadata={"language": "python", "tags": ["math"]}),
     }
     return TrialEntry(**(fields | changes))
+
+
+def task_of(lines: bytes) -> TaskRecord:
+    """The task of a trial: what its last request asks first, where that is not the usual one."""
+    asked = "Fix add()"
+    with suppress(ValueError, KeyError, TypeError, StopIteration, IndexError):
+        if asked.encode() not in lines:
+            messages = json.loads(lines.splitlines()[-1])["request_body"]["messages"]
+            asked = content_text(next(each["content"] for each in messages if each["role"] == "user")) or asked
+    return TaskRecord(digest="d1", instruction=asked, metadata={"language": "python", "tags": ["math"]})
+
+
+def patch_record(status: str) -> PatchRecord:
+    """What is kept about a final patch."""
+    unknown = ("reason", "workdir", "read_by", "baseline_tree", "final_tree", "n_files", "size_bytes", "sha256")
+    fields: dict[str, Any] = dict.fromkeys(unknown)
+    return PatchRecord(schema_version=1, status=status, left_out={}, largest=[], taking_s=0.1, **fields)  # type: ignore[arg-type]
 
 
 class JobOnDisk:
@@ -121,14 +141,23 @@ class JobOnDisk:
         self.paths: JobPaths = Root(folder).job("demo-job")
         self.entries: list[TrialEntry] = []
 
-    def add(self, name: str, trajectory: bytes | TerminusTwin | None, **changes: Any) -> "JobOnDisk":
-        """Add a trial whose recorded digest is that of its trajectory; without a trajectory, its file is missing."""
+    def add(
+        self, name: str, trajectory: bytes | TerminusTwin | None, *, patch_status: str | None = "ok", **changes: Any
+    ) -> "JobOnDisk":
+        """Add a trial whose recorded digest is that of its trajectory; without a trajectory, its file is missing.
+
+        Its task is what its trajectory says first. `patch_status` None is a trial whose patch was not taken.
+        """
         lines = trajectory.lines() if isinstance(trajectory, TerminusTwin) else trajectory
         if lines is not None:
             path = self.paths.trajectory(name)
             path.parent.mkdir(parents=True)
             path.write_bytes(lines)
-            changes = {"trajectory_sha256": sha256(lines).hexdigest()} | changes
+            changes = {"trajectory_sha256": sha256(lines).hexdigest(), "task": task_of(lines)} | changes
+        if patch_status is not None:
+            path = self.paths.patch_record(name)
+            path.parent.mkdir(parents=True)
+            path.write_text(patch_record(patch_status).model_dump_json())
         self.entries.append(entry(name, **changes))
         return self
 

@@ -272,6 +272,9 @@ class SftConversion(Section):
     tokenizer_name: str | None = None
     reasoning_check_mode: Literal["strict", "adaptive"] = "adaptive"
     reasoning_content_ratio_threshold: Share = 0.2
+    resolved_from: Share | None = None
+    unknown: Literal["reject", "keep"] = "reject"
+    first_turn: Literal["reject", "keep"] = "reject"
     leaks: Literal["reject", "keep"] = "reject"
     mask_error_turns: bool = False
     out_dir: DataDir | None = None

@@ -36,7 +36,7 @@ from trajgen_assets.core.sft.receipt import (
     write_receipt,
 )
 from trajgen_assets.core.sft.rescore import Rescored, rescore_im
-from trajgen_assets.core.sft.rows import TrialRows
+from trajgen_assets.core.sft.rows import TrialRows, without_duplicates
 from trajgen_assets.core.sft.score.rules import SCORE_VERSION
 from trajgen_assets.core.sft.settings import ConversionSettings, LfFormat
 from trajgen_assets.core.sft.stats import LfStats
@@ -168,17 +168,20 @@ def _is_final(receipt: Receipt) -> bool:
 
 def _convert_trials(plan: Plan, kept: IO[bytes], rejected: IO[bytes]) -> Tally:
     tally = Tally()
-    filters = trial_filters(plan.settings, plan.excluded_repos)
-    refusals = [first_refusal(filters, trial) for trial in plan.trials.trials]
+    filters = trial_filters(plan.settings, plan.excluded_repos, plan.patches)
+    refusals = [first_refusal(filters, trial, unknown=plan.settings.unknown) for trial in plan.trials.trials]
     taken = plan.restricted_to(
-        trial for trial, reason in zip(plan.trials.trials, refusals, strict=True) if reason is None
+        trial for trial, refusal in zip(plan.trials.trials, refusals, strict=True) if refusal is None
     )
+    seen: dict[bytes, str] = {}
     with verdicts_on(taken, n_workers=n_workers_for(taken)) as verdicts:
         for trial, refusal in zip(plan.trials.trials, refusals, strict=True):
-            reason = refusal
-            if reason is None and tally.n_kept == plan.settings.max_instances:
-                reason = Reason.MAX_INSTANCES
-            verdict = next(verdicts) if reason is None else TrialRows(reason)
+            if refusal is None and tally.n_kept == plan.settings.max_instances:
+                verdict = TrialRows(Reason.MAX_INSTANCES)
+            elif refusal is None:
+                verdict = without_duplicates(next(verdicts), str(trial.trial_name), seen)
+            else:
+                verdict = TrialRows(refusal.reason, refusal.detail)
             _write_trial(trial, verdict, kept, rejected)
             tally.add(trial, verdict)
     return tally

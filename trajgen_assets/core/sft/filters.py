@@ -2,18 +2,19 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from trajgen_assets.core.errors import ConversionError
+from trajgen_assets.core.rollout.patch import PatchRecord
 from trajgen_assets.core.rollout.trials import TrialEntry
 from trajgen_assets.core.sft.im import assistant_turns, think_mode
 from trajgen_assets.core.sft.lf import check_lf_row, sharegpt_row
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.reasons import Reason
-from trajgen_assets.core.sft.settings import ConversionSettings, InstanceStatus, ReasoningMode
+from trajgen_assets.core.sft.settings import Bar, ConversionSettings, ReasoningMode
 
 T = TypeVar("T")
 
@@ -25,29 +26,60 @@ _MAY_FOLLOW: dict[str, set[str | None]] = {
 }
 
 
+def _nothing(_: object) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Filter(Generic[T]):
-    """Lets an item pass when `passes` says so; `reason` is what it is left out for otherwise."""
+    """Lets an item pass when `passes` says so; `reason` is what it is left out for otherwise, `detail` says more.
+
+    `passes` gives None where it cannot be told.
+    """
 
     reason: Reason
-    passes: Callable[[T], bool]
+    passes: Callable[[T], bool | None]
+    detail: Callable[[T], str | None] = _nothing
 
 
-def first_refusal(filters: Iterable[Filter[T]], item: T) -> Reason | None:
-    """Return the reason of the first filter that `item` does not pass."""
-    return next((each.reason for each in filters if not each.passes(item)), None)
+@dataclass(frozen=True)
+class Refusal:
+    """Why an item is left out."""
+
+    reason: Reason
+    detail: str | None = None
 
 
-def trial_filters(settings: ConversionSettings, excluded_repos: tuple[str, ...]) -> tuple[Filter[TrialEntry], ...]:
-    """Return the filters that need no more of a trial than its entry in trials.json."""
+def first_refusal(filters: Iterable[Filter[T]], item: T, *, unknown: Bar = "reject") -> Refusal | None:
+    """Return why the first filter that `item` does not pass leaves it out.
+
+    A filter that cannot be told about refuses, too, unless `unknown` keeps; the detail names it.
+    """
+    for each in filters:
+        verdict = each.passes(item)
+        if verdict is False:
+            return Refusal(each.reason, each.detail(item))
+        if verdict is None and unknown == "reject":
+            return Refusal(Reason.UNKNOWN, each.reason.value)
+    return None
+
+
+def trial_filters(
+    settings: ConversionSettings, excluded_repos: tuple[str, ...], patches: Mapping[str, PatchRecord]
+) -> tuple[Filter[TrialEntry], ...]:
+    """Return the filters that need no more of a trial than its entry in trials.json, and its final patch."""
     excluded = tuple(_repo_pattern(repo) for repo in excluded_repos)
     return (
         Filter(Reason.NOT_ACCEPTED, lambda trial: trial.accepted),
-        Filter(Reason.INSTANCE_STATUS, lambda trial: has_status(trial, settings.instance_status)),
+        Filter(Reason.INSTANCE_STATUS, lambda trial: has_status(trial, settings)),
         Filter(Reason.EXCLUDED_REPO, lambda trial: not any(pattern.fullmatch(trial.task_id) for pattern in excluded)),
         Filter(Reason.CAPTURE_UNKNOWN, lambda trial: trial.capture is not None),
         Filter(Reason.CAPTURE_GAP, lambda trial: trial.capture != "gap"),
         Filter(Reason.CAPTURE_CUT, lambda trial: settings.take_cut or trial.capture != "cut"),
+        Filter(
+            Reason.NO_CHANGE,
+            lambda trial: not is_resolved(trial, settings) or has_change(patches.get(trial.trial_name or "")),
+        ),
     )
 
 
@@ -57,16 +89,42 @@ def row_filters(settings: ConversionSettings) -> tuple[Filter[Json], ...]:
     return (
         Filter(Reason.TOO_SHORT, lambda row: len(_dialogue(row)) > 2),
         Filter(Reason.ROLE_ORDER, lambda row: roles_in_order(row["messages"])),
-        Filter(Reason.TOOL_CALLS, lambda row: pairing_fault(row["messages"]) is None),
+        Filter(Reason.TOOL_CALLS, lambda row: _pairing(row) is None, _pairing),
+        Filter(Reason.FIRST_TURN, lambda row: settings.first_turn == "keep" or _facts(row)["has_instruction"]),
         Filter(Reason.REASONING, lambda row: has_reasoning(row["messages"], mode, threshold)),
-        Filter(Reason.LEAK, lambda row: settings.leaks == "keep" or not _facts(row)["leaks"]),
-        Filter(Reason.NOT_LOADABLE, lambda row: check_lf_row(sharegpt_row(row)) is None),
+        Filter(Reason.GENERATION_CUT, lambda row: none_or(_facts(row)["n_cut_turns"], lambda n: n == 0)),
+        Filter(Reason.MIXED_TEACHER, lambda row: none_or(_facts(row)["teachers"], lambda names: len(names) < 2)),
+        Filter(Reason.LEAK, lambda row: settings.leaks == "keep" or not _facts(row)["leaks"], _first_leak),
+        Filter(Reason.NOT_LOADABLE, lambda row: _load_fault(row) is None, _load_fault),
     )
 
 
-def has_status(trial: TrialEntry, wanted: InstanceStatus) -> bool:
-    """Whether a trial is resolved (reward 1), unresolved (reward 0), or anything where all are wanted."""
-    return wanted == "all" or trial.reward == {"resolved": 1.0, "unresolved": 0.0}[wanted]
+def is_resolved(trial: TrialEntry, settings: ConversionSettings) -> bool:
+    """Whether a trial has the reward of a solved task: 1, or from the threshold on where one is set."""
+    if settings.resolved_from is None:
+        return trial.reward == 1.0
+    return trial.reward is not None and trial.reward >= settings.resolved_from
+
+
+def has_status(trial: TrialEntry, settings: ConversionSettings) -> bool:
+    """Whether a trial is resolved, unresolved (reward 0, or below the threshold), or anything where all are wanted."""
+    if settings.instance_status == "all":
+        return True
+    if settings.instance_status == "resolved":
+        return is_resolved(trial, settings)
+    return trial.reward == 0.0 if settings.resolved_from is None else not is_resolved(trial, settings)
+
+
+def has_change(patch: PatchRecord | None) -> bool | None:
+    """Whether an agent changed anything; None where there is no patch to tell it."""
+    if patch is None or patch.status == "failed":
+        return None
+    return patch.status != "empty"
+
+
+def none_or(value: T | None, claim: Callable[[T], bool]) -> bool | None:
+    """Return None for None, else what `claim` says of a value."""
+    return None if value is None else claim(value)
 
 
 def roles_in_order(messages: list[Json]) -> bool:
@@ -139,6 +197,19 @@ def _repo_pattern(repo: str) -> re.Pattern[str]:
     """Match the ids of tasks from `repo`: owner, two underscores, repo, a number, perhaps a suffix."""
     owner, _, name = repo.partition("/")
     return re.compile(rf"{re.escape(owner)}__{re.escape(name)}-\d+(?:__\w+)?", re.IGNORECASE | re.ASCII)
+
+
+def _pairing(row: Json) -> str | None:
+    return pairing_fault(row["messages"])
+
+
+def _load_fault(row: Json) -> str | None:
+    return check_lf_row(sharegpt_row(row))
+
+
+def _first_leak(row: Json) -> str:
+    first = _facts(row)["leaks"][0]
+    return f"{first['leak']}, turn {first['turn']}: {first['quote']}"
 
 
 def _facts(row: Json) -> Json:

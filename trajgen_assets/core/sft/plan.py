@@ -11,6 +11,7 @@ from typing import Self
 from trajgen_assets.core.capture.stored import content_sha256, content_size_bytes, stored
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.host_facts import HostFacts, load_host_facts
+from trajgen_assets.core.rollout.patch import PatchRecord, read_patch_record
 from trajgen_assets.core.rollout.trials import TrialEntry, TrialsFile, load_trials
 from trajgen_assets.core.sft.filters import read_excluded_repos
 from trajgen_assets.core.sft.messages import Json
@@ -19,7 +20,7 @@ from trajgen_assets.core.sft.scaffolds import Scaffold, scaffold_for
 from trajgen_assets.core.sft.settings import ConversionSettings
 
 # Raised whenever the same inputs and settings would give other bytes than before.
-CODE_VERSION = "6"
+CODE_VERSION = "7"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,12 @@ class Plan:
         """What stands in the rows for what only the job's host had."""
         return Placeholders.of(self.host)
 
+    @cached_property
+    def patches(self) -> dict[str, PatchRecord]:
+        """What is known of the final patches of accepted trials, by the name of the trial."""
+        names = [trial.trial_name for trial in self.trials.trials if trial.accepted and trial.trial_name]
+        return {name: record for name in names if (record := read_patch_record(self.job, name)) is not None}
+
     @property
     def stored_settings(self) -> Json:
         """The settings as the receipt shows them: the content of files instead of their paths."""
@@ -62,10 +69,11 @@ class Plan:
         return shown | {"scaffold": self.scaffold.name, "excluded_repos": list(self.excluded_repos)}
 
     def signature(self) -> str:
-        """Digest the code version, the settings, trials.json, host.json, and which accepted trajectories are there."""
+        """Digest the code version, settings, trials.json, host.json, and which trajectories and patches are there."""
         present = [_presence(self.job.dir, trial) for trial in self.trials.trials if trial.accepted]
         recorded = [self.trials.model_dump(mode="json"), self.host.model_dump(mode="json")]
-        inputs = [CODE_VERSION, self.stored_settings, *recorded, present]
+        patches = [[name, record.status, record.sha256] for name, record in self.patches.items()]
+        inputs = [CODE_VERSION, self.stored_settings, *recorded, present, patches]
         return sha256_json(inputs)
 
 

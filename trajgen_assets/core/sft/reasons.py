@@ -14,6 +14,7 @@ class Reason(StrEnum):
     CAPTURE_UNKNOWN = "capture_unknown"
     CAPTURE_GAP = "capture_gap"
     CAPTURE_CUT = "capture_cut"
+    NO_CHANGE = "no_change"
     MAX_INSTANCES = "max_instances"
     MISSING_TRAJECTORY = "missing_trajectory"
     TRAJECTORY_CHANGED = "trajectory_changed"
@@ -28,10 +29,16 @@ class Reason(StrEnum):
     TOO_SHORT = "too_short"
     ROLE_ORDER = "role_order"
     TOOL_CALLS = "tool_calls"
+    FIRST_TURN = "first_turn"
     REASONING = "reasoning"
+    GENERATION_CUT = "generation_cut"
+    MIXED_TEACHER = "mixed_teacher"
     LEAK = "leak"
     NOT_LOADABLE = "not_loadable"
     UNENCODABLE = "unencodable"
+    DUPLICATE = "duplicate"
+
+    UNKNOWN = "unknown"  # of a trial or a row: a bar could not be evaluated
 
 
 class TrialRejectedError(ConversionError):

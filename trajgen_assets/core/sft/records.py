@@ -5,7 +5,9 @@ leniently where the reader does not depend on it, and the trial is rejected wher
 """
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from json import JSONDecoder
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from trajgen_assets.core.capture.stored import opened
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.reasons import Reason, TrialRejectedError
 
+_DECODER = JSONDecoder()
+_RESPONSE = b'"response_body"'
 _GEN_PARAMS = (
     "model",
     "max_tokens",
@@ -90,6 +94,22 @@ def reread(path: Path, places: Iterable[Place]) -> Iterator[Exchange]:
             yield exchange
 
 
+def read_responses(path: Path) -> Iterator[Json]:
+    """Yield `response_body` of each call that has one, also of failed ones, without parsing what was sent.
+
+    Lines of any other shape are passed over: `read_exchanges` tells what is wrong with them.
+    """
+    for _, raw in _lines(path):
+        at = raw.rfind(_RESPONSE)  # within a text its quotes would be escaped
+        if at < 0:
+            continue
+        text = raw[at + len(_RESPONSE) :].decode(errors="replace").lstrip(" \t:")
+        with suppress(ValueError, RecursionError):
+            response, _ = _DECODER.raw_decode(text)
+            if isinstance(response, dict):
+                yield response
+
+
 def exchange_of(record: Json, place: Place) -> Exchange | None:
     """Return what a record exchanged, or None when the call failed or its client did not wait for the answer.
 
@@ -149,7 +169,7 @@ def _answer(response: Json, place: Place) -> Json:
     message = choices[0].get("message") if isinstance(choices, list) and isinstance(choices[0], dict) else None
     if not isinstance(message, dict) or message.get("role", "assistant") != "assistant":
         raise _malformed(place, "the answer is not a message of an assistant")
-    if fault := _call_fault(message):
+    if fault := call_fault(message):
         raise _malformed(place, f"the answer {fault}")
     return message | {"role": "assistant"}
 
@@ -160,12 +180,12 @@ def _messages(value: Any, place: Place) -> list[Json]:
     for index, message in enumerate(value):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise _malformed(place, f"message {index} has no role")
-        if fault := _call_fault(message):
+        if fault := call_fault(message):
             raise _malformed(place, f"message {index} {fault}")
     return value
 
 
-def _call_fault(message: Json) -> str | None:
+def call_fault(message: Json) -> str | None:
     """Return what is wrong with the shape of a message's calls, or with the id of the call that it answers."""
     calls = message.get("tool_calls")
     if calls is not None and not (isinstance(calls, list) and all(isinstance(call, dict) for call in calls)):

@@ -3,14 +3,15 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 
 from trajgen_assets.core.capture.stored import content_sha256
 from trajgen_assets.core.rollout.trials import TrialEntry
+from trajgen_assets.core.sft.answers import Answers, holds_instruction
 from trajgen_assets.core.sft.encoding import UnencodableError, encode
-from trajgen_assets.core.sft.filters import first_refusal, pairing_fault, row_filters
+from trajgen_assets.core.sft.filters import Refusal, first_refusal, row_filters
 from trajgen_assets.core.sft.im import Origin, im_row, with_facts
 from trajgen_assets.core.sft.leaks.flags import leaks_in
-from trajgen_assets.core.sft.lf import check_lf_row, sharegpt_row
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.plan import Plan
 from trajgen_assets.core.sft.reasons import Reason, TrialRejectedError
@@ -22,9 +23,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Row:
-    """One conversation as it will be written, and the reason for leaving it out, if there is one."""
+    """One conversation as it will be written, and the reason for leaving it out, if there is one.
+
+    Rows of equal messages have one `key`.
+    """
 
     line: bytes
+    key: bytes
     reason: Reason | None
     detail: str | None
     n_unmatched_reasoning: int
@@ -57,6 +62,23 @@ def convert_trial(plan: Plan, trial: TrialEntry) -> TrialRows:
     return TrialRows(None if is_kept else Reason.NO_ROW_KEPT, rows=rows)
 
 
+def without_duplicates(verdict: TrialRows, trial_name: str, seen: dict[bytes, str]) -> TrialRows:
+    """Leave out rows whose messages an earlier kept row of the job has, and note the others in `seen`.
+
+    Args:
+        verdict: the rows of a trial.
+        trial_name: its name.
+        seen: key of each kept row to its trial and conversation.
+    """
+    rows: list[Row] = []
+    for number, row in enumerate(verdict.rows):
+        own = f"{trial_name}, conversation {number}"
+        first = seen.setdefault(row.key, own) if row.reason is None else own
+        rows.append(row if first == own else replace(row, reason=Reason.DUPLICATE, detail=f"of {first}"))
+    is_lost = verdict.reason is None and all(row.reason for row in rows)
+    return TrialRows(Reason.NO_ROW_KEPT if is_lost else verdict.reason, verdict.detail, tuple(rows))
+
+
 def _rows(plan: Plan, trial: TrialEntry) -> tuple[Row, ...]:
     trajectory = plan.job.dir / str(trial.trajectory)
     digest = content_sha256(trajectory)
@@ -65,32 +87,38 @@ def _rows(plan: Plan, trial: TrialEntry) -> tuple[Row, ...]:
     if trial.trajectory_sha256 not in (None, digest):
         raise TrialRejectedError(Reason.TRAJECTORY_CHANGED, why="its digest is not the recorded one")
     origin = Origin(plan.trials, trial, digest, 0)
-    conversations = plan.scaffold.conversations(trajectory, trial)
-    return tuple(_row(plan, each, replace(origin, ordinal=ordinal)) for ordinal, each in enumerate(conversations))
+    answers = Answers.of(trajectory)
+    conversations = enumerate(plan.scaffold.conversations(trajectory, trial))
+    return tuple(_row(plan, each, replace(origin, ordinal=ordinal), answers) for ordinal, each in conversations)
 
 
-def _row(plan: Plan, conversation: Conversation, origin: Origin) -> Row:
-    row, _, n_placeholders = plan.placeholders.filled(
-        im_row(conversation, origin, mask_error_turns=plan.settings.mask_error_turns)
-    )
+def _row(plan: Plan, conversation: Conversation, origin: Origin, answers: Answers) -> Row:
+    row = im_row(conversation, origin, mask_error_turns=plan.settings.mask_error_turns)
+    facts = answers.facts(conversation.messages)  # before placeholders, which change texts
+    facts["has_instruction"] = _has_instruction(row, origin.trial)
+    row, _, n_placeholders = plan.placeholders.filled(with_facts(row, facts))
     row = with_facts(row, {"leaks": leaks_in(row)})
-    reason = conversation.reason or first_refusal(row_filters(plan.settings), row)
-    if reason is None:  # only now, as what is scored has to be what is written: `trajgen score` reads no more than that
+    refusal = _refusal(plan, conversation, row)
+    if refusal is None:  # only now: what is scored has to be what is written, as `trajgen score` reads no more
         row = scored(row)
     return Row(
         line=encode(row),
-        reason=reason,
-        detail=conversation.detail or _detail(reason, row),
+        key=blake2b(encode(row["messages"]), digest_size=16).digest(),
+        reason=refusal.reason if refusal else None,
+        detail=refusal.detail if refusal else None,
         n_unmatched_reasoning=conversation.n_unmatched_reasoning,
         n_joined_user_messages=conversation.n_joined_user_messages,
         n_placeholders=n_placeholders,
     )
 
 
-def _detail(reason: Reason | None, row: Json) -> str | None:
-    if reason is Reason.LEAK:
-        first = row["meta_info"]["unique_info"]["leaks"][0]
-        return f"{first['leak']}, turn {first['turn']}: {first['quote']}"
-    if reason is Reason.TOOL_CALLS:
-        return pairing_fault(row["messages"])
-    return check_lf_row(sharegpt_row(row)) if reason is Reason.NOT_LOADABLE else None
+def _refusal(plan: Plan, conversation: Conversation, row: Json) -> Refusal | None:
+    if conversation.reason is not None:
+        return Refusal(conversation.reason, conversation.detail)
+    return first_refusal(row_filters(plan.settings), row, unknown=plan.settings.unknown)
+
+
+def _has_instruction(row: Json, trial: TrialEntry) -> bool | None:
+    """Whether a row begins with its task; a subagent is told what its agent thinks fit, which counts as such."""
+    is_main = row["meta_info"]["unique_info"]["_agent_type"] == "main"
+    return holds_instruction(row["messages"], trial.task.instruction) if is_main else True

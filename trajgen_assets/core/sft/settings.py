@@ -26,6 +26,10 @@ class ConversionSettings(BaseModel):
     instance_status: InstanceStatus = Field(
         default="resolved", description="resolved keeps reward 1, unresolved reward 0, all keeps partial rewards too."
     )
+    resolved_from: float | None = Field(
+        default=None, ge=0, le=1, description="Reward from which on a trial is resolved; none is 1, unresolved then 0."
+    )
+    unknown: Bar = Field(default="reject", description="What becomes of what a filter could not be evaluated for.")
     max_instances: int | None = Field(default=None, ge=1, description="Trials kept at most; none is no limit.")
     exclude_repos_file: Path | None = Field(
         default=None, strict=False, description="One owner/repo a line; tasks from these repositories are left out."
@@ -36,6 +40,7 @@ class ConversionSettings(BaseModel):
     )
     lf_format: LfFormat = "sharegpt"
     mask_error_turns: bool = Field(default=False, description="Weight 0 for turns that a tool refused to run.")
+    first_turn: Bar = Field(default="reject", description="What becomes of rows that do not begin with their task.")
     leaks: Bar = Field(default="reject", description="What becomes of rows with leak flags.")
     take_cut: bool = Field(default=False, description="Take a cut capture up to its last whole call.")
 
@@ -50,6 +55,9 @@ class ConversionSettings(BaseModel):
             exclude_repos_file=config.resolve(chosen.exclude_repos_file) if chosen.exclude_repos_file else None,
             reasoning_check_mode=chosen.reasoning_check_mode,
             reasoning_content_ratio_threshold=chosen.reasoning_content_ratio_threshold,
+            resolved_from=chosen.resolved_from,
+            unknown=chosen.unknown,
+            first_turn=chosen.first_turn,
             leaks=chosen.leaks,
             mask_error_turns=chosen.mask_error_turns,
             lf_format=config.runtime_info.output.sft_data_dir.format,

@@ -129,7 +129,7 @@ def test_an_output_made_to_be_slow_is_not(part: str) -> None:
     began = process_time()
     outcome_of_test(window)
     is_error(window, is_run=True, is_formal_test=False)
-    assert process_time() - began < 1
+    assert process_time() - began < 5  # an exponential pattern would take minutes
 
 
 def test_colours_within_words_do_not_hide_them() -> None:

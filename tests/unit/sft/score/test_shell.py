@@ -154,4 +154,4 @@ def test_a_command_made_to_be_slow_is_not(part: str) -> None:
     began = process_time()
     kind_of_test(command)
     files_written(command)
-    assert process_time() - began < 1
+    assert process_time() - began < 5  # an exponential pattern would take minutes

@@ -194,7 +194,7 @@ FORMAL_TESTS = (
     r"\b(?:mvnw?|gradlew?)\b(?![^\n]{0,200}-x\s+test)[^\n]{0,200}?\b(?:test|check|verify|surefire:test)\b",
     r"(?:^|[\s/])(?:jest|mocha|vitest|busted|ava)(?=\s|$)",
     r"\b(?:npm|yarn|pnpm|bun)\s+(?:run\s+)?t(?:est)?(?:[:\w-]*)(?=\s|$)",
-    r"\bmake\s+(?:-\S+\s+(?:[^-\s]\S*\s+)??)*(?:\w+[-_])?(?:test|check)s?\b",
+    r"\bmake\s+(?:-\S+\s+(?:[^-\s]\S*\s+)??){0,8}(?:\w+[-_])?(?:test|check)s?\b",
     r"\bruntests\.py\b|\bmanage\.py\s+test\b",
     r"\bcmake\s+--build\s[^\n]{0,200}--target\s+test\b",
     r"\bsbt\b[^\n]{0,100}\btest",
