@@ -50,4 +50,4 @@ locks: ## renew locks/*.txt; ARGS=--upgrade takes the newest versions
 	@exec scripts/lock $(ARGS)
 
 clean-env: ## remove every environment; jobs, data and ledger stay
-	rm -rf .venv .uv $(ENV_DIR)/store $(ENV_DIR)/harbor-uv $(ENV_DIR)/litellm-venv $(ENV_DIR)/llamafactory-uv
+	rm -rf .venv .uv $(ENV_DIR)/store $(ENV_DIR)/runtimes $(ENV_DIR)/harbor-uv $(ENV_DIR)/litellm-venv $(ENV_DIR)/llamafactory-uv

@@ -13,7 +13,13 @@ import pytest
 
 from tests.unit.provision.test_environments import read_until
 from tests.unit.runtimes.twins import TINY, TOOL, NpmRegistry, RuntimeSite, new_python, npm_registry
-from trajgen_assets.core.errors import EnvironmentBuildError, RefusedError, RequirementError
+from trajgen_assets.core.errors import (
+    ConfigError,
+    EnvironmentBuildError,
+    RefusedError,
+    RequirementError,
+    UnknownNameError,
+)
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.runtimes.build import blueprint_of, build_runtime, link_of, standing_runtimes
 from trajgen_assets.core.runtimes.catalogue import BLUEPRINTS
@@ -95,6 +101,22 @@ def test_without_npm_it_is_refused_with_the_mend(site: RuntimeSite) -> None:
 def test_a_scaffold_that_runs_on_the_host_has_no_runtime() -> None:
     with pytest.raises(RefusedError, match=r"no runtime of 'terminus-2'.*claude-code, opencode"):
         blueprint_of("terminus-2")
+
+
+def test_a_scaffold_is_known_under_its_earlier_name_too() -> None:
+    assert blueprint_of("custom-claude-code") is blueprint_of("claude-code")
+
+
+def test_a_name_that_is_no_scaffold_is_not_called_one_of_the_host() -> None:
+    with pytest.raises(UnknownNameError, match=r"^there is no scaffold 'claud-code'. Mend: name one of claude-code"):
+        blueprint_of("claud-code")
+
+
+@pytest.mark.parametrize("version", ["", "1 2", "../1", "-1", "latest\n"])
+def test_what_can_be_no_version_is_refused_before_a_registry_is_asked(site: RuntimeSite, version: str) -> None:
+    with pytest.raises(ConfigError, match=r"no version of tool.*such as 1\.2\.3"):
+        build_runtime(TOOL, site.tools, version=version)
+    assert site.homes == []
 
 
 @needs_npm

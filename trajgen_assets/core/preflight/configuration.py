@@ -36,9 +36,9 @@ def secrets_file(subject: Subject) -> Finding:
 
 
 def older_keys(subject: Subject) -> Iterable[Finding]:
-    """Keys that are accepted and not acted on."""
-    notices = subject.config.notices()
-    return [warn(text, "leave the key out") for text in notices] or [ok("every key that is set is acted on")]
+    """Keys that are accepted and not acted on, and names that mean another one here."""
+    mend = "leave out what is not used; `trajgen config migrate` writes a renamed key or name anew"
+    return [warn(text, mend) for text in subject.config.notices()] or [ok("every key that is set is acted on")]
 
 
 def literal_secrets(subject: Subject) -> Iterable[Finding]:

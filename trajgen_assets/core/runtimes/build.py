@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trajgen_assets.core.clock import stamp
-from trajgen_assets.core.errors import EnvironmentBuildError, RefusedError
+from trajgen_assets.core.config.scaffolds import EARLIER_NAMES, SUPPORTED_SCAFFOLDS
+from trajgen_assets.core.errors import EnvironmentBuildError, RefusedError, UnknownNameError
 from trajgen_assets.core.provision.command import run
 from trajgen_assets.core.provision.environments import locked, point_link, put_in_place
 from trajgen_assets.core.runtimes.catalogue import BLUEPRINTS, NpmBlueprint, PypiBlueprint
@@ -43,13 +44,19 @@ class Runtime:
 
 
 def blueprint_of(scaffold: str) -> NpmBlueprint | PypiBlueprint:
-    """Raises RefusedError if there is no runtime of `scaffold`."""
-    if (blueprint := BLUEPRINTS.get(scaffold)) is not None:
+    """What the runtime of `scaffold` is made of, under either of its names.
+
+    Raises:
+        RefusedError: it needs none, because it runs on the host.
+        UnknownNameError: there is no such scaffold.
+    """
+    agent = EARLIER_NAMES.get(scaffold, scaffold)
+    if (blueprint := BLUEPRINTS.get(agent)) is not None:
         return blueprint
-    known = ", ".join(BLUEPRINTS)
-    raise RefusedError(
-        f"there is no runtime of {scaffold[:80]!r}", why="it runs on the host", mend=f"name one of {known}"
-    )
+    mend = f"name one of {', '.join(BLUEPRINTS)}"
+    if agent in SUPPORTED_SCAFFOLDS:
+        raise RefusedError(f"there is no runtime of {agent!r}", why="it runs on the host", mend=mend)
+    raise UnknownNameError(f"there is no scaffold {scaffold[:80]!r}", mend=mend)
 
 
 def build_runtime(

@@ -6,13 +6,15 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from trajgen_assets.core.errors import EnvironmentBuildError
+from trajgen_assets.core.errors import ConfigError, EnvironmentBuildError
 from trajgen_assets.core.provision.command import Outcome, run
 from trajgen_assets.core.runtimes.catalogue import Blueprint, NpmBlueprint, PypiBlueprint
 from trajgen_assets.core.runtimes.tools import Tools, complaint_of
 
 RESOLVE_TIMEOUT_S = 300.0
 LOWEST_PYTHON = "3.12"  # of openhands-sdk
+# Of npm or of PyPI; it becomes a part of a folder's name.
+VERSION = r"[0-9A-Za-z][0-9A-Za-z.+!-]{0,79}"
 NPM_LOCK = "package-lock.json"
 NPM_QUIET = ("--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
 
@@ -34,6 +36,7 @@ def lock_for(blueprint: NpmBlueprint | PypiBlueprint, version: str | None, kept:
     """The lock for `version`; for None the checkout's. One that the checkout lacks is made in `kept`, or found there.
 
     Raises:
+        ConfigError: `version` can be none.
         EnvironmentBuildError: the registry has no such version, or does not answer.
         RequirementError: npm is needed and not there.
     """
@@ -44,6 +47,9 @@ def lock_for(blueprint: NpmBlueprint | PypiBlueprint, version: str | None, kept:
     if version is None:
         mend = f"name one: trajgen build-runtime {blueprint.scaffold} --version …"
         raise EnvironmentBuildError("no version is pinned for this kind of machine", where=own, mend=mend)
+    if not re.fullmatch(VERSION, version):
+        what = f"this is no version of {blueprint.scaffold}: {version[:80]!r}"
+        raise ConfigError(what, mend="write one such as 1.2.3")
     folder = kept / f"{blueprint.scaffold}-{version}"
     path = folder / own.name
     if pinned_version(blueprint, path) != version:
