@@ -1,0 +1,198 @@
+"""What it takes to make training data of a job: seconds, CPU seconds, and the memory of all processes together.
+
+    .venv/bin/python benchmarks/convert.py [--only large growth branching] [--laps 5]
+
+- `large`: 200 OpenHands trials of 40 calls, 1 GB (see `recorded_job.py`), converted `--laps` times.
+- `growth`: 200, 400 and 800 trials of 15 calls: time is to grow with them, memory is not.
+- `branching`: 200 trials of 15, 30 and 60 calls as Claude Code makes them, its system message another in each: time is
+  to grow with the bytes, not with the square of the calls.
+
+Each conversion runs in a program of its own, to nothing that stands already, on files that the page cache holds.
+Token statistics are no part of it. Jobs are made below the folder for temporary files, which needs 3 GB.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import orjson
+import psutil
+from recorded_job import BuiltTrial, Size, write_job
+
+from trajgen_assets.core.capture.stored import content_sha256
+from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.rollout.trials import AgentRecord, TaskRecord, TrialEntry, TrialsFile, write_trials
+from trajgen_assets.core.sft.convert import convert_job
+from trajgen_assets.core.sft.settings import ConversionSettings
+
+LOOK_EVERY_S = 0.02
+SMALL = 15  # calls of a trial
+
+
+@dataclass(frozen=True)
+class Lap:
+    """One conversion. Memory is the largest sum of resident sets that was seen, of the program and its children."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mb: float
+    n_rows: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job to convert, made once."""
+
+    label: str
+    folder: Path
+    size_mb: float
+    n_rows: int
+
+
+def main() -> None:
+    """Measure, and print one table."""
+    args = _parse()
+    if args.convert:
+        print(json.dumps(_convert(args.convert)))
+        return
+    print("| job | MB | rows | wall s | CPU s | CPU ms a MB | memory MB |\n|---|---|---|---|---|---|---|")
+    for name in args.only:
+        for make in MEASURES[name]:
+            with tempfile.TemporaryDirectory(prefix="trajgen-convert-") as folder:
+                job = make(Path(folder))
+                _print_row(job, [_lap(job) for _ in range(args.laps if name == "large" else 1)])
+    print(f"\n{os.cpu_count()} cores; load average {os.getloadavg()[0]:.1f} at the end")
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES))
+    parser.add_argument("--laps", type=int, default=5)
+    parser.add_argument("--convert", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _paths(folder: Path) -> JobPaths:
+    return JobPaths(folder / "job", folder / "proxy", folder / "sft")
+
+
+def _convert(folder: Path) -> dict[str, float]:
+    """Convert the job in `folder` in this process, and tell what it took."""
+    began_s, began_cpu_s = time.perf_counter(), sum(os.times()[:4])
+    receipt = convert_job(_paths(folder), ConversionSettings(instance_status="all"))
+    took = {"wall_s": time.perf_counter() - began_s, "cpu_s": sum(os.times()[:4]) - began_cpu_s}
+    return took | {"n_rows": receipt.n_rows}
+
+
+def _lap(job: Job) -> Lap:
+    shutil.rmtree(job.folder / "sft", ignore_errors=True)
+    argv = [sys.executable, __file__, "--convert", str(job.folder)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
+        peak_bytes = 0
+        while child.poll() is None:
+            peak_bytes = max(peak_bytes, _resident_bytes(child.pid))
+            time.sleep(LOOK_EVERY_S)
+        output = child.stdout.read() if child.stdout else ""
+    if child.returncode or (took := json.loads(output))["n_rows"] != job.n_rows:
+        sys.exit(f"{job.label}: ended with {child.returncode}, {output}; {job.n_rows} rows were expected")
+    return Lap(peak_mb=peak_bytes / 1e6, **took)
+
+
+def _resident_bytes(pid: int) -> int:
+    total = 0
+    with suppress(psutil.NoSuchProcess):
+        root = psutil.Process(pid)
+        for process in [root, *root.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                total += process.memory_info().rss
+    return total
+
+
+def _print_row(job: Job, laps: list[Lap]) -> None:
+    wall_s, cpu_s = median(lap.wall_s for lap in laps), median(lap.cpu_s for lap in laps)
+    figures = f"{wall_s:.2f} | {cpu_s:.2f} | {cpu_s * 1000 / job.size_mb:.1f} | {max(lap.peak_mb for lap in laps):.0f}"
+    print(f"| {job.label} | {job.size_mb:.0f} | {job.n_rows} | {figures} |", flush=True)
+
+
+def _recorded(folder: Path, size: Size, *, as_claude_code: bool = False) -> Job:
+    built = write_job(folder, size)
+    trajectories = [folder / "job" / _trajectory(trial) for trial in built if trial.lines]
+    for path in trajectories if as_claude_code else ():
+        path.write_bytes(b"".join(_as_claude_code(path)))
+    scaffold = "claude_code" if as_claude_code else "openhands_sdk"
+    trials = TrialsFile(
+        job="benchmark",
+        dataset="benchmark",
+        campaign="main",
+        scaffold=scaffold,
+        agent=AgentRecord(name=scaffold),
+        model="openai/bench-model",
+        trials=tuple(_entry(folder, trial) for trial in built),
+    )
+    write_trials(_paths(folder).trials, trials)
+    label = f"{size.n_trials} trials of {size.n_records} calls, {scaffold}"
+    size_mb = sum(path.stat().st_size for path in trajectories) / 1e6
+    return Job(label, folder, size_mb, sum(trial.expect_row for trial in built))
+
+
+def _trajectory(trial: BuiltTrial) -> str:
+    return f"{trial.folder}/agent/litellm-trajectory.jsonl"
+
+
+def _entry(folder: Path, trial: BuiltTrial) -> TrialEntry:
+    return TrialEntry(
+        task_id=trial.instance_id,
+        task_key=f"benchmark/{trial.instance_id}",
+        trial_name=trial.folder,
+        attempt=1,
+        accepted=True,
+        status="done",
+        reward=float(trial.reward),
+        capture="complete",
+        trajectory=_trajectory(trial),
+        trajectory_sha256=content_sha256(folder / "job" / _trajectory(trial)),
+        task=TaskRecord(digest="d1", instruction="Fix the issue and check it with tests."),
+    )
+
+
+def _as_claude_code(path: Path) -> Iterator[bytes]:
+    """Yield the calls of a trial with a session, its tools' names, and a system message that is new each time."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file):
+            record = orjson.loads(line)
+            request = record["request_body"]
+            request["messages"][0]["content"].append({"type": "text", "text": f"mark {number}"})
+            for tool in request["tools"]:
+                tool["function"]["name"] = {"file_editor": "Edit", "terminal": "Bash"}.get(
+                    tool["function"]["name"], "Task"
+                )
+            yield orjson.dumps(record | {"client_session_id": "one"}) + b"\n"
+
+
+MEASURES: dict[str, tuple[Callable[[Path], Job], ...]] = {
+    "large": (lambda folder: _recorded(folder, Size()),),
+    "growth": (
+        lambda folder: _recorded(folder, Size(n_trials=200, n_records=SMALL, clean=True)),
+        lambda folder: _recorded(folder, Size(n_trials=400, n_records=SMALL, clean=True)),
+        lambda folder: _recorded(folder, Size(n_trials=800, n_records=SMALL, clean=True)),
+    ),
+    "branching": (
+        lambda folder: _recorded(folder, Size(n_records=15, turn_bytes=1500, clean=True), as_claude_code=True),
+        lambda folder: _recorded(folder, Size(n_records=30, turn_bytes=1500, clean=True), as_claude_code=True),
+        lambda folder: _recorded(folder, Size(n_records=60, turn_bytes=1500, clean=True), as_claude_code=True),
+    ),
+}
+
+
+if __name__ == "__main__":
+    main()
