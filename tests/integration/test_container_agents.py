@@ -4,16 +4,15 @@ The agents' own programs are twins of a few lines here; `tests/e2e/test_scaffold
 """
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.harbor_runs import DOCKERFILE, MASTER_KEY, HarborJob, exception_type, reward, write_task
+from tests.serving import QuietHandler, serving
 from trajgen_assets.guest.trial_keys import PREFIX, derive_subkey, verify
 
 VERSION = "1.58.2"
@@ -55,26 +54,16 @@ class Upstream:
 def upstream() -> Iterator[Upstream]:
     twin = Upstream()
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-        def do_POST(self) -> None:
+    class Handler(QuietHandler):
+        def do_POST(self) -> None:  # noqa: N802  the name by which it is called
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             key = self.headers["authorization"].removeprefix("Bearer ")
             twin.calls.append((verify(derive_subkey(MASTER_KEY), key), body))
             self.send_response(200)
             self.end_headers()
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        twin.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield twin
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as twin.url:
+        yield twin
 
 
 @pytest.fixture

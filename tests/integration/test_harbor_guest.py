@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from tests.integration.harbor_runs import (
     reward,
     write_task,
 )
+from tests.serving import QuietHandler, serving
 from tests.trees import found_in
 from tests.waiting import wait_until
 from trajgen_assets.core.intake.digest import task_digest
@@ -92,11 +92,8 @@ class ScriptedProxy:
 def running_proxy() -> Iterator[ScriptedProxy]:
     twin = ScriptedProxy()
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-        def do_POST(self) -> None:
+    class Handler(QuietHandler):
+        def do_POST(self) -> None:  # noqa: N802  the name by which it is called
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             status, answer = twin.answer(self.headers["authorization"].removeprefix("Bearer "), body)
             data = json.dumps(answer).encode()
@@ -106,15 +103,8 @@ def running_proxy() -> Iterator[ScriptedProxy]:
             self.end_headers()
             self.wfile.write(data)
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        twin.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield twin
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as twin.url:
+        yield twin
 
 
 @pytest.fixture
