@@ -13,6 +13,7 @@ import pytest
 
 from tests.canaries import needles_of
 from tests.faults import Points
+from tests.installed import ENV_DIR
 from trajgen_assets.core.paths import PROJECT, Root
 from trajgen_assets.core.scripted import ScriptedModel, running_scripted_model
 
@@ -101,11 +102,10 @@ def _cwd(process: psutil.Process) -> str:
 @pytest.fixture(scope="session")
 def env_dir() -> Path:
     """The folder with Harbor's and LiteLLM's environments, which `make test` has built."""
-    folder = Path(os.environ.get("TRAJGEN_ENV_DIR") or PROJECT / "artifacts" / "env")
     for program in ("harbor-uv/bin/harbor", "litellm-venv/bin/litellm"):
-        if not (folder / program).exists():
-            pytest.fail(f"{folder / program} is missing: run `make setup`")
-    return folder
+        if not (ENV_DIR / program).exists():
+            pytest.fail(f"{ENV_DIR / program} is missing: run `make setup`")
+    return ENV_DIR
 
 
 @pytest.fixture(scope="session")

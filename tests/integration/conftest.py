@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.model_calls import JOB, LITELLM_ENV, upstream_at
+from tests.installed import LITELLM_ENV
+from tests.integration.model_calls import JOB, upstream_at
 from tests.integration.upstream_twin import Upstream, serving_upstream
 from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
 

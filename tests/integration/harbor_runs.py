@@ -1,8 +1,6 @@
 """What the tests of guest code share: Harbor's environment, the guest folder, a tiny task, and one job run for real."""
 
-import functools
 import json
-import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.installed import HARBOR_ENV
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.process import child_env
 from trajgen_assets.guest.trial_keys import derive_subkey
@@ -41,14 +40,11 @@ then echo 1 > /logs/verifier/reward.txt; else echo 0 > /logs/verifier/reward.txt
 """
 
 
-@functools.cache
 def harbor_env() -> Path:
-    """Harbor's own Python environment: `TRAJGEN_HARBOR_ENV`, else the one that set-up built."""
-    candidates = [os.environ.get("TRAJGEN_HARBOR_ENV"), PROJECT / "artifacts" / "env" / "harbor-uv"]
-    for each in candidates:
-        if each and (Path(each) / "bin" / "harbor").exists():
-            return Path(each)
-    pytest.fail("no Harbor environment: run `make setup`, or set TRAJGEN_HARBOR_ENV to one")
+    """Harbor's own Python environment."""
+    if not (HARBOR_ENV / "bin" / "harbor").exists():
+        pytest.fail(f"there is no Harbor in {HARBOR_ENV}: run `make setup`")
+    return HARBOR_ENV
 
 
 def copy_guest(folder: Path) -> Path:

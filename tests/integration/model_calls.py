@@ -1,29 +1,19 @@
-"""Calls of a model in each of the three dialects, and the LiteLLM that they go to.
-
-Needs a LiteLLM environment: `TRAJGEN_LITELLM_ENV`, else `artifacts/env/litellm-venv`.
-"""
+"""Calls of a model in each of the three dialects, and the upstream that they go to."""
 
 import json
-import os
 import time
-from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 
 from trajgen_assets.core.capture.litellm_config import Upstream
 from trajgen_assets.core.capture.proxy import RunningProxy
 from trajgen_assets.core.capture.verdict import Capture, judge
-from trajgen_assets.core.paths import PROJECT
 
-LITELLM_ENV = Path(os.environ.get("TRAJGEN_LITELLM_ENV", PROJECT / "artifacts" / "env" / "litellm-venv"))
 UPSTREAM_SECRET = "upstream-secret-0123456789"
 JOB = "job-1"
 CHAT, MESSAGES, RESPONSES = PATHS = ("/v1/chat/completions", "/v1/messages", "/v1/responses")
 LOOK = {"type": "object", "properties": {"at": {"type": "string"}}}
-
-needs_litellm = pytest.mark.skipif(not (LITELLM_ENV / "bin" / "litellm").exists(), reason="no LiteLLM environment")
 
 
 def upstream_at(port: int, model: str = "openai/org/m1") -> Upstream:

@@ -10,16 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.installed import LITELLM_ENV
 from tests.integration.anthropic_twin import SIGNATURE, THOUGHT, serving_anthropic
 from tests.integration.model_calls import (
     CHAT,
     JOB,
-    LITELLM_ENV,
     MESSAGES,
     PATHS,
     UPSTREAM_SECRET,
     body_of,
-    needs_litellm,
 )
 from tests.record_contract import documented_fields, fields_of
 from tests.waiting import wait_until
@@ -29,7 +28,6 @@ from trajgen_assets.core.capture.verdict import judge
 from trajgen_assets.core.capture.watch import CaptureWatch
 from trajgen_assets.core.ledger.models import CaptureVerdict
 
-pytestmark = needs_litellm
 DOCUMENTED = documented_fields()
 
 # The logger of another version, whose parameters LiteLLM does not know: it raises, LiteLLM says nothing, all get 200.

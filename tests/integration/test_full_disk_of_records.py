@@ -10,14 +10,13 @@ import httpx
 import orjson
 import pytest
 
-from tests.integration.model_calls import CHAT, JOB, LITELLM_ENV, body_of, needs_litellm, upstream_at
+from tests.installed import LITELLM_ENV
+from tests.integration.model_calls import CHAT, JOB, body_of, upstream_at
 from tests.integration.upstream_twin import Upstream, serving_upstream
 from tests.waiting import wait_until
 from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
 from trajgen_assets.core.capture.verdict import judge
 from trajgen_assets.core.ledger.models import CaptureVerdict
-
-pytestmark = needs_litellm
 
 TRIAL, OTHER = "a__1", "b__1"
 LONG = "x" * 5000  # so that a record does not fit into what is left of the last page

@@ -1,7 +1,6 @@
 """Several upstream endpoints behind the real LiteLLM proxy: where calls go, and what of it is on record."""
 
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.installed import LITELLM_ENV
 from tests.integration.upstream_twin import Upstream as UpstreamTwin
 from tests.integration.upstream_twin import serving_upstream
 from tests.waiting import wait_until
@@ -22,12 +22,10 @@ from trajgen_assets.core.capture.proxy import SELF_TEST_TRIAL, RunningProxy, run
 from trajgen_assets.core.capture.verdict import judge
 from trajgen_assets.core.errors import EndpointError
 from trajgen_assets.core.ledger.models import CaptureVerdict
-from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.rollout.endpoint import check_one_answers
 from trajgen_assets.guest.litellm.upstream_pool import Endpoint as PoolEndpoint
 from trajgen_assets.guest.litellm.upstream_pool import by_preference
 
-LITELLM_ENV = Path(os.environ.get("TRAJGEN_LITELLM_ENV", PROJECT / "artifacts" / "env" / "litellm-venv"))
 JOB = "job-1"
 COOLDOWN_S = 0.7
 TIMEOUT_S = 2.0
@@ -35,8 +33,6 @@ CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/respons
 PLACES = {"one": "http://one", "two": "http://two", "three": "http://three"}
 WEIGHTS = {"one": 1.0, "two": 1.0, "three": 2.0, "narrow": 0.001}  # one task in thousands goes to the narrow one
 LIMITS = {"narrow": 1}
-
-pytestmark = pytest.mark.skipif(not (LITELLM_ENV / "bin" / "litellm").exists(), reason="no LiteLLM environment")
 
 
 @pytest.fixture(scope="module")

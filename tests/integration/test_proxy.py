@@ -12,16 +12,15 @@ import httpx
 import openai
 import pytest
 
+from tests.installed import LITELLM_ENV
 from tests.integration.model_calls import (
     CHAT,
     JOB,
-    LITELLM_ENV,
     MESSAGES,
     PATHS,
     RESPONSES,
     UPSTREAM_SECRET,
     body_of,
-    needs_litellm,
     post,
     records_of,
     settled,
@@ -34,7 +33,6 @@ from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
 from trajgen_assets.core.capture.verdict import judge, publish
 from trajgen_assets.core.ledger.models import CaptureVerdict
 
-pytestmark = needs_litellm
 DOCUMENTED = documented_fields()
 
 

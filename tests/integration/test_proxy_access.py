@@ -9,15 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.installed import LITELLM_ENV
 from tests.integration.model_calls import (
     CHAT,
     JOB,
-    LITELLM_ENV,
     MESSAGES,
     PATHS,
     UPSTREAM_SECRET,
     body_of,
-    needs_litellm,
     post,
     records_of,
     settled,
@@ -25,8 +24,6 @@ from tests.integration.model_calls import (
 from tests.integration.upstream_twin import Upstream, serving_upstream
 from trajgen_assets.core.capture.proxy import RunningProxy
 from trajgen_assets.guest import trial_keys
-
-pytestmark = needs_litellm
 
 HEALTH, LISTINGS = ("/health/readiness", "/health/liveliness"), ("/v1/models", "/models")
 MODEL_ROUTES = (*PATHS, "/chat/completions", "/responses", "/v1/messages/count_tokens")

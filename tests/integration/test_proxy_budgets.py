@@ -1,7 +1,6 @@
 """Budgets at the real LiteLLM proxy: what is refused, how far a limit is overshot, and what a second start knows."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,22 +11,20 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.installed import LITELLM_ENV
 from tests.integration.upstream_twin import USAGE, serving_upstream
 from tests.integration.upstream_twin import Upstream as UpstreamTwin
 from trajgen_assets.core.capture.litellm_config import Endpoint, Upstream
 from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
 from trajgen_assets.core.capture.verdict import judge
 from trajgen_assets.core.ledger.models import CaptureVerdict
-from trajgen_assets.core.paths import PROJECT, JobPaths
+from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.budget_notes import refusal_of_job, refusal_of_trial
 
-LITELLM_ENV = Path(os.environ.get("TRAJGEN_LITELLM_ENV", PROJECT / "artifacts" / "env" / "litellm-venv"))
 JOB = "job-1"
 TOKENS = USAGE["total_tokens"]  # of each call
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
 NOBODY = "http://127.0.0.1:9/v1"
-
-pytestmark = pytest.mark.skipif(not (LITELLM_ENV / "bin" / "litellm").exists(), reason="no LiteLLM environment")
 
 
 @pytest.fixture(scope="module")

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+from tests.installed import LITELLM_ENV
 from tests.integration.load_clients import Call, Clients, Seen
 from tests.integration.load_twin import Ending, serving_load_twin
-from tests.integration.model_calls import JOB, LITELLM_ENV, PATHS, needs_litellm, upstream_at
+from tests.integration.model_calls import JOB, PATHS, upstream_at
 from tests.waiting import wait_until
 from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
 from trajgen_assets.core.capture.verdict import judge
 from trajgen_assets.core.ledger.models import CaptureVerdict
-
-pytestmark = needs_litellm
 
 N_BUSY = 8
 SLOW, HANG, MIDWAY, BUSY = TRIALS = ("trial-slow", "trial-hang", "trial-hang-midway", "trial-busy")

@@ -10,17 +10,16 @@ from typing import Any
 
 import pytest
 
+from tests.installed import LITELLM_ENV
 from tests.integration.load_clients import Call, Clients, Seen
 from tests.integration.load_twin import Ending, serving_load_twin
-from tests.integration.model_calls import JOB, LITELLM_ENV, PATHS, RESPONSES, needs_litellm, upstream_at
+from tests.integration.model_calls import JOB, PATHS, RESPONSES, upstream_at
 from tests.waiting import wait_until
 from trajgen_assets.core.capture.evidence import trajectory_file
 from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
 from trajgen_assets.core.capture.records import iter_records
 from trajgen_assets.core.capture.verdict import Capture, judge
 from trajgen_assets.core.ledger.models import CaptureVerdict
-
-pytestmark = needs_litellm
 
 N_CLIENTS, SEED = 64, 20
 TRIALS = tuple(f"task-{number}__load" for number in range(8))
