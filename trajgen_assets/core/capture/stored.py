@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,8 +71,12 @@ def content_sha256(path: Path) -> str | None:
 def content_size_bytes(path: Path) -> int | None:
     """Size of the content of the trajectory `path`, without reading it; None where it is not there or does not say."""
     file = stored(path)
-    if file is None or file == path:
-        return file.stat().st_size if file else None
+    if file == path:
+        with suppress(FileNotFoundError):  # or it has just been compressed
+            return path.stat().st_size
+        file = stored(path)
+    if file is None:
+        return None
     with file.open("rb") as head:
         try:
             size = zstandard.frame_content_size(head.read(FRAME_HEADER_BYTES))
