@@ -189,6 +189,9 @@ class JobPaths:
     def patch_taken(self, trial_name: str) -> Path:
         return self.patches / trial_name
 
+    def patch(self, trial_name: str) -> Path:
+        return self.dir / trial_name / "artifacts" / "predict_patch.diff"
+
     def patch_record(self, trial_name: str) -> Path:
         return self.dir / trial_name / "artifacts" / "predict_patch.json"
 

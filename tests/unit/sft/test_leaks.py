@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from tests.unit.sft.score.test_composite import Talk
-from tests.unit.sft.twin import FIRST_PROMPT, JobOnDisk, TerminusTwin, answer_text, lines_of
+from tests.unit.sft.twin import FIRST_PROMPT, JobOnDisk, TerminusTwin, answer_text, lines_of, solved
+from trajgen_assets.core.rollout.fix import changed_lines
+from trajgen_assets.core.rollout.trials import TaskRecord
 from trajgen_assets.core.sft.convert import convert_job
 from trajgen_assets.core.sft.leaks.flags import Flag, leak_flags
 from trajgen_assets.core.sft.messages import Json, normalise_all
@@ -197,3 +199,24 @@ def test_a_flagged_row_is_left_out_with_its_turn_and_quote_and_kept_where_asked(
     (row,) = lines_of(receipt.im)
     facts = row["meta_info"]["unique_info"]
     assert facts["leaks"] == [{"leak": "foreign_history", "turn": 1, "quote": "git log --all"}]
+
+
+def diff_of(n_lines: int) -> bytes:
+    lines = b"".join(b"+line %d\n" % number for number in range(n_lines))
+    return b"--- a/calc.py\n+++ b/calc.py\n@@ -0,0 +1,%d @@\n%s" % (n_lines, lines)
+
+
+@pytest.mark.parametrize(
+    ("n_fix", "n_patch", "expected"),
+    [(10, 10, [("leak", "equal_to_fix: calc.py")]), (10, 11, []), (9, 9, []), (None, 10, []), (10, None, [])],
+)
+def test_a_patch_that_is_the_fix_is_flagged_unless_that_is_short(
+    tmp_path: Path, n_fix: int | None, n_patch: int | None, expected: list[tuple[str, str]]
+) -> None:
+    fix = None if n_fix is None else changed_lines(diff_of(n_fix))
+    job = JobOnDisk(tmp_path).add("a__x", solved(), task=TaskRecord(digest="d", instruction="Fix add()", fix=fix))
+    if n_patch is not None:
+        job.paths.patch("a__x").write_bytes(diff_of(n_patch))
+    convert_job(job.write(), ConversionSettings())
+    rejected = [each for each in lines_of(job.paths.sft / "rejected.jsonl") if each["level"] == "row"]
+    assert [(each["reason"], each["detail"]) for each in rejected] == expected

@@ -29,6 +29,7 @@ from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.rollout.budget_notes import Refusal
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.clearing import clear_files, clear_tree
+from trajgen_assets.core.rollout.fix import fix_of
 from trajgen_assets.core.rollout.patch import publish_patch, remove_patches
 from trajgen_assets.core.rollout.results import TrialResult, read_trial_result, task_id_of
 from trajgen_assets.core.rollout.settle import settle_trial
@@ -299,6 +300,7 @@ def trial_entry(
             digest=task.digest,
             instruction=task.folder.instruction,
             metadata=task.folder.metadata,
+            fix=fix_of(task.folder.folder),
             memory_mb=task.memory_mb,
         ),
         n_input_tokens=outcome.n_input_tokens,

@@ -20,6 +20,7 @@ from pydantic import (
 
 from trajgen_assets.core import atomic
 from trajgen_assets.core.errors import ConversionError
+from trajgen_assets.core.rollout.fix import FixRecord
 
 _STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -49,6 +50,9 @@ class TaskRecord(BaseModel):
     instruction: str
     metadata: Annotated[dict[str, JsonValue], BeforeValidator(as_json_value)] = Field(
         default_factory=dict, description="The [metadata] table of task.toml."
+    )
+    fix: FixRecord | None = Field(
+        default=None, description="What solution/fix.patch changes; none without one, and in older files."
     )
     memory_mb: int | None = Field(
         default=None, ge=1, description="What its sandbox was given by a retry with more memory."

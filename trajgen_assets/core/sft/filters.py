@@ -209,7 +209,8 @@ def _load_fault(row: Json) -> str | None:
 
 def _first_leak(row: Json) -> str:
     first = _facts(row)["leaks"][0]
-    return f"{first['leak']}, turn {first['turn']}: {first['quote']}"
+    turn = "" if first["turn"] is None else f", turn {first['turn']}"
+    return f"{first['leak']}{turn}: {first['quote']}"
 
 
 def _facts(row: Json) -> Json:

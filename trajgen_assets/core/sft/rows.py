@@ -11,7 +11,7 @@ from trajgen_assets.core.sft.answers import Answers, holds_instruction
 from trajgen_assets.core.sft.encoding import UnencodableError, encode
 from trajgen_assets.core.sft.filters import Refusal, first_refusal, row_filters
 from trajgen_assets.core.sft.im import Origin, im_row, with_facts
-from trajgen_assets.core.sft.leaks.flags import leaks_in
+from trajgen_assets.core.sft.leaks.flags import fix_flags, leaks_in
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.plan import Plan
 from trajgen_assets.core.sft.reasons import Reason, TrialRejectedError
@@ -44,6 +44,14 @@ class TrialRows:
     reason: Reason | None
     detail: str | None = None
     rows: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a trial beside its conversations."""
+
+    answers: Answers
+    fix_flags: list[Json]
 
 
 def convert_trial(plan: Plan, trial: TrialEntry) -> TrialRows:
@@ -87,17 +95,17 @@ def _rows(plan: Plan, trial: TrialEntry) -> tuple[Row, ...]:
     if trial.trajectory_sha256 not in (None, digest):
         raise TrialRejectedError(Reason.TRAJECTORY_CHANGED, why="its digest is not the recorded one")
     origin = Origin(plan.trials, trial, digest, 0)
-    answers = Answers.of(trajectory)
+    evidence = Evidence(Answers.of(trajectory), fix_flags(trial.task.fix, plan.job.patch(str(trial.trial_name))))
     conversations = enumerate(plan.scaffold.conversations(trajectory, trial))
-    return tuple(_row(plan, each, replace(origin, ordinal=ordinal), answers) for ordinal, each in conversations)
+    return tuple(_row(plan, each, replace(origin, ordinal=ordinal), evidence) for ordinal, each in conversations)
 
 
-def _row(plan: Plan, conversation: Conversation, origin: Origin, answers: Answers) -> Row:
+def _row(plan: Plan, conversation: Conversation, origin: Origin, evidence: Evidence) -> Row:
     row = im_row(conversation, origin, mask_error_turns=plan.settings.mask_error_turns)
-    facts = answers.facts(conversation.messages)  # before placeholders, which change texts
+    facts = evidence.answers.facts(conversation.messages)  # before placeholders, which change texts
     facts["has_instruction"] = _has_instruction(row, origin.trial)
     row, _, n_placeholders = plan.placeholders.filled(with_facts(row, facts))
-    row = with_facts(row, {"leaks": leaks_in(row)})
+    row = with_facts(row, {"leaks": [*leaks_in(row), *evidence.fix_flags]})
     refusal = _refusal(plan, conversation, row)
     if refusal is None:  # only now: what is scored has to be what is written, as `trajgen score` reads no more
         row = scored(row)

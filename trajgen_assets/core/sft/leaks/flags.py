@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice, takewhile
+from pathlib import Path
 from posixpath import basename
 
+from trajgen_assets.core.rollout.fix import FixRecord
 from trajgen_assets.core.sft.leaks import rules
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.score.rules import COMMAND_LIMIT
@@ -57,6 +59,17 @@ def leaks_in(row: Json) -> list[Json]:
     told = takewhile(lambda message: message["role"] != "assistant", row["messages"])
     prompt = "\n".join(message["content"] for message in told)
     return [flag.as_json() for flag in leak_flags(turns, facts["_instance_id"], prompt)]
+
+
+def fix_flags(fix: FixRecord | None, patch: Path) -> list[Json]:
+    """Return the flag of a trial whose final patch changes what its task's fix does, each file in the same way."""
+    if fix is None or fix.n_lines < rules.EQUAL_FIX_MIN_LINES:
+        return []
+    try:
+        is_equal = fix.is_in(patch.read_bytes())
+    except FileNotFoundError:
+        return []
+    return [Flag(Leak.EQUAL_TO_FIX, None, ", ".join(fix.files)).as_json()] if is_equal else []
 
 
 def leak_flags(turns: list[Turn], task_id: str, prompt: str) -> list[Flag]:

@@ -50,6 +50,9 @@ FETCHING_HEADS = frozenset({
 })
 # fmt: on
 
+# A fix of fewer lines is found twice without having been seen: so it was by the model that the demo plays.
+EQUAL_FIX_MIN_LINES = 10
+
 # What judges the model: the verifier's folder of tests, and the reward.
 JUDGE_PATHS = (r"^/tests(?:/|$)", r"^/logs/(?:verifier|tests)(?:/|$)", r"^/logs/(?:[^/]+/)*reward\.(?:txt|json)$")
 CHANGING_HEADS = frozenset({"rm", "chmod", "touch", "tee", "mkdir", "truncate", "unlink"})
