@@ -161,7 +161,7 @@ def _conclude(state: State, ledger: Ledger) -> None:
     """The table, the files, and what to type next."""
     jobs = [job for job in ledger.jobs() if job.state is JobState.FINISHED]
     for job in jobs:
-        console.print(task_table(ledger, job.name))
+        console.print(task_table(state.root, ledger, job.name))
         for path in sorted(state.root.job(job.name).sft.glob("*")):
             console.print(f"  {path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path}")
     waiting = [row for row in ledger.rows(TaskFilter(campaign=MAIN_CAMPAIGN)) if not row.eligible]

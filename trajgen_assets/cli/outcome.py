@@ -4,10 +4,11 @@ import typer
 from rich.table import Table
 
 from trajgen_assets.cli.state import console
+from trajgen_assets.core.capture.stored import stored
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED
 from trajgen_assets.core.ledger.ledger import Ledger
-from trajgen_assets.core.ledger.models import JobRow, JobState
-from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.ledger.models import JobRow, JobState, TaskRow
+from trajgen_assets.core.paths import JobPaths, Root
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.trials import load_trials
 from trajgen_assets.core.sft.receipt import load_receipt
@@ -20,7 +21,7 @@ def conclude(platform: Platform, job: JobRow) -> int:
     if job.state is JobState.REFUSED:
         typer.echo(f"refused, and no task was consumed: {job.note}", err=True)
         return EXIT_REFUSED
-    console.print(task_table(platform.ledger, job.name))
+    console.print(task_table(platform.root, platform.ledger, job.name))
     for label, path in (("result", files.result), ("trials", files.trials)):
         if path.exists():
             console.print(f"{label}: {path}")
@@ -47,7 +48,7 @@ def all_accepted(platform: Platform, job: str) -> bool:
     return all(row.key in accepted for row in platform.ledger.tasks_of_job(job))
 
 
-def task_table(ledger: Ledger, job: str) -> Table:
+def task_table(root: Root, ledger: Ledger, job: str) -> Table:
     """One row for each task of a job."""
     attempts = dict(ledger.job_attempts(job))
     table = Table("task", "status", "reward", "tokens", box=None, pad_edge=False)
@@ -57,6 +58,13 @@ def task_table(ledger: Ledger, job: str) -> Table:
         tokens = (attempt.n_input_tokens or 0) + (attempt.n_output_tokens or 0) if attempt else 0
         status = row.status.value + (f" ({row.last_cause})" if row.last_cause and row.reward is None else "")
         reward = "-" if row.reward is None else f"{row.reward:g}"
-        trajectory = (row.trajectory_path or "-").removeprefix(f"jobs/{job}/")
-        table.add_row(row.task_id, status, reward, f"{tokens:,}", trajectory)
+        table.add_row(row.task_id, status, reward, f"{tokens:,}", _place_of(root, row).removeprefix(f"jobs/{job}/"))
     return table
+
+
+def _place_of(root: Root, row: TaskRow) -> str:
+    """Where the task's trajectory lies, in whichever form, relative to the root."""
+    if row.trajectory_path is None:
+        return "-"
+    found = stored(root.path / row.trajectory_path)
+    return str(found.relative_to(root.path)) if found else row.trajectory_path

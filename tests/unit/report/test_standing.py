@@ -105,6 +105,18 @@ def test_after_an_outage_it_says_what_goes_on_by_itself_and_what_does_not(platfo
     assert "a probe goes by itself after the pause" in now.blockers[0].mend
 
 
+def test_a_used_up_day_is_a_pause_that_start_does_not_end(platform: Platform) -> None:
+    with platform.config.path.open("a") as file:
+        file.write("    budget: {day: {tokens: 10}}\n")
+    platform.root.spend.mkdir()
+    today = platform.root.spend / f"{platform.ledger.now():%Y-%m-%d}.jsonl"
+    today.write_text('{"trial": "t", "tokens": 10, "cost_usd": 0.0}\n')
+    now = standing_of(platform.root, platform.ledger, load_config(platform.config.path))
+    assert now.phase is Phase.PAUSED
+    assert now.next_steps == (f"3 tasks are free: {now.blockers[0].mend}",)
+    assert "wait for the next day in UTC" in now.blockers[0].mend
+
+
 def test_what_only_a_person_can_mend_is_an_error_with_the_mend_first(platform: Platform) -> None:
     platform.config.source(DATASET).manifest.unlink()
     now = stands(platform)

@@ -14,13 +14,19 @@ import pytest
 from tests.unit.ledger.twins import DATASET, register, start
 from trajgen_assets.core.capture.proxy import RunningProxy
 from trajgen_assets.core.errors import EndpointError, StoppedError
-from trajgen_assets.core.ledger import JobState, Ledger, RetryPolicy
+from trajgen_assets.core.ledger import BreakerState, JobState, Ledger, RetryPolicy
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.process import ProcessId
 from trajgen_assets.core.rollout.follow import follow
 from trajgen_assets.core.rollout.harbor import EventFeed, HarborRun
 from trajgen_assets.core.rollout.record import JobRecord, SilentListener
-from trajgen_assets.core.rollout.stopping import StopLooks, end_if_asked, end_if_drained, refuse_if_used_up
+from trajgen_assets.core.rollout.stopping import (
+    StopLooks,
+    end_if_asked,
+    end_if_drained,
+    end_if_over_budget,
+    refuse_if_used_up,
+)
 from trajgen_assets.core.rollout.trial_slots import TrialSlots, this_host
 from trajgen_assets.core.rollout.trials import AgentRecord, TrialEntry, TrialsFile
 
@@ -123,6 +129,25 @@ def test_a_drained_job_that_left_nothing_has_finished_and_one_that_left_tasks_sa
     record.entries["u__1"] = entry("u", "cancelled")
     with pytest.raises(StoppedError, match="1 of its 2 tasks was not begun"):
         end_if_drained(record)
+
+
+@pytest.mark.parametrize(
+    ("scope", "accepted", "state"),
+    [
+        ("job", False, BreakerState.OPEN),
+        ("job", True, BreakerState.CLOSED),
+        ("day", False, BreakerState.CLOSED),  # no job begins before the next day anyway
+    ],
+)
+def test_a_job_that_got_nothing_for_its_whole_budget_is_not_followed_by_another_at_once(
+    record: JobRecord, scope: str, accepted: bool, state: BreakerState
+) -> None:
+    record.files.budget_stop.write_text(json.dumps({"scope": scope, "text": "used up"}))
+    done = entry("t", "agent_budget").model_copy(update={"accepted": accepted})
+    record.entries = {"t__1": done, "u__1": entry("u", "budget")}
+    with pytest.raises(StoppedError, match="used up"):
+        end_if_over_budget(record)
+    assert record.ledger.breaker_state(DATASET).state is state
 
 
 def test_what_a_person_asked_of_a_job_stays_on_record_when_it_is_over(record: JobRecord) -> None:

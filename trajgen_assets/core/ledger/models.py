@@ -197,6 +197,8 @@ class Breaker:
     def why(self) -> str:
         """Why launches pause. True of a job whose trials failed, and of one that was refused before any trial."""
         again = f" (pause {self.n_trips} in a row)" if self.n_trips > 1 else ""
+        if self.cause == "budget":
+            return f"the last job got no result for its whole budget{again}"
         return f"the last job found the {self.cause or 'outside'} not working{again}"
 
 

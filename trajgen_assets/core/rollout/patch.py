@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trajgen_assets.core.capture.untrusted_folder import opened_folder, placed_file, remove_file
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.redact import Redactor
 
@@ -49,7 +50,7 @@ class PatchRecord(BaseModel):
     def words(self) -> str:
         """One line for people."""
         if self.status in {"ok", "redacted"}:
-            said = f"{self.n_files} files, {self.size_bytes} bytes"
+            said = f"{count_of(self.n_files or 0, 'file')}, {self.size_bytes} bytes"
             return said if self.status == "ok" else f"{said}; {self.reason}"
         return "nothing was changed" if self.status == "empty" else f"none: {self.reason}"
 

@@ -92,11 +92,15 @@ def n_left_over_budget(record: JobRecord) -> int:
 def end_if_over_budget(record: JobRecord) -> None:
     """After the last trial of a job whose budget, or that of the day, was used up: say what it left.
 
+    A job that got no result for its whole budget pauses its data set: the next one would spend as much, and so on.
+
     Raises:
         StoppedError: it left tasks without a result.
     """
     refusal, n_left = refusal_of_job(record.files), n_left_over_budget(record)
     if refusal is not None and n_left:
+        if refusal.is_of_job and not any(entry.accepted for entry in record.entries.values()):
+            record.ledger.trip(record.header.dataset, Cause.BUDGET, job=record.lease.job)
         are = "is" if n_left == 1 else "are"
         why = f"{n_left} of its {count_of(len(record.tasks), 'task')} {are} pending again"
         raise StoppedError(f"stopped: {refusal.text}", why=why)

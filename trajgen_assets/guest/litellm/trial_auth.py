@@ -21,6 +21,11 @@ from litellm.proxy.proxy_server import app
 from route_gate import COUNT_TOKENS, LISTINGS, close_other_routes
 from trajectory_logger import trajectory_logger
 
+# What ends an agent at once when no budget is left. Terminus-2 tries everything again for minutes but 401; Claude Code
+# (2.1.329) tries just that again, and ends with 403.
+OVER_BUDGET = {"anthropic_messages": 403}
+OVER_BUDGET_ELSEWHERE = 401
+
 close_other_routes(app)  # now, as LiteLLM reads its configuration: some routes would never ask us
 
 
@@ -28,8 +33,8 @@ async def authenticate(request: Request, api_key: str) -> UserAPIKeyAuth:
     """Let a request pass as one trial of this job, or as the platform.
 
     Raises:
-        HTTPException: 401 for a missing, forged, foreign or ended key, and once a budget is used up; 403 for any
-            route but the model routes; 503 when the call could not be written down, or nothing would record it.
+        HTTPException: 401 for a missing, forged, foreign or ended key; 403 for any route but the model routes; one of
+            both once a budget is used up; 503 when the call could not be written down, or nothing would record it.
     """
     route = _route(request)
     if _is_master_key(api_key):
@@ -39,7 +44,7 @@ async def authenticate(request: Request, api_key: str) -> UserAPIKeyAuth:
         raise HTTPException(403, "only the model routes are open to trials")
     _refuse_hidden_calls(request, trial)
     if route in DIALECTS and trial != SELF_TEST_TRIAL:
-        await _refuse_beyond_budget(trial)
+        await _refuse_beyond_budget(trial, route)
     return _as_trial(trial, _admitted(trial, route) if route in DIALECTS else {"trial": trial})
 
 
@@ -79,12 +84,12 @@ def _refuse_hidden_calls(request: Request, trial: str) -> None:
         raise HTTPException(403, "calls through this proxy are recorded as they are")
 
 
-async def _refuse_beyond_budget(trial: str) -> None:
-    """Refuse with the one status after which agents neither ask again nor go on: seen with Terminus-2."""
+async def _refuse_beyond_budget(trial: str, route: str) -> None:
+    """Refuse with the one status after which agents neither ask again nor go on."""
     await budget().caught_up()
     refusal = budget().refusal(trial)
     if refusal is not None:
-        raise HTTPException(401, refusal.text)
+        raise HTTPException(OVER_BUDGET.get(DIALECTS[route], OVER_BUDGET_ELSEWHERE), refusal.text)
 
 
 def _admitted(trial: str, route: str) -> dict[str, str]:

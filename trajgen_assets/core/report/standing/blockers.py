@@ -8,7 +8,6 @@ from trajgen_assets.core.report.archive import unfiled_jobs
 from trajgen_assets.core.report.heartbeat import is_silent, last_beat
 from trajgen_assets.core.report.standing.models import Blocker, JobStanding, Severity
 from trajgen_assets.core.report.standing.sight import Sight
-from trajgen_assets.core.rollout.budget import day_used_up
 from trajgen_assets.core.rollout.disk import low_disk
 from trajgen_assets.core.service import unit_of
 
@@ -45,8 +44,8 @@ def _of_config(sight: Sight) -> Iterator[Blocker]:
             yield Blocker(Severity.ERROR, what, "let the upstream block write it, or set task_source.manifest")
     if isinstance(error := sight.excluded, ConfigError):
         yield Blocker(Severity.ERROR, f"no new job begins: {error.what} ({error.where})", error.mend or "correct it")
-    if used_up := day_used_up(sight.root, config, sight.ledger):
-        yield Blocker(Severity.WARNING, f"no job begins: {used_up.why}", used_up.mend)
+    if sight.used_up:
+        yield Blocker(Severity.WARNING, f"no job begins: {sight.used_up.why}", sight.used_up.mend)
     if why := low_disk(sight.root, config.runtime_info.input.harbor_job.min_free_gb):
         yield Blocker(Severity.ERROR, f"no trial begins: {why}", "make room, or lower harbor_job.min_free_gb")
 

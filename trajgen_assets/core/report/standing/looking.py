@@ -32,10 +32,11 @@ def standing_of(root: Root, ledger: Ledger, config: Config | ConfigError) -> Sta
     in_the_way = tuple(blockers(sight, view_is_edited=is_edited(root.ledger_view)))
     n_free = sum(free.values())
     by_person = {name: pause for name in free if (pause := ledger.pause_of(name)) is not None}
-    all_paused = bool(free) and all(name in sight.outages or name in by_person for name in free)
+    paused = (sight.used_up is not None or name in sight.outages or name in by_person for name in free)
+    all_paused = bool(free) and all(paused)
     phase = phase_of(sight.jobs, in_the_way, n_free=n_free, all_paused=all_paused)
     held = tuple(by_person.values()) if len(by_person) == len(free) else ()
-    work = Work(counts.running + smoke.running, n_free, held, sight.unread, sight.is_automatic)
+    work = Work(counts.running + smoke.running, n_free, held, sight.used_up, sight.unread, sight.is_automatic)
     steps = tuple(next_steps(phase, sight.jobs, in_the_way, counts, work))
     return Standing(
         phase, counts, smoke, n_free, n_excluded, sight.jobs, in_the_way, steps, is_misconfigured=sight.is_misconfigured

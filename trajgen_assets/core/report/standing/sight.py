@@ -15,6 +15,7 @@ from trajgen_assets.core.ledger.models import JobRow, JobState
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.report.heartbeat import is_heard
 from trajgen_assets.core.report.standing.models import JobStanding
+from trajgen_assets.core.rollout.budget import UsedUp, day_used_up
 from trajgen_assets.core.rollout.lost import lost_jobs
 
 
@@ -70,6 +71,11 @@ class Sight:
     def outages(self) -> dict[str, tuple[datetime, str]]:
         """Data sets whose launches an outage holds: until when, and why."""
         return dict(self._outages())
+
+    @cached_property
+    def used_up(self) -> UsedUp | None:
+        """Why the day's budget lets no job begin; None where it does."""
+        return None if isinstance(self.config, ConfigError) else day_used_up(self.root, self.config, self.ledger)
 
     @cached_property
     def unread(self) -> tuple[str, ...]:

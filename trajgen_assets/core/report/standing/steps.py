@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.ledger.models import Counts, JobState, Pause
 from trajgen_assets.core.report.standing.models import Blocker, JobStanding, Phase, Severity
+from trajgen_assets.core.rollout.budget import UsedUp
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class Work:
 
     Attributes:
         held: pauses by people, if they hold all that is free.
+        used_up: why the day's budget lets nothing begin.
         unread: data sets that are not registered.
         is_automatic: whether jobs begin by themselves.
     """
@@ -21,6 +23,7 @@ class Work:
     n_running: int
     n_free: int
     held: tuple[Pause, ...]
+    used_up: UsedUp | None
     unread: tuple[str, ...]
     is_automatic: bool
 
@@ -62,15 +65,22 @@ def _of_work(phase: Phase, work: Work) -> str:
     free = count_of(work.n_free, "task is free", "tasks are free")
     if work.n_running:
         return f"{count_of(work.n_running, 'task is', 'tasks are')} being rolled out; `trajgen ui` shows them"
-    if phase is Phase.PAUSED and work.held:
-        mends = dict.fromkeys(pause.mend for pause in work.held)
-        return f"{free} and held back by a person: {'; '.join(mends)}"
     if phase is Phase.PAUSED:
-        waits = count_of(work.n_free, "task is free and waits", "tasks are free and wait")
-        by_hand = f"{free}, and nothing begins by itself: `trajgen start` does not wait for the end of the pause"
-        return f"{waits} for the end of the pause; `trajgen start` does not" if work.is_automatic else by_hand
+        return f"{free}{_of_pause(work)}"
     if work.n_free:
         return f"{free}: `trajgen start`"
     if work.unread:
         return f"the tasks of {', '.join(work.unread)} are not registered yet: `trajgen start` registers and rolls out"
     return "nothing is free to roll out"
+
+
+def _of_pause(work: Work) -> str:
+    """What keeps the free tasks back, and what ends that."""
+    if work.held:
+        return f" and held back by a person: {'; '.join(dict.fromkeys(pause.mend for pause in work.held))}"
+    if work.used_up:
+        return f": {work.used_up.mend}"
+    if work.is_automatic:
+        waits = "waits" if work.n_free == 1 else "wait"
+        return f" and {waits} for the end of the pause; `trajgen start` does not"
+    return ", and nothing begins by itself: `trajgen start` does not wait for the end of the pause"
