@@ -89,7 +89,7 @@ def _write_script(folder: Path, root: Root) -> None:
         "plan": "Look.",
         "commands": [
             {"run": f"echo GIVEN={TOKEN} > /tmp/given; cat /tmp/given", "wait_s": 0.5},
-            {"run": "env; hostname; pwd", "wait_s": 0.5},
+            {"run": "env; hostname; pwd; echo looked > note.txt", "wait_s": 0.5},
             {"run": "cat /proc/self/mountinfo", "wait_s": 0.5},
         ],
     }
