@@ -28,7 +28,7 @@ from trajgen_assets.core.sft.messages import content_text
 from trajgen_assets.core.sft.receipt import load_receipt
 from trajgen_assets.guest.trial_keys import PREFIX
 
-pytestmark = [pytest.mark.e2e, needs_docker]
+pytestmark = [pytest.mark.e2e, needs_docker, pytest.mark.timeout(900)]  # the first one may have to build the image
 
 IMAGE = "trajgen/sample-agents:1"
 DOCKERFILES = Path(__file__).parent / "images" / "agents"
