@@ -4,7 +4,7 @@ Every agent class of ours has `InAgentPhase` among its bases. The network is clo
 because an error there is one of the trial; what takes longer lies outside of it, see `around_agent`.
 
 Harbor cancels `run` when the agent's time is up, and once more when the job is interrupted. The network is opened all
-the same, within `END_LIMIT_S`.
+the same, within `around_agent.END_LIMIT_S`.
 """
 
 from collections.abc import AsyncIterator
@@ -19,8 +19,6 @@ from harbor.environments.base import BaseEnvironment
 from harbor.models.agent.context import AgentContext
 from network_isolation import isolation_of
 from trial_key import trial_of
-
-END_LIMIT_S = 120.0
 
 
 class InAgentPhase:
@@ -55,4 +53,4 @@ async def agent_phase(environment: BaseEnvironment) -> AsyncIterator[None]:
             opened.push_async_callback(part.end)
         yield
     finally:
-        await carried_through(opened.aclose(), limit_s=END_LIMIT_S)
+        await carried_through(opened.aclose(), limit_s=around_agent.END_LIMIT_S)
