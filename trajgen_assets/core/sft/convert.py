@@ -25,6 +25,7 @@ from trajgen_assets.core.sft.plan import CODE_VERSION, Plan, sha256_json
 from trajgen_assets.core.sft.reasons import Reason
 from trajgen_assets.core.sft.receipt import (
     Balance,
+    FileDigest,
     ImReceipt,
     LfReceipt,
     Receipt,
@@ -41,7 +42,7 @@ from trajgen_assets.core.sft.score.rules import SCORE_VERSION
 from trajgen_assets.core.sft.settings import ConversionSettings, LfFormat
 from trajgen_assets.core.sft.stats import LfStats
 
-__all__ = ["ConversionSettings", "Receipt", "convert_job", "rescore_job", "write_im", "write_lf"]
+__all__ = ["ConversionSettings", "Receipt", "convert_job", "rescore_job", "write_im", "write_lf", "write_lf_files"]
 
 logger = logging.getLogger(__name__)
 
@@ -147,14 +148,26 @@ def write_lf(job: JobPaths, settings: ConversionSettings) -> Receipt:
     signature = sha256_json([CODE_VERSION, settings.lf_format, receipt.job, receipt.sft_im.files[paths.im.name].sha256])
     if receipt.sft_lf and receipt.sft_lf.signature == signature and stands(receipt.sft_lf.files, job.sft):
         return _unchanged(receipt)
-    stats = _write_rows(paths, settings.lf_format)
-    atomic.write_json(paths.stats, stats.as_json())
-    atomic.write_json(paths.dataset, dataset_entry(receipt.job, settings.lf_format, paths.lf.name))
-    files = digests(paths.lf, paths.stats, paths.dataset)
-    lf = LfReceipt(signature=signature, lf_format=settings.lf_format, n_rows=stats.n_rows, files=files)
+    n_rows, files = write_lf_files(paths, receipt.job, settings.lf_format)
+    lf = LfReceipt(signature=signature, lf_format=settings.lf_format, n_rows=n_rows, files=files)
     receipt = receipt.model_copy(update={"sft_lf": lf, "changed": True})
     write_receipt(receipt)
     return receipt
+
+
+def write_lf_files(paths: SftPaths, name: str, lf_format: LfFormat) -> tuple[int, dict[str, FileDigest]]:
+    """Write all that LLaMA-Factory needs of the rows of im.jsonl, as data set `name`.
+
+    Returns:
+        The number of rows, and the digest of each file that was written.
+
+    Raises:
+        ConversionError: LLaMA-Factory would lose a row.
+    """
+    stats = _write_rows(paths, lf_format)
+    atomic.write_json(paths.stats, stats.as_json())
+    atomic.write_json(paths.dataset, dataset_entry(name, lf_format, paths.lf.name))
+    return stats.n_rows, digests(paths.lf, paths.stats, paths.dataset)
 
 
 def _unchanged(receipt: Receipt) -> Receipt:

@@ -111,13 +111,18 @@ def _row(plan: Plan, conversation: Conversation, origin: Origin, evidence: Evide
         row = scored(row)
     return Row(
         line=encode(row),
-        key=blake2b(encode(row["messages"]), digest_size=16).digest(),
+        key=conversation_key(row),
         reason=refusal.reason if refusal else None,
         detail=refusal.detail if refusal else None,
         n_unmatched_reasoning=conversation.n_unmatched_reasoning,
         n_joined_user_messages=conversation.n_joined_user_messages,
         n_placeholders=n_placeholders,
     )
+
+
+def conversation_key(row: Json) -> bytes:
+    """Return what two IM rows have in common when their messages are equal, and else never."""
+    return blake2b(encode(row["messages"]), digest_size=16).digest()
 
 
 def _refusal(plan: Plan, conversation: Conversation, row: Json) -> Refusal | None:
