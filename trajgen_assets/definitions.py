@@ -10,7 +10,8 @@ import dagster as dg
 from resources.platform import PlatformResource
 from sensors.finished_jobs import finished_jobs
 from sensors.verified_tasks import verified_tasks as verified_tasks_sensor
-from trajgen_assets.assets.checks import preflight
+from trajgen_assets.assets.catalogue import with_bodies
+from trajgen_assets.assets.checks.preflight import preflight
 from trajgen_assets.assets.datasets import job_data
 from trajgen_assets.assets.environments import environment_assets
 from trajgen_assets.assets.pausing import pause_rollouts, resume_rollouts
@@ -34,7 +35,7 @@ data_job = dg.define_asset_job(
 def defs() -> dg.Definitions:
     """Everything that the web UI shows. Steps run in the run worker itself: a killed worker leaves none behind."""
     return dg.Definitions(
-        assets=[verified_tasks, *environment_assets(), rollout, job_data, training_run],
+        assets=with_bodies([verified_tasks, *environment_assets(), rollout, job_data, training_run]),
         asset_checks=[preflight],
         jobs=[rollout_job, data_job, pause_rollouts, resume_rollouts],
         sensors=[verified_tasks_sensor, finished_jobs],

@@ -11,7 +11,7 @@ import pytest
 from resources.instance import open_instance, prepare_instance
 from resources.platform import PlatformResource
 from tests.unit.preflight.twins import KEY, root_at, write_config, write_tasks
-from trajgen_assets.assets.checks import PREFLIGHT
+from trajgen_assets.assets.checks.preflight import PREFLIGHT
 from trajgen_assets.core.errors import EnvironmentBuildError, TrajgenError
 from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.keys import MAIN_CAMPAIGN

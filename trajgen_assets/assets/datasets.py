@@ -6,6 +6,8 @@ from typing import Any
 import dagster as dg
 
 from resources.platform import PlatformResource
+from trajgen_assets.assets import columns
+from trajgen_assets.assets.catalogue import Grain, Group, Words, entry
 from trajgen_assets.assets.links import task_table
 from trajgen_assets.assets.standing import is_news, log_version
 from trajgen_assets.core.errors import TrajgenError
@@ -15,7 +17,8 @@ from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.job_result import JobResult, job_result_of
 from trajgen_assets.core.rollout.trials import load_trials, supersede
-from trajgen_assets.core.sft.convert import ConversionSettings, Receipt, convert_job
+from trajgen_assets.core.sft.convert import ConversionSettings, Receipt, convert_job, write_im, write_lf
+from trajgen_assets.core.sft.lf import lf_row
 from trajgen_assets.core.sft.making import is_data_being_made, making_data
 from trajgen_assets.core.sft.scaffolds import why_no_data
 from trajgen_assets.names import JOB_RESULT, SFT_IM, SFT_LF, TRAJECTORIES
@@ -30,43 +33,66 @@ NO_PARTITION = dg.SpecificPartitionsPartitionMapping([])
 @dg.multi_asset(
     name="job_data",
     specs=[
-        dg.AssetSpec(
+        entry(
             JOB_RESULT,
+            Words(
+                what=(
+                    "One partition is one job: counts, rewards, errors by cause, tokens, cost and durations over its "
+                    "trials. The mean reward is over graded trials only: a trial that the sandbox, the model provider "
+                    "or the verifier ended is an error, not a 0."
+                ),
+                writes="nothing of its own: it sums up `<root>/jobs/<job>/trials.json`, which the rollout wrote.",
+                fails=(
+                    "when `trials.json` is missing or cannot be read; the sensor `finished_jobs` asks for it three "
+                    "times."
+                ),
+            ),
             deps=[dg.AssetDep(TRAJECTORIES, partition_mapping=NO_PARTITION)],
             skippable=True,
-            group_name="jobs",
+            group=Group.JOBS,
+            grain=Grain.JOB,
             kinds={"harbor"},
-            owners=["team:trajgen"],
-            description=(
-                "One partition is one job: counts, rewards, errors by cause, tokens, cost and durations over its "
-                "trials, from `<root>/jobs/<job>/trials.json`. The mean reward is over graded trials only: a trial "
-                "that the sandbox, the model provider or the verifier ended is an error, not a 0."
-            ),
+            columns=columns.TRIALS,
+            code=[job_result_of],
         ),
-        dg.AssetSpec(
+        entry(
             SFT_IM,
+            Words(
+                what=(
+                    "One partition is one job's conversations as OpenAI messages (IM 2.0.0), one JSON line each. Every "
+                    "trial is accounted for: in = kept + rejected, each rejection with its reason."
+                ),
+                writes="`im.jsonl`, `rejected.jsonl` and `receipt.json` in `<root>/sft_data/<job>/`.",
+                fails=(
+                    "when a trial or a setting cannot be read; what stood before stays. It is not made of a job "
+                    "without a valid result, nor by an agent without a model."
+                ),
+            ),
             deps=[JOB_RESULT],
             skippable=True,
-            group_name="datasets",
+            group=Group.DATASETS,
+            grain=Grain.JOB,
             kinds={"json"},
-            owners=["team:trajgen"],
-            description=(
-                "One partition is one job's conversations as OpenAI messages (IM 2.0.0), one JSON line each, in "
-                "`<root>/sft_data/<job>/im.jsonl`. Every trial is accounted for in `receipt.json`: in = kept + "
-                "rejected, each rejection with its reason; rejected rows are kept in `rejected.jsonl`."
-            ),
+            columns=columns.IM,
+            code=[convert_job, write_im],
         ),
-        dg.AssetSpec(
+        entry(
             SFT_LF,
+            Words(
+                what="One partition is one job's rows as LLaMA-Factory ShareGPT, in the order of `im.jsonl`.",
+                writes=(
+                    "`lf.json`, `dataset_info.json` to point the trainer at, and `lf.stats.json` with token, turn and "
+                    "error figures, in `<root>/sft_data/<job>/`."
+                ),
+                fails="when LLaMA-Factory would lose or damage a row of it; what stood before stays.",
+            ),
             deps=[SFT_IM],
             skippable=True,
-            group_name="datasets",
+            group=Group.DATASETS,
+            grain=Grain.JOB,
             kinds={"json", "llamafactory"},
-            owners=["team:trajgen"],
-            description=(
-                "One partition is one job's rows as LLaMA-Factory ShareGPT, `<root>/sft_data/<job>/lf.json`, with "
-                "`dataset_info.json` to point the trainer at and `lf.stats.json` for token, turn and error figures."
-            ),
+            columns=columns.LF,
+            code=[write_lf, lf_row],
         ),
     ],
     partitions_def=job_partitions,

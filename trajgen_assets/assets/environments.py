@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from resources.platform import PlatformResource
+from trajgen_assets.assets.catalogue import Grain, Group, Words, entry
 from trajgen_assets.assets.standing import is_news, provenance_of_root
 from trajgen_assets.core.errors import TrajgenError
 from trajgen_assets.core.paths import Root
@@ -20,20 +21,14 @@ ASSETS = {HARBOR: HARBOR_ENV, LITELLM: LITELLM_ENV}
 # Digits of a digest that a page shows; an environment's own has as many.
 N_DIGITS = 16
 
-DESCRIPTIONS = {
-    HARBOR: (
-        "Harbor in the version that `locks/harbor.txt` pins, on a Python of its own, in "
-        "`<environments>/store/harbor-uv-<digest>`."
-    ),
-    LITELLM: (
-        "The LiteLLM proxy in the version that `locks/litellm.txt` pins, in "
-        "`<environments>/store/litellm-venv-<digest>`."
-    ),
+CONTENTS = {
+    HARBOR: "One materialization is Harbor in the version that `locks/harbor.txt` pins, on a Python of its own.",
+    LITELLM: "One materialization is the LiteLLM proxy in the version that `locks/litellm.txt` pins.",
 }
 COMMON = (
     " It is built when its lock or its interpreter changed, and else left as it stands, with its event. Its version is "
     "the digest of both: trajectories made in another one are out of date, and nothing rolls them out again by itself. "
-    "A job builds what it lacks before it claims a task. The link of the same name is replaced last."
+    "A job builds what it lacks before it claims a task."
 )
 
 
@@ -53,14 +48,22 @@ def _environment_asset(name: str, key: dg.AssetKey) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"build_{key.path[-1]}",
         specs=[
-            dg.AssetSpec(
+            entry(
                 key,
+                Words(
+                    what=CONTENTS[name] + COMMON,
+                    writes=f"`<environments>/store/{name}-<digest>/`, and last the link `<environments>/{name}`.",
+                    fails=(
+                        "when a package cannot be had, or is not what its lock says; the one that stands goes on "
+                        "standing."
+                    ),
+                ),
                 skippable=True,
-                group_name="environments",
-                kinds={"uv"},
-                owners=["team:trajgen"],
-                description=DESCRIPTIONS[name] + COMMON,
+                group=Group.ENVIRONMENTS,
+                grain=Grain.WHOLE,
+                kinds={"uv", "python"},
                 code_version=inputs_of(name)[:N_DIGITS],
+                code=[needed_environment],
             )
         ],
     )

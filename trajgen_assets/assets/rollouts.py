@@ -11,12 +11,16 @@ import dagster as dg
 
 from resources.instance import ROLLOUT_POOL
 from resources.platform import PlatformResource
+from trajgen_assets.assets import columns
+from trajgen_assets.assets.catalogue import Grain, Group, Words, entry
 from trajgen_assets.assets.environments import ASSETS, report_environment
 from trajgen_assets.assets.links import partition_page
 from trajgen_assets.assets.standing import Input, is_news, log_version, standing_input
 from trajgen_assets.core.errors import BusyError, LedgerError, TaskError, TrajgenError
+from trajgen_assets.core.intake.staging import stage_task
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger.models import AskedBy
+from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.provision.environments import Environment
 from trajgen_assets.core.redact import Redactor
@@ -35,6 +39,9 @@ from trajgen_assets.names import (
     VERIFIED_TASKS,
 )
 from trajgen_assets.partitions import MAX_TASKS_PER_RUN, task_partitions
+
+# Runs in LiteLLM's own environment, so it is named and not imported.
+RECORDER = PROJECT / "trajgen_assets" / "guest" / "litellm" / "trajectory_record.py"
 
 # How often a run that waits for a job slot looks again.
 SLOT_LOOK_S = 2.0
@@ -59,32 +66,43 @@ class RolloutConfig(dg.Config):
 @dg.multi_asset(
     name=ROLLOUT_OP,
     specs=[
-        dg.AssetSpec(
+        entry(
             PREPARED_TASKS,
+            Words(
+                what="One partition is one verified task, staged and equal to its recorded digest.",
+                writes="`<root>/tasks/<data set>/<task id>/`, or nothing where the source is used in place.",
+                fails=(
+                    "when the folder is incomplete, leads outside itself, or changed since it was registered: the "
+                    "ledger says why, and the task stays pending."
+                ),
+            ),
             deps=[VERIFIED_TASKS],
             skippable=True,
-            group_name="rollouts",
+            group=Group.ROLLOUTS,
+            grain=Grain.TASK,
             kinds={"file"},
-            owners=["team:trajgen"],
-            description=(
-                "One partition is one verified task, staged under `<root>/tasks/<data set>/<task id>/` and equal to "
-                "its recorded digest. It is not materialized when the folder is incomplete, leads outside itself, or "
-                "changed since it was registered: the ledger says why, and the task stays pending."
-            ),
+            code=[stage_for, stage_task],
         ),
-        dg.AssetSpec(
+        entry(
             TRAJECTORIES,
+            Words(
+                what=(
+                    "One partition is one rollout that counts: an agent worked on the task in a sandbox, the verifier "
+                    "gave a reward, and every model call is on record. A reward of 0 is a result."
+                ),
+                writes="`<root>/jobs/<job>/<trial>/`, the record in `agent/litellm-trajectory.jsonl`, one line a call.",
+                fails=(
+                    "when there is no verifier result, or when the record has a gap; the task is then pending again or "
+                    "failed, with its cause in the ledger."
+                ),
+            ),
             deps=[PREPARED_TASKS, HARBOR_ENV, LITELLM_ENV],
             skippable=True,
-            group_name="rollouts",
+            group=Group.ROLLOUTS,
+            grain=Grain.TASK,
             kinds={"harbor", "litellm"},
-            owners=["team:trajgen"],
-            description=(
-                "One partition is one rollout that counts: an agent worked on the task in a sandbox, the verifier gave "
-                "a reward, and every model call is on record in `<root>/jobs/<job>/<trial>/agent/"
-                "litellm-trajectory.jsonl`. A reward of 0 is a result. It fails when there is no verifier result, or "
-                "when the capture has a gap; the task is then pending again or failed, with its cause in the ledger."
-            ),
+            columns=columns.RECORD,
+            code=[run_job, RECORDER],
         ),
     ],
     partitions_def=task_partitions,

@@ -106,7 +106,7 @@ def partition_of(served: Served, job: str, asset: dg.AssetKey) -> str:
 def test_the_graph_reads_from_the_manifest_to_the_sft_block(served: Served, page: Page, click_job: str) -> None:
     page.set_viewport_size({"width": 2400, "height": 640})  # wide enough for the nodes to be drawn in full
     page.goto(f"{served.url}/asset-groups")
-    page.get_by_text("rollouts").last.wait_for()
+    page.get_by_text("3_rollouts").last.wait_for()
     page.keyboard.press("Alt+e")
     nodes = [page.get_by_text(name, exact=True).last for name in FLOW]
     for node in nodes:
@@ -178,7 +178,7 @@ def test_an_asset_page_says_what_it_is_whose_it_is_and_of_what_kind(served: Serv
     expect(page.get_by_role("link", name="training_run")).to_be_visible()
     (node,) = served.ask(DEFINITION, asset={"path": SFT_LF.path})["assetNodes"]
     assert node == {
-        "groupName": "datasets",
+        "groupName": "5_datasets",
         "kinds": ["json", "llamafactory"],
         "owners": [{"team": "trajgen"}],
         "dependencyKeys": [{"path": SFT_IM.path}],
@@ -201,7 +201,7 @@ def test_lineage_leads_from_the_sft_block_back_to_the_manifest(served: Served) -
 def test_the_environments_are_reported_before_anything_was_rolled_out_in_them(served: Served) -> None:
     for key in ENVIRONMENTS:
         (node,) = served.ask(ENVIRONMENT, asset={"path": key.path})["assetNodes"]
-        assert (node["groupName"], node["staleStatus"], node["dependencyKeys"]) == ("environments", "FRESH", [])
+        assert (node["groupName"], node["staleStatus"], node["dependencyKeys"]) == ("2_environments", "FRESH", [])
         assert node["assetMaterializations"]
 
 

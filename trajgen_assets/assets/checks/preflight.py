@@ -1,4 +1,4 @@
-"""What the web UI can check on demand."""
+"""Whether a job could begin now: the preflight, made on demand."""
 
 import dagster as dg
 

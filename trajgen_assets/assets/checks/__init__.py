@@ -1,0 +1,1 @@
+"""What the web UI can check: one module for each thing that is looked at."""
