@@ -9,6 +9,11 @@
 
 Each conversion runs in a program of its own, to nothing that stands already, on files that the page cache holds.
 Token statistics are no part of it. Jobs are made below the folder for temporary files, which needs 3 GB.
+
+`recorded_job.py` writes trajectories and rewards, and no final patches, without which a solved trial gives no row
+(`no_change`, where what is unknown is refused, as it is unless chosen otherwise). So the record of one that changed
+something is put beside each trial here. Rewards of all trials are wanted; all other settings are what they are unless
+chosen.
 """
 
 import argparse
@@ -29,14 +34,31 @@ import orjson
 import psutil
 from recorded_job import BuiltTrial, Size, write_job
 
+from trajgen_assets.core.atomic import write_json
 from trajgen_assets.core.capture.stored import content_sha256
 from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.rollout.patch import PatchRecord
 from trajgen_assets.core.rollout.trials import AgentRecord, TaskRecord, TrialEntry, TrialsFile, write_trials
 from trajgen_assets.core.sft.convert import convert_job
 from trajgen_assets.core.sft.settings import ConversionSettings
 
 LOOK_EVERY_S = 0.02
 SMALL = 15  # calls of a trial
+CHANGED = PatchRecord(
+    schema_version=1,
+    status="ok",
+    reason=None,
+    workdir="/workspace/repo",
+    read_by="command",
+    baseline_tree=None,
+    final_tree=None,
+    n_files=1,
+    size_bytes=300,
+    sha256=None,
+    left_out={},
+    largest=[],
+    taking_s=0.1,
+)
 
 
 @dataclass(frozen=True)
@@ -126,6 +148,8 @@ def _print_row(job: Job, laps: list[Lap]) -> None:
 
 def _recorded(folder: Path, size: Size, *, as_claude_code: bool = False) -> Job:
     built = write_job(folder, size)
+    for trial in built:
+        write_json(_paths(folder).patch_record(trial.folder), CHANGED.model_dump(mode="json"))
     trajectories = [folder / "job" / _trajectory(trial) for trial in built if trial.lines]
     for path in trajectories if as_claude_code else ():
         path.write_bytes(b"".join(_as_claude_code(path)))
