@@ -3,6 +3,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.faults import FAULTS_ENV
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.sft import parallel
-from trajgen_assets.core.sft.convert import convert_job
-from trajgen_assets.core.sft.parallel import n_workers_for, verdicts_on
+from trajgen_assets.core.sft.convert import write_im
+from trajgen_assets.core.sft.parallel import n_workers_for
 from trajgen_assets.core.sft.plan import Plan
 from trajgen_assets.core.sft.settings import ConversionSettings
 
@@ -32,28 +33,38 @@ def mixed_job(folder: Path) -> JobPaths:
     return job.add("last", solved()).write()
 
 
-def test_several_processes_write_the_bytes_that_one_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("n_cores", "bytes_worth_a_worker", "n_workers"), [(2, 64 << 20, 0), (3, 1000, 3), (1, 1000, 0), (64, 1000, 4)]
+)
+def test_processes_are_started_as_far_as_cores_and_bytes_are_worth_it(
+    tmp_path: Path, n_cores: int, bytes_worth_a_worker: int, n_workers: int
+) -> None:
+    plan = Plan.of(mixed_job(tmp_path), ConversionSettings())
+    assert n_workers_for(plan, n_cores=n_cores, bytes_worth_a_worker=bytes_worth_a_worker) == n_workers
+
+
+def test_several_processes_write_the_bytes_that_one_writes(tmp_path: Path) -> None:
     job = mixed_job(tmp_path)
-    assert n_workers_for(Plan.of(job, ConversionSettings())) == 0
-    convert_job(job, ConversionSettings())
+    write_im(job, ConversionSettings(), n_workers=0)
     by_one = everything_in(job.sft)
     (job.sft / "receipt.json").unlink()
-    monkeypatch.setattr(parallel, "BYTES_WORTH_A_WORKER", 1000)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2})
-    assert n_workers_for(Plan.of(job, ConversionSettings())) == 3
-    convert_job(job, ConversionSettings())
+    assert write_im(job, ConversionSettings(), n_workers=3).changed
     assert everything_in(job.sft) == by_one
     assert len(by_one["im.jsonl"].splitlines()) == 8
 
 
-def test_a_process_that_dies_is_an_error_and_no_lost_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    points = Points(tmp_path / "points")
+def test_a_process_that_dies_is_an_error_and_leaves_what_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, points = mixed_job(tmp_path), Points(tmp_path / "points")
+    write_im(job, ConversionSettings())
+    stood = everything_in(job.sft)
     points.arm("trial_converted")
     monkeypatch.setenv(FAULTS_ENV, str(points.folder))
-    with verdicts_on(Plan.of(mixed_job(tmp_path), ConversionSettings()), n_workers=2) as verdicts:
+    with ThreadPoolExecutor() as pool:
+        conversion = pool.submit(write_im, job, ConversionSettings(take_cut=True), n_workers=2)
         os.kill(points.wait("trial_converted"), signal.SIGKILL)
         with pytest.raises(ConversionError, match="ended with -9"):
-            list(verdicts)
+            conversion.result(timeout=60)
+    assert everything_in(job.sft) == stood
 
 
 def test_a_process_whose_verdicts_nobody_reads_ends(tmp_path: Path) -> None:

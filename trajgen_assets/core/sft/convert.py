@@ -20,7 +20,7 @@ from trajgen_assets.core.sft.filters import first_refusal, trial_filters
 from trajgen_assets.core.sft.im import read_im
 from trajgen_assets.core.sft.lf import COPIED_FACTS, check_lf_row, dataset_entry, lf_row
 from trajgen_assets.core.sft.messages import Json
-from trajgen_assets.core.sft.parallel import n_workers_for, verdicts_on
+from trajgen_assets.core.sft.parallel import n_cores, n_workers_for, verdicts_on
 from trajgen_assets.core.sft.plan import CODE_VERSION, Plan, sha256_json
 from trajgen_assets.core.sft.reasons import Reason
 from trajgen_assets.core.sft.receipt import (
@@ -110,12 +110,17 @@ def rescore_job(job: JobPaths, settings: ConversionSettings, *, dry_run: bool = 
     return result
 
 
-def write_im(job: JobPaths, settings: ConversionSettings) -> Receipt:
+def write_im(job: JobPaths, settings: ConversionSettings, *, n_workers: int | None = None) -> Receipt:
     """Write im.jsonl, rejected.jsonl and receipt.json of a job, or nothing when they stand for the same inputs.
+
+    Args:
+        job: where its files lie.
+        settings: what a person chose.
+        n_workers: processes to convert with, 0 for this one alone; None for as many as the job is worth.
 
     Raises:
         ConversionError: there is no readable trials.json, the scaffold is unknown or another one than the job's, or
-            the list of excluded repositories is missing.
+            the list of excluded repositories is missing; or a process died.
     """
     plan = Plan.of(job, settings)
     paths, signature = SftPaths(job.sft), plan.signature()
@@ -128,7 +133,7 @@ def write_im(job: JobPaths, settings: ConversionSettings) -> Receipt:
     ):
         return rescore_im(job).receipt if standing.sft_im.score_version != SCORE_VERSION else _unchanged(standing)
     with open_atomic(paths.im) as kept, open_atomic(paths.rejected) as rejected:
-        tally = _convert_trials(plan, kept, rejected)
+        tally = _convert_trials(plan, kept, rejected, n_workers)
     receipt = _receipt(plan, signature, tally, standing)
     write_receipt(receipt)
     logger.info("job %s: %s of %s trials kept", receipt.job, receipt.sft_im.trials.n_kept, receipt.sft_im.trials.n_in)
@@ -179,7 +184,7 @@ def _is_final(receipt: Receipt) -> bool:
     return Reason.UNEXPECTED_ERROR not in receipt.sft_im.trials.rejected
 
 
-def _convert_trials(plan: Plan, kept: IO[bytes], rejected: IO[bytes]) -> Tally:
+def _convert_trials(plan: Plan, kept: IO[bytes], rejected: IO[bytes], n_workers: int | None) -> Tally:
     tally = Tally()
     filters = trial_filters(plan.settings, plan.excluded_repos, plan.patches)
     refusals = [first_refusal(filters, trial, unknown=plan.settings.unknown) for trial in plan.trials.trials]
@@ -187,7 +192,8 @@ def _convert_trials(plan: Plan, kept: IO[bytes], rejected: IO[bytes]) -> Tally:
         trial for trial, refusal in zip(plan.trials.trials, refusals, strict=True) if refusal is None
     )
     seen: dict[bytes, str] = {}
-    with verdicts_on(taken, n_workers=n_workers_for(taken)) as verdicts:
+    n_workers = n_workers_for(taken, n_cores=n_cores()) if n_workers is None else n_workers
+    with verdicts_on(taken, n_workers=n_workers) as verdicts:
         for trial, refusal in zip(plan.trials.trials, refusals, strict=True):
             if refusal is None and tally.n_kept == plan.settings.max_instances:
                 verdict = TrialRows(Reason.MAX_INSTANCES)

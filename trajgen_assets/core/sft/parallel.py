@@ -28,11 +28,16 @@ BYTES_WORTH_A_WORKER = 64 << 20
 MAX_WORKERS = 4
 
 
-def n_workers_for(plan: Plan) -> int:
-    """How many processes are worth their start: none where this one is as quick by itself."""
+def n_workers_for(plan: Plan, *, n_cores: int, bytes_worth_a_worker: int = BYTES_WORTH_A_WORKER) -> int:
+    """How many processes are worth their start on so many cores: none where this one is as quick by itself."""
     size_bytes = sum(content_size_bytes(plan.job.dir / str(trial.trajectory)) or 0 for trial in plan.trials.trials)
-    n_useful = min(MAX_WORKERS, len(os.sched_getaffinity(0)), size_bytes // BYTES_WORTH_A_WORKER)
+    n_useful = min(MAX_WORKERS, n_cores, size_bytes // bytes_worth_a_worker)
     return n_useful if n_useful > 1 else 0
+
+
+def n_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.receipt import Receipt, SftPaths, digests, load_receipt, stands, write_receipt
 from trajgen_assets.core.sft.score.composite import scored
 from trajgen_assets.core.sft.score.rules import SCORE_VERSION
+from trajgen_assets.core.sft.score.story import story_of_row
 
 
 @dataclass
@@ -69,4 +70,4 @@ def rescore_im(job: JobPaths, *, dry_run: bool = False) -> Rescored:
 
 def _rows(paths: SftPaths) -> Iterator[tuple[Json, Json]]:
     for row in read_im(paths.im):
-        yield row, scored(row)
+        yield row, scored(row, story_of_row(row))

@@ -17,6 +17,7 @@ from trajgen_assets.core.sft.plan import Plan
 from trajgen_assets.core.sft.reasons import Reason, TrialRejectedError
 from trajgen_assets.core.sft.scaffolds import Conversation
 from trajgen_assets.core.sft.score.composite import scored
+from trajgen_assets.core.sft.score.story import story_of_row
 
 logger = logging.getLogger(__name__)
 
@@ -105,10 +106,11 @@ def _row(plan: Plan, conversation: Conversation, origin: Origin, evidence: Evide
     facts = evidence.answers.facts(conversation.messages)  # before placeholders, which change texts
     facts["has_instruction"] = _has_instruction(row, origin.trial)
     row, _, n_placeholders = plan.placeholders.filled(with_facts(row, facts))
-    row = with_facts(row, {"leaks": [*leaks_in(row), *evidence.fix_flags]})
+    turns = story_of_row(row)
+    row = with_facts(row, {"leaks": [*leaks_in(row, turns), *evidence.fix_flags]})
     refusal = _refusal(plan, conversation, row)
     if refusal is None:  # only now: what is scored has to be what is written, as `trajgen score` reads no more
-        row = scored(row)
+        row = scored(row, turns)
     return Row(
         line=encode(row),
         key=conversation_key(row),

@@ -8,7 +8,7 @@ from trajgen_assets.core.sft.messages import Json, normalise_all
 from trajgen_assets.core.sft.score.composite import composite, score, scored
 from trajgen_assets.core.sft.score.parts import steps
 from trajgen_assets.core.sft.score.rules import EXPONENTS, WEIGHTS
-from trajgen_assets.core.sft.score.story import Turn, canonical_names, is_test_path, relative
+from trajgen_assets.core.sft.score.story import Turn, canonical_names, is_test_path, relative, story_of
 
 
 class Talk:
@@ -33,7 +33,7 @@ class Talk:
         return self
 
     def score(self, tools: list[Json] | None = None) -> Json:
-        result = score(normalise_all(self.messages), tools or [], self.scaffold)
+        result = score(story_of(normalise_all(self.messages), tools or [], self.scaffold), self.scaffold)
         return result.shown | {"evidence": result.evidence}
 
 
@@ -167,7 +167,7 @@ def terminus(*answers: tuple[str, str]) -> Json:
     messages: list[Json] = [{"role": "user", "content": "Fix it."}]
     for answer, observed in answers:
         messages += [{"role": "assistant", "content": answer}, {"role": "user", "content": observed}]
-    result = score(normalise_all(messages[:-1]), [], "terminus2")
+    result = score(story_of(normalise_all(messages[:-1]), [], "terminus2"), "terminus2")
     return result.shown | {"evidence": result.evidence}
 
 
@@ -269,7 +269,7 @@ def test_a_part_without_a_value_leaves_the_mean() -> None:
 def test_a_subagent_has_no_score() -> None:
     facts = {"_agent_type": "subagent", "scaffold": "claude_code", "_score": 1}
     row = {"meta_info": {"unique_info": facts}, "messages": [], "tools": []}
-    assert scored(row)["meta_info"]["unique_info"] | {"_agent_type": ""} == {
+    assert scored(row, [])["meta_info"]["unique_info"] | {"_agent_type": ""} == {
         "_agent_type": "",
         "scaffold": "claude_code",
         "_score": None,

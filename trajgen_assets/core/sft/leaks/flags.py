@@ -13,7 +13,7 @@ from trajgen_assets.core.sft.leaks import rules
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.score.rules import COMMAND_LIMIT
 from trajgen_assets.core.sft.score.shell import head, redirected, segments, words
-from trajgen_assets.core.sft.score.story import Action, Turn, story_of
+from trajgen_assets.core.sft.score.story import Action, Turn
 
 _TASK_ID = re.compile(r"(?P<owner>.+?)__(?P<repo>.+?)-\d+(?:__\w+)?")
 
@@ -52,10 +52,9 @@ class Flag:
         return {"leak": self.leak.value, "turn": self.turn, "quote": self.quote[: rules.QUOTE_LENGTH]}
 
 
-def leaks_in(row: Json) -> list[Json]:
-    """Return the leak flags of an IM row, as it holds them."""
+def leaks_in(row: Json, turns: list[Turn]) -> list[Json]:
+    """Return the leak flags of an IM row, whose story `turns` is, as it holds them."""
     facts = row["meta_info"]["unique_info"]
-    turns = story_of(row["messages"], row["tools"], facts["scaffold"])
     told = takewhile(lambda message: message["role"] != "assistant", row["messages"])
     prompt = "\n".join(message["content"] for message in told)
     return [flag.as_json() for flag in leak_flags(turns, facts["_instance_id"], prompt)]

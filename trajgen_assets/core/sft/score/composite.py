@@ -6,7 +6,7 @@ from trajgen_assets.core.sft.im import with_facts
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.score import diagnostics, parts, rules
 from trajgen_assets.core.sft.score.parts import Part
-from trajgen_assets.core.sft.score.story import story_of
+from trajgen_assets.core.sft.score.story import Turn
 
 SCORED_AGENTS = frozenset({"main"})
 
@@ -19,9 +19,8 @@ class Score:
     evidence: Json
 
 
-def score(messages: list[Json], tools: list[Json], scaffold: str) -> Score:
-    """Return the score of a conversation in IM form; the same texts give the same score at any time and place."""
-    turns = story_of(messages, tools, scaffold)
+def score(turns: list[Turn], scaffold: str) -> Score:
+    """Return the score of a conversation; the same texts give the same score at any time and place."""
     valued = {
         "sub": parts.submission(turns, scaffold),
         "stp": parts.steps(turns),
@@ -54,12 +53,12 @@ def composite(values: dict[str, float | None]) -> float:
     return round(total / weight, 4) if weight else 0.0
 
 
-def scored(row: Json) -> Json:
-    """Return an IM row with its score and the evidence; both are null for a subagent's."""
+def scored(row: Json, turns: list[Turn]) -> Json:
+    """Return an IM row, whose story `turns` is, with its score and the evidence; both are null for a subagent's."""
     facts = row["meta_info"]["unique_info"]
     found: Json = {"_score": None, "score_evidence": None}
     if facts["_agent_type"] in SCORED_AGENTS:
-        result = score(row["messages"], row["tools"], facts["scaffold"])
+        result = score(turns, facts["scaffold"])
         found = {"_score": result.shown, "score_evidence": result.evidence}
     return with_facts(row, found)
 

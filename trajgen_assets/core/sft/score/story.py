@@ -18,11 +18,20 @@ _TEST_PATH = re.compile("|".join(f"(?:{each})" for each in rules.TEST_PATHS))
 
 @dataclass(frozen=True)
 class Observation:
-    """What came back. `text` is the whole, `window` what patterns look at."""
+    """What came back of a call that ran a command, or a whole test suite, or neither. Looked at only when asked."""
 
     text: str
-    window: str
-    is_error: bool
+    is_run: bool
+    is_formal_test: bool
+
+    @cached_property
+    def window(self) -> str:
+        """What patterns look at."""
+        return scan_window(self.text)
+
+    @cached_property
+    def is_error(self) -> bool:
+        return is_error(self.window, is_run=self.is_run, is_formal_test=self.is_formal_test)
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,11 @@ class Turn:
     def files(self) -> set[str]:
         """Files that it named to a tool or wrote."""
         return {path for action in self.actions for path in (*action.edits, action.path) if path}
+
+
+def story_of_row(row: Json) -> list[Turn]:
+    """Return the turns of an IM row that says which scaffold it is of."""
+    return story_of(row["messages"], row["tools"], row["meta_info"]["unique_info"]["scaffold"])
 
 
 def story_of(messages: list[Json], tools: list[Json], scaffold: str) -> list[Turn]:
@@ -216,7 +230,7 @@ def _observe(turns: list[Turn], texts: list[str], scaffold: str) -> None:
         turn = turns[-1]
         if scaffold == TERMINUS:
             is_formal = any(action.test_run == "formal" for action in turn.actions)
-            whole = _observation("\n".join(texts), is_run=True, is_formal_test=is_formal)
+            whole = Observation("\n".join(texts), is_run=True, is_formal_test=is_formal)
             turn.observations = [whole]
             turn.actions = [replace(action, observation=whole) for action in turn.actions]
         else:
@@ -231,9 +245,4 @@ def _observe(turns: list[Turn], texts: list[str], scaffold: str) -> None:
 
 def _observed_at(actions: list[Action], at: int, text: str) -> Observation:
     action = actions[at] if at < len(actions) else Action("")
-    return _observation(text, is_run=action.command is not None, is_formal_test=action.test_run == "formal")
-
-
-def _observation(text: str, *, is_run: bool, is_formal_test: bool) -> Observation:
-    window = scan_window(text)
-    return Observation(text, window, is_error(window, is_run=is_run, is_formal_test=is_formal_test))
+    return Observation(text, is_run=action.command is not None, is_formal_test=action.test_run == "formal")
