@@ -277,6 +277,42 @@ def test_every_tool_call_keeps_its_name_and_arguments(lf_format: LfFormat, loade
         assert fate["calls"] == expected
 
 
+MARKED = call("edit", text="<think>a</think><tool_call>[]</tool_call>", end="<|im_end|>")
+SAID = "I write <tool_call>[]</tool_call> and <|im_end|>."
+MARKED_TURNS = {
+    "in arguments": model("", MARKED),
+    "in arguments beside thoughts": model("", LIST, MARKED, reasoning="Why."),
+    "in a text": model(SAID, LIST, EDIT),
+    "an open one in a text": model("I write <tool_call>.", MARKED),
+    "in thoughts": model("", LIST, reasoning=SAID),
+    "an end of thoughts in thoughts": model("", LIST, reasoning="I write </think>."),
+}
+
+
+@pytest.mark.parametrize("lf_format", STYLES)
+def test_no_mark_in_a_text_hides_a_call(lf_format: LfFormat, loader: Loader, tmp_path: Path) -> None:
+    """At inference not all of these could be told apart, so the words are looked at that LLaMA-Factory trains on."""
+    dialogues = [[user("go"), turn, result(SAID), model(SAID)] for turn in MARKED_TURNS.values()]
+    rows = [lf_row(im_row(number, messages), lf_format) for number, messages in enumerate(dialogues, start=1)]
+    fate = loader.load(written(tmp_path, rows, lf_format), "calls")["qwen"]
+    assert lost(fate) == []
+    for turn, text, learned in zip(MARKED_TURNS.values(), fate["texts"], fate["learned"], strict=True):
+        functions = [each["function"] for each in turn["tool_calls"]]
+        calls = [{"name": each["name"], "arguments": json.loads(each["arguments"])} for each in functions]
+        tagged = [f"<tool_call>\n{json.dumps(each, ensure_ascii=False)}\n</tool_call>" for each in calls]
+        said = f"<think>\n{turn['reasoning_content']}\n</think>\n\n" if turn["reasoning_content"] else ""
+        said += f"{turn['content']}\n" if turn["content"] else ""
+        assert learned == said + "\n".join(tagged) + f"<|im_end|>\n{SAID}<|im_end|>\n"
+        assert f"<tool_response>\n{SAID}\n</tool_response>" in text
+
+
+def test_a_number_put_into_a_users_words_is_told_before(loader: Loader, tmp_path: Path) -> None:
+    rows = [lf_row(im_row(1, [user("a {{idx}}"), model("b")]), "sharegpt")]
+    assert "{{idx}}" in str(check_lf_row(rows[0]))
+    fate = loader.load(written(tmp_path, rows, "sharegpt"), "calls")["qwen"]
+    assert "a 0<|im_end|>" in fate["texts"][0]
+
+
 def test_every_tool_is_described_to_the_model(loader: Loader, tmp_path: Path) -> None:
     fates = loader.load(written(tmp_path, rows_with_calls("sharegpt"), "sharegpt"), "calls")
     for fate in fates.values():

@@ -29,6 +29,8 @@ WHOLE_CALL = '[{"name":"run","arguments":{"cmd":"ls"}}]'
         calling(WHOLE_CALL),
         calling(f"<think>\nt\n</think>\n\n{WHOLE_CALL}"),
         calling(f"text\n<tool_call>{WHOLE_CALL}</tool_call>"),
+        calling(f"<think>\nI write <tool_call>.\n</think>\n\n{WHOLE_CALL}"),
+        calling(f"<tool_call>{WHOLE_CALL}</tool_call>I write <tool_call>[]</tool_call>.\n"),
         {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]},
     ],
 )
@@ -52,12 +54,18 @@ def test_what_llama_factory_loads_whole_passes(row: dict[str, Any]) -> None:
         turns("human", "gpt") | {"system": None},
         {"conversations": [{"from": "human", "value": None}, {"from": "gpt", "value": "x"}], "system": "", "tools": ""},
         {"conversations": ["human", "gpt"], "system": "", "tools": ""},
+        {
+            "conversations": [{"from": "human", "value": "{{idx}}"}, {"from": "gpt", "value": "x"}],
+            "system": "",
+            "tools": "",
+        },
         calling("not json"),
         calling("words " + WHOLE_CALL),
         calling('[{"name":"run","arguments":"{}"}]'),
         calling('[{"arguments":{}}]'),
         calling("[7]"),
-        calling(f"<think>\nI write <tool_call>.\n</think>\n\n{WHOLE_CALL}"),
+        calling(f"<think>\nI write </think>.\n</think>\n\n{WHOLE_CALL}"),
+        calling(f"<tool_call>{WHOLE_CALL}</tool_call>I write <tool_call>{WHOLE_CALL}</tool_call>.\n"),
         calling(f"<think>\n<tool_call>[]</tool_call>\n</think>\n\na\n<tool_call>{WHOLE_CALL}</tool_call>"),
         calling(f"a\n<tool_call>{WHOLE_CALL}</tool_call>\n<tool_call>{WHOLE_CALL}</tool_call>"),
     ],
@@ -101,6 +109,44 @@ def test_calls_become_one_list_and_parallel_results_one_observation() -> None:
         '<tool_call>[{"name":"a","arguments":{"x":1}},{"name":"b","arguments":{}}]</tool_call>'
     )
     assert row["conversations"][2]["value"] == "one\n</tool_response>\n<tool_response>\ntwo"
+
+
+CALLS = '[{"name":"a","arguments":{"x":1}}]'
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "content", "value"),
+    [
+        ("", "", CALLS),
+        ("", " \n", CALLS),
+        ("t", "", f"<think>\nt\n</think>\n\n{CALLS}"),
+        ("", "Go </tool_call>", f"Go </tool_call>\n<tool_call>{CALLS}</tool_call>"),
+        ("", "Go <tool_call>", f"<tool_call>{CALLS}</tool_call>Go <tool_call>\n"),
+        ("<tool_call>", "", f"<tool_call>{CALLS}</tool_call><think>\n<tool_call>\n</think>\n\n"),
+        ("a</think>b", "", f"<think>\na</think>b\n</think>\n\n<tool_call>{CALLS}</tool_call>"),
+        ("a<think>b", "<|im_end|>", f"<think>\na<think>b\n</think>\n\n<|im_end|>\n<tool_call>{CALLS}</tool_call>"),
+    ],
+)
+def test_calls_stand_where_marks_in_the_text_do_not_hide_them(reasoning: str, content: str, value: str) -> None:
+    turn = {
+        "role": "assistant",
+        "content": content,
+        "reasoning_content": reasoning,
+        "tool_calls": [call("a", '{"x":1}')],
+    }
+    row = sharegpt_row(im({"role": "user", "content": "go"}, turn))
+    assert row["conversations"][1] == {"from": "function_call", "value": value}
+    assert check_lf_row(row) is None
+
+
+@pytest.mark.parametrize("mark", ["<tool_call>", "</tool_call>", "<think>", "</think>", "\\\\<tool_call>"])
+def test_marks_in_arguments_are_escaped_and_mean_the_same(mark: str) -> None:
+    turn = {"role": "assistant", "content": "", "reasoning_content": "", "tool_calls": [call("a", f'{{"x":"{mark}"}}')]}
+    row = sharegpt_row(im({"role": "user", "content": "go"}, turn))
+    value = row["conversations"][1]["value"]
+    assert "<" not in value
+    assert json.loads(value) == [{"name": "a", "arguments": {"x": mark.replace("\\\\", "\\")}}]
+    assert check_lf_row(row) is None
 
 
 @pytest.mark.parametrize(

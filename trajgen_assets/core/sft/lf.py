@@ -5,6 +5,7 @@ its formatter parses them. `llamafactory_lf_v0.1`: `messages` of role and conten
 LLaMA-Factory passes over a row of the wrong shape with no more than a line in its log, so every row is checked here.
 """
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -21,7 +22,17 @@ COPIED_FACTS = ("_instance_id", "_score", "_agent_type", "_gen_params", "_usage"
 OBSERVATION_JOINT = "\n</tool_response>\n<tool_response>\n"
 TOOL_CALL_OPEN, TOOL_CALL_CLOSE = "<tool_call>", "</tool_call>"
 
-_ASKING = {"human", "user", "observation"}
+# Where LLaMA-Factory 0.9.5 finds calls in a turn that makes some: in the first pair of tags; without one, in what is
+# left when the first thoughts are taken out. It looks for both in all of the turn, the arguments of calls included.
+_TAGGED_CALLS = re.compile(f"{TOOL_CALL_OPEN}(.*?){TOOL_CALL_CLOSE}", re.DOTALL)
+_THOUGHTS = re.compile(f"{THINK_OPEN}(.*?){THINK_CLOSE}", re.DOTALL)
+_MARK = re.compile("<(?=/?(?:tool_call|think)>)")
+
+# LLaMA-Factory 0.9.5 fills its templates with the text and then with the number of the turn, in the text as well.
+_TURN_NUMBER = "{{idx}}"
+
+_PEOPLE = {"human", "user"}
+_ASKING = {*_PEOPLE, "observation"}
 _ANSWERING = {"gpt", "assistant", "function_call"}
 
 
@@ -70,6 +81,8 @@ def check_lf_row(row: Json) -> str | None:
             return f"turn {index} is {tag!r}, which cannot stand there"
         if not isinstance(value, str):
             return f"turn {index} has no text"
+        if tag in _PEOPLE and _TURN_NUMBER in value:
+            return f"turn {index} has {_TURN_NUMBER}, for which a number would be put"
         if tag == "function_call" and (fault := _call_fault(value)):
             return f"turn {index}: {fault}"
     return _column_fault(row)
@@ -115,7 +128,7 @@ def _turns(dialogue: list[Json]) -> list[Json]:
 def _turn(message: Json) -> Json:
     role, content = message["role"], message["content"]
     if role == "assistant" and message.get("tool_calls"):
-        return {"from": "function_call", "value": _thoughts(message) + _calls_text(content, message["tool_calls"])}
+        return {"from": "function_call", "value": _calling_text(message)}
     if role == "assistant":
         return {"from": "gpt", "value": _thoughts(message) + content}
     return {"from": {"user": "human", "tool": "observation"}.get(role, role), "value": content}
@@ -126,13 +139,26 @@ def _thoughts(message: Json) -> str:
     return f"{THINK_OPEN}\n{reasoning}\n{THINK_CLOSE}\n\n" if reasoning else ""
 
 
-def _calls_text(content: str, calls: list[Json]) -> str:
-    """Return calls as one JSON list. Beside text it needs its tags, and one pair only: a second is never parsed."""
+def _calling_text(message: Json) -> str:
+    """Return thoughts, text and calls of a turn. Beside text, calls need their tags.
+
+    LLaMA-Factory puts tagged calls behind all else, wherever they stand: in front they are the first pair of tags even
+    where the text has one of its own.
+    """
+    content, calls = message["content"], _calls_text(message["tool_calls"])
+    said = _thoughts(message) + (f"{content}\n" if content.strip() else "")
+    tagged = f"{TOOL_CALL_OPEN}{calls}{TOOL_CALL_CLOSE}"
+    if TOOL_CALL_OPEN in said:
+        return tagged + said
+    return said + (tagged if content.strip() or THINK_CLOSE in message["reasoning_content"] else calls)
+
+
+def _calls_text(calls: list[Json]) -> str:
+    """Return calls as one JSON list: a second pair of tags is never parsed. Marks within it are spelled as escapes."""
     listed = [
         {"name": call["function"]["name"], "arguments": orjson.loads(call["function"]["arguments"])} for call in calls
     ]
-    text = encode(listed).decode()
-    return f"{content}\n{TOOL_CALL_OPEN}{text}{TOOL_CALL_CLOSE}" if content.strip() else text
+    return _MARK.sub(r"\\u003c", encode(listed).decode())
 
 
 def _with_properties(tool: Json) -> Json:
@@ -158,12 +184,14 @@ def _listed(row: Json) -> list[Json]:
 
 
 def _call_fault(value: str) -> str | None:
-    """LLaMA-Factory takes the first pair of tags anywhere in the text, thoughts included, for the calls."""
-    text = value.rpartition(f"{THINK_CLOSE}\n\n")[2] if value.startswith(THINK_OPEN) else value
-    if TOOL_CALL_OPEN in value:
-        if value.count(TOOL_CALL_OPEN) > 1 or value.count(TOOL_CALL_CLOSE) > 1 or not value.endswith(TOOL_CALL_CLOSE):
-            return "it has a literal tool-call tag beside its own"
-        text = value.partition(TOOL_CALL_OPEN)[2].removesuffix(TOOL_CALL_CLOSE)
+    """Look for calls where LLaMA-Factory does."""
+    tagged = _TAGGED_CALLS.search(value)
+    if tagged and tagged.start() > 0 and tagged.end() < len(value):
+        return "it has a literal tool-call tag before its own"
+    if tagged and value.count(tagged[0]) > 1:
+        return "its text has the very calls that it makes"  # which LLaMA-Factory takes out of it
+    thoughts = _THOUGHTS.search(value)
+    text = tagged[1] if tagged else value.replace(thoughts[0], "") if thoughts else value
     try:
         calls = orjson.loads(text)
     except orjson.JSONDecodeError:

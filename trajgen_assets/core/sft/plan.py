@@ -20,7 +20,7 @@ from trajgen_assets.core.sft.scaffolds import Scaffold, scaffold_for
 from trajgen_assets.core.sft.settings import ConversionSettings
 
 # Raised whenever the same inputs and settings would give other bytes than before.
-CODE_VERSION = "8"
+CODE_VERSION = "9"
 
 
 @dataclass(frozen=True)
