@@ -105,7 +105,7 @@ def _parse() -> argparse.Namespace:
 
 
 def _paths(folder: Path) -> JobPaths:
-    return JobPaths(folder / "job", folder / "proxy", folder / "sft")
+    return JobPaths(folder / "job", folder / "proxy", folder / "sft_data" / "job")
 
 
 def _convert(folder: Path) -> dict[str, float]:
@@ -117,7 +117,7 @@ def _convert(folder: Path) -> dict[str, float]:
 
 
 def _lap(job: Job) -> Lap:
-    shutil.rmtree(job.folder / "sft", ignore_errors=True)
+    shutil.rmtree(job.folder / "sft_data", ignore_errors=True)
     argv = [sys.executable, __file__, "--convert", str(job.folder)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
         peak_bytes = 0

@@ -44,7 +44,7 @@ class Planted:
 
     @property
     def receipt(self) -> Receipt:
-        (folder,) = self.installation.root.sft_data.iterdir()
+        (folder,) = (each for each in self.installation.root.sft_data.iterdir() if each.is_symlink())
         receipt = load_receipt(folder)
         assert receipt is not None
         return receipt

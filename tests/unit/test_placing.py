@@ -14,11 +14,20 @@ from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.paths import PROJECT, Root
 from trajgen_assets.core.placing import place_data, place_job, placing_notices
 from trajgen_assets.core.report.found_jobs import find_jobs
+from trajgen_assets.core.sft.versions import Versions
 
 
 def config_at(folder: Path, *, jobs_dir: str = "", out_dir: str = "") -> Config:
     text = config_text(Path("tasks"), harbor_job={"jobs_dir": jobs_dir}, sft_conversion={"out_dir": out_dir})
     return parse_config(text, folder / "config.yaml")
+
+
+def a_result_at(place: Path) -> None:
+    """A version of a job's data that holds only lf.json."""
+    versions = Versions.of(place)
+    with versions.making() as folder:
+        (folder / "lf.json").write_text("[]")
+        versions.publish(folder, "made")
 
 
 @pytest.fixture
@@ -31,9 +40,9 @@ def test_without_a_word_both_lie_under_the_root(root: Root, tmp_path: Path) -> N
     place_job(root, config, files)
     place_data(root, config, files)
     assert files.dir.is_dir()
-    assert files.sft.is_dir()
     assert not files.dir.is_symlink()
-    assert not files.sft.is_symlink()
+    assert Versions.of(files.sft).folder.is_dir()
+    assert Versions.of(files.sft).folder.is_relative_to(root.path)
 
 
 def test_the_files_lie_in_the_place_that_was_asked_for_and_the_root_leads_there(root: Root, tmp_path: Path) -> None:
@@ -43,9 +52,9 @@ def test_the_files_lie_in_the_place_that_was_asked_for_and_the_root_leads_there(
         place_job(root, config, files)
         place_data(root, config, files)
     files.trials.write_text("{}")
-    (files.sft / "lf.json").write_text("[]")
+    a_result_at(files.sft)
     assert (tmp_path / "block" / "artifacts" / "jobs" / "job-1" / "trials.json").read_text() == "{}"
-    assert not (tmp_path / "big disk" / "job-1").is_symlink()
+    assert not (tmp_path / "big disk" / "job-1").readlink().is_absolute()
     assert (tmp_path / "big disk" / "job-1" / "lf.json").read_text() == "[]"
     assert placing_notices(root, config) == []
 
@@ -61,7 +70,7 @@ def test_the_root_s_own_folder_by_name_is_no_link(tmp_path: Path) -> None:
 def test_what_was_placed_stays_where_it_is_when_the_configuration_changes(root: Root, tmp_path: Path) -> None:
     files = root.job("job-1")
     place_data(root, config_at(tmp_path, out_dir="first"), files)
-    (files.sft / "lf.json").write_text("[]")
+    a_result_at(files.sft)
     for later in ("second", ""):
         place_data(root, config_at(tmp_path, out_dir=later), files)
         assert (files.sft / "lf.json").read_text() == "[]"

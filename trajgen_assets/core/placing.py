@@ -5,11 +5,13 @@ stays where it was made. Files lie in the place that was asked for, because whoe
 find nothing behind links.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.paths import JobPaths, Root
+from trajgen_assets.core.sft.versions import Versions
 
 
 def place_job(root: Root, config: Config, files: JobPaths) -> None:
@@ -18,12 +20,12 @@ def place_job(root: Root, config: Config, files: JobPaths) -> None:
     Raises:
         ConfigError: the place that was asked for cannot be used, or is gone.
     """
-    _place(files.dir, _usable(root, config.jobs_folder))
+    _place(files.dir, _usable(root, config.jobs_folder), lambda place: place)
 
 
 def place_data(root: Root, config: Config, files: JobPaths) -> None:
-    """Make the folder of a job's training data. Raises as `place_job` does."""
-    _place(files.sft, _usable(root, config.data_folder))
+    """Make the folder for the versions of a job's training data. Raises as `place_job` does."""
+    _place(files.sft, _usable(root, config.data_folder), lambda place: Versions.of(place).folder)
 
 
 def placing_notices(root: Root, config: Config) -> list[str]:
@@ -51,20 +53,21 @@ def _root_of(folder: Path) -> Path | None:
     return next((each for each in (resolved, *resolved.parents) if Root(each).ledger.exists()), None)
 
 
-def _place(link: Path, folder: Path | None) -> None:
-    if link.is_symlink() and not link.exists():
+def _place(link: Path, folder: Path | None, made_for: Callable[[Path], Path]) -> None:
+    """Make the folder that belongs to `link`, or to its namesake in `folder` and then the link to that one."""
+    if link.is_symlink() and not link.exists() and not made_for(link).is_dir():
         mend = "mount or restore it, or remove the link if its content is given up"
         raise ConfigError("the folder that it was placed in is gone", where=f"{link} -> {link.readlink()}", mend=mend)
     try:
-        if link.exists() or folder is None or folder.resolve() == link.parent.resolve():
-            link.mkdir(parents=True, exist_ok=True)
+        if link.is_symlink() or link.exists() or folder is None or folder.resolve() == link.parent.resolve():
+            made_for(link).mkdir(parents=True, exist_ok=True)
             return
         target = folder / link.name
-        target.mkdir(parents=True, exist_ok=True)
+        made_for(target).mkdir(parents=True, exist_ok=True)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(target)
     except FileExistsError:  # another process placed it meanwhile
-        if not link.is_dir():
+        if not link.is_symlink() and not link.is_dir():
             raise ConfigError("a file is in the place of a folder", where=link, mend="move it away") from None
     except OSError as error:
         mend = "correct jobs_dir, out_dir or the output's path, or leave them out"

@@ -10,7 +10,7 @@ from trajgen_assets.core.config.scaffolds import SUPPORTED_SCAFFOLDS
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.trials import TaskRecord
-from trajgen_assets.core.sft.convert import convert_job, write_im, write_lf
+from trajgen_assets.core.sft.convert import convert_job
 from trajgen_assets.core.sft.scaffolds import SCAFFOLDS
 from trajgen_assets.core.sft.settings import ConversionSettings
 
@@ -48,16 +48,6 @@ def test_a_job_of_another_scaffold_is_refused(tmp_path: Path, rolled_out: str) -
     for other in set(SCAFFOLDS) - {rolled_out}:
         with pytest.raises(ConversionError, match=f"rolled out with {rolled_out}, not with {other}"):
             convert_job(job, ConversionSettings(scaffold=other))
-
-
-def test_lf_without_im_is_refused(tmp_path: Path) -> None:
-    job = job_with(tmp_path, [solved()])
-    with pytest.raises(ConversionError, match=r"no im\.jsonl"):
-        write_lf(job, DEFAULT)
-    write_im(job, DEFAULT)
-    (job.sft / "im.jsonl").write_bytes(b"{}\n")
-    with pytest.raises(ConversionError, match=r"no im\.jsonl"):
-        write_lf(job, DEFAULT)
 
 
 def test_the_row_of_a_trial_says_everything_about_where_it_comes_from(tmp_path: Path) -> None:
@@ -240,13 +230,16 @@ def test_a_bad_trajectory_costs_its_own_trial_only(tmp_path: Path, what: str) ->
     assert [row["meta_info"]["unique_info"]["trial"] for row in lines_of(receipt.im)] == ["before__x", "after__x"]
 
 
-def test_an_unforeseen_failure_costs_one_trial_and_is_tried_again(tmp_path: Path) -> None:
+def test_an_unforeseen_failure_costs_one_trial_and_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     job = JobOnDisk(tmp_path).add("odd__x", b"no frame", trajectory_sha256=None).add("good__x", solved()).write()
     job.trajectory("odd__x").rename(compressed_name(job.trajectory("odd__x")))
     receipt = convert_job(job, DEFAULT)
     assert receipt.rejected["trials"] == {"unexpected_error": 1}
     assert receipt.n_rows == 1
-    assert write_im(job, DEFAULT).changed
+    assert not convert_job(job, DEFAULT).changed  # it fails as before
+    assert caplog.text.count("odd__x could not be converted") == 2
 
 
 def two_users() -> TerminusTwin:
@@ -362,12 +355,12 @@ def test_a_damaged_or_missing_file_is_written_again(tmp_path: Path, name: str) -
     assert everything_in(job.sft) == before
 
 
-def test_another_lf_style_leaves_the_im_rows_standing(tmp_path: Path) -> None:
+def test_another_lf_style_takes_the_im_rows_over(tmp_path: Path) -> None:
     job = job_with(tmp_path, [solved()])
-    convert_job(job, DEFAULT)
-    other = ConversionSettings(lf_format="llamafactory_lf_v0.1")
-    assert not write_im(job, other).changed
-    assert write_lf(job, other).changed
+    earlier = convert_job(job, DEFAULT).im.stat().st_ino
+    receipt = convert_job(job, ConversionSettings(lf_format="llamafactory_lf_v0.1"))
+    assert receipt.changed
+    assert receipt.im.stat().st_ino == earlier
 
 
 def test_other_settings_change_the_signature(tmp_path: Path) -> None:
@@ -392,18 +385,6 @@ def test_no_temporary_file_and_no_path_of_the_machine_is_left(tmp_path: Path) ->
         "rejected.jsonl",
     ]
     assert all(str(tmp_path).encode() not in content for content in written.values())
-
-
-def test_a_conversion_that_cannot_write_leaves_what_stood(tmp_path: Path) -> None:
-    job = job_with(tmp_path, [solved()])
-    convert_job(job, DEFAULT)
-    standing = (job.sft / "im.jsonl").read_bytes()
-    (job.sft / "rejected.jsonl").unlink()
-    (job.sft / "rejected.jsonl").mkdir()
-    with pytest.raises(OSError, match=r"rejected\.jsonl"):
-        convert_job(job, ConversionSettings(instance_status="unresolved"))
-    assert (job.sft / "im.jsonl").read_bytes() == standing
-    assert not [path for path in job.sft.iterdir() if path.suffix == ".tmp"]
 
 
 def test_compressed_trajectories_give_the_same_data_and_are_not_converted_anew(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.faults import FAULTS_ENV
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.sft import parallel
-from trajgen_assets.core.sft.convert import write_im
+from trajgen_assets.core.sft.convert import convert_job
 from trajgen_assets.core.sft.parallel import n_workers_for
 from trajgen_assets.core.sft.plan import Plan
 from trajgen_assets.core.sft.settings import ConversionSettings
@@ -45,22 +45,22 @@ def test_processes_are_started_as_far_as_cores_and_bytes_are_worth_it(
 
 def test_several_processes_write_the_bytes_that_one_writes(tmp_path: Path) -> None:
     job = mixed_job(tmp_path)
-    write_im(job, ConversionSettings(), n_workers=0)
+    convert_job(job, ConversionSettings(), n_workers=0)
     by_one = everything_in(job.sft)
     (job.sft / "receipt.json").unlink()
-    assert write_im(job, ConversionSettings(), n_workers=3).changed
+    assert convert_job(job, ConversionSettings(), n_workers=3).changed
     assert everything_in(job.sft) == by_one
     assert len(by_one["im.jsonl"].splitlines()) == 8
 
 
 def test_a_process_that_dies_is_an_error_and_leaves_what_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job, points = mixed_job(tmp_path), Points(tmp_path / "points")
-    write_im(job, ConversionSettings())
+    convert_job(job, ConversionSettings())
     stood = everything_in(job.sft)
     points.arm("trial_converted")
     monkeypatch.setenv(FAULTS_ENV, str(points.folder))
     with ThreadPoolExecutor() as pool:
-        conversion = pool.submit(write_im, job, ConversionSettings(take_cut=True), n_workers=2)
+        conversion = pool.submit(convert_job, job, ConversionSettings(take_cut=True), n_workers=2)
         os.kill(points.wait("trial_converted"), signal.SIGKILL)
         with pytest.raises(ConversionError, match="ended with -9"):
             conversion.result(timeout=60)

@@ -8,8 +8,8 @@ import pytest
 from tests.unit.sft.twin import JobOnDisk, job_with, lines_of, solved
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.paths import JobPaths
-from trajgen_assets.core.sft.convert import convert_job, rescore_job, write_im
-from trajgen_assets.core.sft.receipt import SftPaths, digests, load_receipt, stands, write_receipt
+from trajgen_assets.core.sft.convert import convert_job, rescore_job
+from trajgen_assets.core.sft.receipt import digests, load_receipt, write_receipt
 from trajgen_assets.core.sft.settings import ConversionSettings
 
 DEFAULT = ConversionSettings()
@@ -43,8 +43,7 @@ def test_rows_of_older_rules_become_what_a_conversion_would_write_without_any_tr
     assert everything_in(job.sft) == fresh
     receipt = load_receipt(job.sft)
     assert receipt is not None
-    assert receipt.sft_lf is not None
-    assert stands(receipt.sft_im.files | receipt.sft_lf.files, job.sft)
+    assert receipt.is_whole
 
 
 def test_scoring_again_by_the_same_rules_writes_nothing(tmp_path: Path) -> None:
@@ -67,9 +66,11 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path: Path) -> None:
 def test_a_conversion_of_unchanged_inputs_only_scores_again(tmp_path: Path) -> None:
     job = job_with(tmp_path, [solved()])
     fresh = scored_by_older_rules(job)
-    assert write_im(job, DEFAULT).changed
-    assert (job.sft / "im.jsonl").read_bytes() == fresh["im.jsonl"]
-    assert not write_im(job, DEFAULT).changed
+    rejected = (job.sft / "rejected.jsonl").stat().st_ino
+    assert convert_job(job, DEFAULT).changed
+    assert (job.sft / "rejected.jsonl").stat().st_ino == rejected  # taken over, not converted
+    assert everything_in(job.sft) == fresh
+    assert not convert_job(job, DEFAULT).changed
 
 
 def test_lf_follows_in_the_style_that_it_has(tmp_path: Path) -> None:
@@ -78,18 +79,9 @@ def test_lf_follows_in_the_style_that_it_has(tmp_path: Path) -> None:
     before = everything_in(job.sft)
     receipt = load_receipt(job.sft)
     assert receipt is not None
-    write_receipt(
-        receipt.model_copy(update={"sft_im": receipt.sft_im.model_copy(update={"score_version": "0"}), "sft_lf": None})
-    )
-    rescore_job(job, ConversionSettings(lf_format="llamafactory_lf_v0.1"))
+    write_receipt(receipt.model_copy(update={"sft_im": receipt.sft_im.model_copy(update={"score_version": "0"})}))
+    assert rescore_job(job, DEFAULT).receipt.changed
     assert everything_in(job.sft) == before
-
-
-def test_lf_that_was_not_made_is_not_made(tmp_path: Path) -> None:
-    job = job_with(tmp_path, [solved()])
-    write_im(job, DEFAULT)
-    rescore_job(job, DEFAULT)
-    assert not SftPaths(job.sft).lf.exists()
 
 
 def test_rows_that_are_missing_or_not_the_receipts_are_refused(tmp_path: Path) -> None:

@@ -1,17 +1,19 @@
 """From the trajectories of one job to its training data: im.jsonl first, lf.json out of it.
 
-Both steps read and write one trial or row at a time and replace whole files, the receipt last. On equal
-inputs and settings they write equal bytes, and where those stand already they write nothing.
+Both steps read and write one trial or row at a time, into a folder that becomes the current version of the job's
+data when both are done. On equal inputs and settings they write equal bytes; a version that stands is used again.
 """
 
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO
 
 from trajgen_assets.core import atomic
 from trajgen_assets.core.atomic import open_atomic
 from trajgen_assets.core.errors import ConversionError
+from trajgen_assets.core.faults import reached
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.trials import TrialEntry
 from trajgen_assets.core.sft.columns import unfit_keys
@@ -32,15 +34,18 @@ from trajgen_assets.core.sft.receipt import (
     SftPaths,
     TrialReceipt,
     digests,
+    joint_signature,
     load_receipt,
     stands,
+    version_name,
     write_receipt,
 )
-from trajgen_assets.core.sft.rescore import Rescored, rescore_im
+from trajgen_assets.core.sft.rescore import Rescored, scored_again, write_scored_again
 from trajgen_assets.core.sft.rows import TrialRows, without_duplicates
 from trajgen_assets.core.sft.score.rules import SCORE_VERSION
 from trajgen_assets.core.sft.settings import ConversionSettings, LfFormat
 from trajgen_assets.core.sft.stats import LfStats
+from trajgen_assets.core.sft.versions import Versions, carry_over
 
 __all__ = ["ConversionSettings", "Receipt", "convert_job", "rescore_job", "write_im", "write_lf", "write_lf_files"]
 
@@ -80,18 +85,38 @@ class Tally:
         )
 
 
-def convert_job(job: JobPaths, settings: ConversionSettings) -> Receipt:
-    """Write all training data of a job into `job.sft`.
+def convert_job(job: JobPaths, settings: ConversionSettings, *, n_workers: int | None = None) -> Receipt:
+    """Make the training data behind `job.sft`: a new version, unless one of the same inputs and settings stands.
+
+    Args:
+        job: where its files lie.
+        settings: what a person chose.
+        n_workers: processes to convert with, 0 for this one alone; None for as many as the job is worth.
 
     Returns:
-        The receipt; `changed` says whether any file was written.
+        The receipt; `changed` says whether other data than before is the current one.
 
     Raises:
-        ConversionError: the job as a whole cannot be converted. A bad trial is rejected instead, and the rest goes on.
+        ConversionError: the job as a whole cannot be converted: there is no readable trials.json, the scaffold is
+            unknown or another one than the job's, the list of excluded repositories is missing, or LLaMA-Factory
+            would lose a row; or a process died, or nothing can be written. A bad trial is rejected instead, and the
+            rest goes on.
     """
-    im = write_im(job, settings)
-    lf = write_lf(job, settings)
-    return lf.model_copy(update={"changed": im.changed or lf.changed})
+    plan, versions = Plan.of(job, settings), Versions.of(job.sft)
+    versions.adopt()
+    signature = joint_signature(plan.signature(), SCORE_VERSION, lf_signature(plan.trials.job, settings))
+    standing = _standing(versions, signature)
+    if standing is not None:
+        is_changed = versions.make_current(standing.folder)
+        return standing.model_copy(update={"changed": is_changed, "folder": job.sft})
+    current = load_receipt(job.sft)
+    with versions.making() as folder:
+        im = _carried_over(plan, current, folder) or write_im(plan, folder, n_workers=n_workers)
+        reached("im_written")
+        receipt = _finished(versions, _receipt(plan, im, write_lf(plan.trials.job, settings, folder), folder))
+    n_kept, n_in = receipt.sft_im.trials.n_kept, receipt.sft_im.trials.n_in
+    logger.info("job %s: %s of %s trials kept", receipt.job, n_kept, n_in)
+    return receipt
 
 
 def rescore_job(job: JobPaths, settings: ConversionSettings, *, dry_run: bool = False) -> Rescored:
@@ -100,64 +125,91 @@ def rescore_job(job: JobPaths, settings: ConversionSettings, *, dry_run: bool = 
     Raises:
         ConversionError: there is no im.jsonl with its receipt.
     """
-    paths, standing = SftPaths(job.sft), load_receipt(job.sft)
-    result = rescore_im(job, dry_run=dry_run)
-    if not dry_run and paths.lf.exists():
-        made = standing.sft_lf if standing else None
-        chosen = settings.model_copy(update={"lf_format": made.lf_format if made else settings.lf_format})
-        lf = write_lf(job, chosen)
-        result.receipt = lf.model_copy(update={"changed": result.receipt.changed or lf.changed})
+    standing = load_receipt(job.sft)
+    if standing is None or not stands(standing.sft_im.files, job.sft):
+        mend = "convert the job first: `trajgen convert`"
+        raise ConversionError("there is no im.jsonl with its receipt", where=job.sft, mend=mend)
+    result = scored_again(standing)
+    if dry_run or not (result.n_changed or standing.sft_im.score_version != SCORE_VERSION):
+        return result
+    versions = Versions.of(job.sft)
+    versions.adopt()
+    chosen = settings.model_copy(update={"lf_format": standing.sft_lf.lf_format})
+    with versions.making() as folder:
+        im = write_scored_again(standing, folder)
+        steps = {"sft_im": im, "sft_lf": write_lf(standing.job, chosen, folder), "folder": folder, "changed": True}
+        result.receipt = _finished(versions, standing.model_copy(update=steps))
     return result
 
 
-def write_im(job: JobPaths, settings: ConversionSettings, *, n_workers: int | None = None) -> Receipt:
-    """Write im.jsonl, rejected.jsonl and receipt.json of a job, or nothing when they stand for the same inputs.
+def write_im(plan: Plan, folder: Path, *, n_workers: int | None = None) -> ImReceipt:
+    """Write im.jsonl and rejected.jsonl of a job into `folder`.
 
     Args:
-        job: where its files lie.
-        settings: what a person chose.
+        plan: what the conversion starts from.
+        folder: where to write.
         n_workers: processes to convert with, 0 for this one alone; None for as many as the job is worth.
 
     Raises:
-        ConversionError: there is no readable trials.json, the scaffold is unknown or another one than the job's, or
-            the list of excluded repositories is missing; or a process died.
+        ConversionError: a process died.
     """
-    plan = Plan.of(job, settings)
-    paths, signature = SftPaths(job.sft), plan.signature()
-    standing = load_receipt(job.sft)
-    if (
-        standing
-        and standing.sft_im.signature == signature
-        and _is_final(standing)
-        and stands(standing.sft_im.files, job.sft)
-    ):
-        return rescore_im(job).receipt if standing.sft_im.score_version != SCORE_VERSION else _unchanged(standing)
+    paths = SftPaths(folder)
     with open_atomic(paths.im) as kept, open_atomic(paths.rejected) as rejected:
         tally = _convert_trials(plan, kept, rejected, n_workers)
-    receipt = _receipt(plan, signature, tally, standing)
-    write_receipt(receipt)
-    logger.info("job %s: %s of %s trials kept", receipt.job, receipt.sft_im.trials.n_kept, receipt.sft_im.trials.n_in)
-    return receipt
+    return ImReceipt(
+        signature=plan.signature(),
+        score_version=SCORE_VERSION,
+        trials=Balance.of(tally.trial_reasons),
+        rows=Balance.of(tally.row_reasons),
+        per_trial=tuple(tally.per_trial),
+        placeholders=dict(sorted(tally.placeholders.items())),
+        files=digests(paths.im, paths.rejected),
+    )
 
 
-def write_lf(job: JobPaths, settings: ConversionSettings) -> Receipt:
-    """Write lf.json, lf.stats.json and dataset_info.json from im.jsonl, or nothing when they stand for it.
+def write_lf(job: str, settings: ConversionSettings, folder: Path) -> LfReceipt:
+    """Write lf.json, lf.stats.json and dataset_info.json from the im.jsonl in `folder`.
 
     Raises:
-        ConversionError: im.jsonl is missing or not the one of the receipt, or LLaMA-Factory would lose a row of it.
+        ConversionError: LLaMA-Factory would lose a row of it.
     """
-    paths = SftPaths(job.sft)
-    receipt = load_receipt(job.sft)
-    if receipt is None or not stands(receipt.sft_im.files, job.sft):
-        raise ConversionError("there is no im.jsonl with its receipt", where=job.sft, mend="write the IM rows first")
-    signature = sha256_json([CODE_VERSION, settings.lf_format, receipt.job, receipt.sft_im.files[paths.im.name].sha256])
-    if receipt.sft_lf and receipt.sft_lf.signature == signature and stands(receipt.sft_lf.files, job.sft):
-        return _unchanged(receipt)
-    n_rows, files = write_lf_files(paths, receipt.job, settings.lf_format)
-    lf = LfReceipt(signature=signature, lf_format=settings.lf_format, n_rows=n_rows, files=files)
-    receipt = receipt.model_copy(update={"sft_lf": lf, "changed": True})
+    n_rows, files = write_lf_files(SftPaths(folder), job, settings.lf_format)
+    return LfReceipt(signature=lf_signature(job, settings), lf_format=settings.lf_format, n_rows=n_rows, files=files)
+
+
+def lf_signature(job: str, settings: ConversionSettings) -> str:
+    """Digest what makes lf.json of a job what it is, beside its im.jsonl."""
+    return sha256_json([CODE_VERSION, settings.lf_format, job])
+
+
+def _standing(versions: Versions, signature: str) -> Receipt | None:
+    """Return the receipt of a whole version of this signature that need not be made again."""
+    found = [load_receipt(folder) for folder in versions.named(version_name(signature))]
+    whole = [each for each in found if each and each.signature == signature and each.is_final and each.is_whole]
+    return whole[-1] if whole else None
+
+
+def _carried_over(plan: Plan, current: Receipt | None, folder: Path) -> ImReceipt | None:
+    """Bring the rows of the current version into `folder` where they are of the same inputs and settings."""
+    if current is None or current.sft_im.signature != plan.signature() or not current.is_final:
+        return None
+    if not stands(current.sft_im.files, current.folder):
+        return None
+    if current.sft_im.score_version != SCORE_VERSION:
+        return write_scored_again(current, folder)
+    for name in current.sft_im.files:
+        carry_over(current.folder / name, folder)
+    return current.sft_im
+
+
+def _finished(versions: Versions, receipt: Receipt) -> Receipt:
+    """Write the receipt, last, and make the folder that it lies in the current version, unless an equal one is that."""
     write_receipt(receipt)
-    return receipt
+    current = load_receipt(versions.current)
+    if current is not None and current.is_whole and current.model_dump() == receipt.model_dump():
+        return current.model_copy(update={"changed": False})
+    versions.publish(receipt.folder, version_name(receipt.signature))
+    return receipt.model_copy(update={"folder": versions.current})
 
 
 def write_lf_files(paths: SftPaths, name: str, lf_format: LfFormat) -> tuple[int, dict[str, FileDigest]]:
@@ -175,13 +227,16 @@ def write_lf_files(paths: SftPaths, name: str, lf_format: LfFormat) -> tuple[int
     return stats.n_rows, digests(paths.lf, paths.stats, paths.dataset)
 
 
-def _unchanged(receipt: Receipt) -> Receipt:
-    return receipt.model_copy(update={"changed": False})
-
-
-def _is_final(receipt: Receipt) -> bool:
-    """Whether nothing failed for a cause that may go away without any input changing."""
-    return Reason.UNEXPECTED_ERROR not in receipt.sft_im.trials.rejected
+def _receipt(plan: Plan, im: ImReceipt, lf: LfReceipt, folder: Path) -> Receipt:
+    return Receipt(
+        job=plan.trials.job,
+        scaffold=plan.scaffold.name,
+        code_version=CODE_VERSION,
+        settings=plan.stored_settings,
+        sft_im=im,
+        sft_lf=lf,
+        folder=folder,
+    )
 
 
 def _convert_trials(plan: Plan, kept: IO[bytes], rejected: IO[bytes], n_workers: int | None) -> Tally:
@@ -217,29 +272,6 @@ def _write_trial(trial: TrialEntry, verdict: TrialRows, kept: IO[bytes], rejecte
         else:
             refusal = {**label, "level": "row", "conversation": ordinal, "reason": row.reason, "detail": row.detail}
             rejected.write(encode(refusal)[:-1] + b',"row":' + row.line + b"}\n")
-
-
-def _receipt(plan: Plan, signature: str, tally: Tally, standing: Receipt | None) -> Receipt:
-    paths = SftPaths(plan.job.sft)
-    files = digests(paths.im, paths.rejected)
-    is_same_im = standing is not None and standing.sft_im.files.get(paths.im.name) == files[paths.im.name]
-    return Receipt(
-        job=plan.trials.job,
-        scaffold=plan.scaffold.name,
-        code_version=CODE_VERSION,
-        settings=plan.stored_settings,
-        sft_im=ImReceipt(
-            signature=signature,
-            score_version=SCORE_VERSION,
-            trials=Balance.of(tally.trial_reasons),
-            rows=Balance.of(tally.row_reasons),
-            per_trial=tuple(tally.per_trial),
-            placeholders=dict(sorted(tally.placeholders.items())),
-            files=files,
-        ),
-        sft_lf=standing.sft_lf if standing is not None and is_same_im else None,
-        folder=paths.folder,
-    )
 
 
 def _mixed_facts(paths: SftPaths) -> frozenset[str]:

@@ -14,6 +14,7 @@ from trajgen_assets.core import atomic
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.sft.reasons import Reason
+from trajgen_assets.core.sft.settings import LfFormat
 
 _STRICT = ConfigDict(strict=True, frozen=True, extra="forbid")
 
@@ -95,7 +96,7 @@ class LfReceipt(BaseModel):
     model_config = _STRICT
 
     signature: str
-    lf_format: str
+    lf_format: LfFormat
     n_rows: int
     files: dict[str, FileDigest]
 
@@ -104,7 +105,6 @@ class Receipt(BaseModel):
     """One conversion of one job.
 
     Attributes:
-        sft_lf: null as long as lf.json has not been made from this im.jsonl.
         changed: whether the call that returned this wrote anything. Not stored.
         folder: where the files lie. Not stored.
     """
@@ -117,16 +117,24 @@ class Receipt(BaseModel):
     code_version: str
     settings: dict[str, Any]
     sft_im: ImReceipt
-    sft_lf: LfReceipt | None = None
+    sft_lf: LfReceipt
     changed: bool = Field(default=True, exclude=True)
     folder: Path = Field(default=Path(), exclude=True)
 
     @property
     def signature(self) -> str:
-        """The digest of all inputs and settings, of as many steps as were made."""
-        parts = [self.sft_im.signature, str(self.sft_im.score_version)]
-        parts += [self.sft_lf.signature] if self.sft_lf else []
-        return hashlib.sha256(" ".join(parts).encode()).hexdigest()
+        """The digest of all inputs and settings of both steps."""
+        return joint_signature(self.sft_im.signature, self.sft_im.score_version, self.sft_lf.signature)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing failed for a cause that may go away without any input changing."""
+        return Reason.UNEXPECTED_ERROR not in self.sft_im.trials.rejected
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all files still lie in the folder as they were written."""
+        return stands(self.sft_im.files | self.sft_lf.files, self.folder)
 
     @property
     def n_rows(self) -> int:
@@ -157,7 +165,10 @@ class Receipt(BaseModel):
 
 
 class SftPaths:
-    """The files of one job's training data."""
+    """The files of one job's training data, in the folder of one version or behind the link to the current one.
+
+    Whoever reads several files without the lock of `core.sft.making` resolves the link first, so that all are of one.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -167,6 +178,16 @@ class SftPaths:
         self.stats = folder / "lf.stats.json"
         self.dataset = folder / "dataset_info.json"
         self.receipt = folder / "receipt.json"
+
+
+def joint_signature(im: str, score_version: str | None, lf: str) -> str:
+    """Return the signature of a whole result from those of its steps, and the version of the rules of scoring."""
+    return hashlib.sha256(f"{im} {score_version} {lf}".encode()).hexdigest()
+
+
+def version_name(signature: str) -> str:
+    """Return the name of the folder of a result. The whole signature is in its receipt."""
+    return signature[:16]
 
 
 def load_receipt(folder: Path) -> Receipt | None:

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from trajgen_assets.core.atomic import open_atomic
-from trajgen_assets.core.errors import ConversionError
-from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.sft.encoding import encode
 from trajgen_assets.core.sft.im import read_im
 from trajgen_assets.core.sft.messages import Json
-from trajgen_assets.core.sft.receipt import Receipt, SftPaths, digests, load_receipt, stands, write_receipt
+from trajgen_assets.core.sft.receipt import ImReceipt, Receipt, SftPaths, digests
 from trajgen_assets.core.sft.score.composite import scored
 from trajgen_assets.core.sft.score.rules import SCORE_VERSION
 from trajgen_assets.core.sft.score.story import story_of_row
+from trajgen_assets.core.sft.versions import carry_over
 
 
 @dataclass
@@ -42,30 +42,23 @@ class Rescored:
         return round(sum(self.composites) / len(self.composites), 4) if self.composites else None
 
 
-def rescore_im(job: JobPaths, *, dry_run: bool = False) -> Rescored:
-    """Score the rows of im.jsonl again, and write it and its receipt where a score became another.
-
-    Raises:
-        ConversionError: im.jsonl is missing, or not the one of the receipt.
-    """
-    paths, receipt = SftPaths(job.sft), load_receipt(job.sft)
-    if receipt is None or not stands(receipt.sft_im.files, job.sft):
-        mend = "convert the job first: `trajgen convert`"
-        raise ConversionError("there is no im.jsonl with its receipt", where=job.sft, mend=mend)
-    result = Rescored(receipt.model_copy(update={"changed": False}))
-    for old, new in _rows(paths):
+def scored_again(standing: Receipt) -> Rescored:
+    """Return what scoring the rows of a standing result again gives, writing nothing."""
+    result = Rescored(standing.model_copy(update={"changed": False}))
+    for old, new in _rows(SftPaths(standing.folder)):
         result.add(old, new)
-    if dry_run or not (result.n_changed or receipt.sft_im.score_version != SCORE_VERSION):
-        return result
-    with open_atomic(paths.im) as file:  # scored once more: a row may be of many megabytes, and a job of many rows
-        for _, new in _rows(paths):
-            file.write(encode(new) + b"\n")
-    files = receipt.sft_im.files | digests(paths.im)
-    im = receipt.sft_im.model_copy(update={"score_version": SCORE_VERSION, "files": files})
-    lf = receipt.sft_lf if files == receipt.sft_im.files else None
-    result.receipt = receipt.model_copy(update={"sft_im": im, "sft_lf": lf, "changed": True})
-    write_receipt(result.receipt)
     return result
+
+
+def write_scored_again(standing: Receipt, folder: Path) -> ImReceipt:
+    """Write im.jsonl of a standing result into `folder`, scored by today's rules, and rejected.jsonl as it is."""
+    earlier, paths = SftPaths(standing.folder), SftPaths(folder)
+    carry_over(earlier.rejected, folder)
+    with open_atomic(paths.im) as file:
+        for _, new in _rows(earlier):
+            file.write(encode(new) + b"\n")
+    files = standing.sft_im.files | digests(paths.im)
+    return standing.sft_im.model_copy(update={"score_version": SCORE_VERSION, "files": files})
 
 
 def _rows(paths: SftPaths) -> Iterator[tuple[Json, Json]]:
