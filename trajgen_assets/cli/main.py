@@ -18,6 +18,7 @@ from resources.redaction import known_secrets
 from trajgen_assets.cli import (
     build_runtime,
     convert,
+    dashboard,
     demo,
     dryrun,
     exclude_list,
@@ -90,6 +91,7 @@ for module in (
     gc,
     reap,
     ui,
+    dashboard,
     demo,
 ):
     module.register(app)

@@ -23,6 +23,7 @@ TrajgenError
 ├── StoppedError (RuntimeError)              a person or a budget asked for the end of a job, and it has ended
 ├── ArchiveError (ValueError)                an entry of the run archive cannot be read
 ├── ConversionError (ValueError)             a job cannot be turned into training data
+├── DashboardError (ValueError)              the dashboard cannot be written where it was asked for
 └── BusyError (BlockingIOError)              another process holds what is needed
 """
 
@@ -147,6 +148,10 @@ class ArchiveError(TrajgenError, ValueError):
 
 class ConversionError(TrajgenError, ValueError):
     """A job cannot be turned into training data."""
+
+
+class DashboardError(TrajgenError, ValueError):
+    """The dashboard cannot be written where it was asked for, or as what it was asked for."""
 
 
 class BusyError(TrajgenError, BlockingIOError):

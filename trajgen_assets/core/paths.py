@@ -83,6 +83,12 @@ class Root:
         return self.path / "sandboxes"
 
     @property
+    def dashboard(self) -> Path:
+        """The site in `site/`, and beside it what its building remembers. `artifacts/` has it beside itself."""
+        is_of_checkout = self.path == PROJECT / "artifacts"
+        return (PROJECT if is_of_checkout else self.path) / "dashboard"
+
+    @property
     def dagster_home(self) -> Path:
         return self.path / "dagster_home"
 

@@ -208,6 +208,11 @@ class Ledger:
         with self.store.read() as conn:
             return queries.attempts_of(conn, key)
 
+    def attempts_between(self, after: int, last: int) -> list[AttemptRow]:
+        """`queries.attempts_between`."""
+        with self.store.read() as conn:
+            return queries.attempts_between(conn, after, last)
+
     def job_attempts(self, job_name: str) -> list[tuple[TaskKey, AttemptRow]]:
         """Every attempt within a job, in the order recorded, each with its task."""
         with self.store.read() as conn:

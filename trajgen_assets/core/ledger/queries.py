@@ -93,6 +93,12 @@ def job_attempts(conn: sa.Connection, job_name: str) -> list[tuple[TaskKey, Atte
     return [(TaskKey(*row[:3]), AttemptRow(*row[3:])) for row in found]
 
 
+def attempts_between(conn: sa.Connection, after: int, last: int) -> list[AttemptRow]:
+    """The attempts at the tasks from behind position `after` up to position `last`: by task, each first to last."""
+    query = sa.select(attempts).where(attempts.c.task > after, attempts.c.task <= last)
+    return [AttemptRow(*row) for row in conn.execute(query.order_by(attempts.c.task, attempts.c.ordinal))]
+
+
 def tasks_of_job(conn: sa.Connection, job_name: str) -> list[TaskRow]:
     """The tasks that a job was given, in its order, whatever became of them."""
     query = sa.select(tasks).join(job_tasks, job_tasks.c.task == tasks.c.position).where(job_tasks.c.job == job_name)

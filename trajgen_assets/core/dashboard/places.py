@@ -1,0 +1,44 @@
+"""Where each page of the site lies. Paths are below the site's folder, with forward slashes, and plain ASCII."""
+
+import hashlib
+
+from trajgen_assets.core.keys import is_safe_name
+
+HOME = "index.html"
+JOBS = "jobs.html"
+COMPARE = "compare.html"
+TASKS = "tasks.html"
+GRID = "grid.html"
+LEDGER = "ledger.html"
+RUNS = "runs.html"
+DATA_SETS = "datasets.html"
+
+
+def job_page(job: str) -> str:
+    """The page of a job."""
+    return f"jobs/{slug(job)}/index.html"
+
+
+def trial_page(job: str, trial: str) -> str:
+    """The page of a trial's trajectory."""
+    return f"jobs/{slug(job)}/{slug(trial)}.html"
+
+
+def data_set_page(name: str) -> str:
+    """The page of a job's training data, or of a data set that was joined of several jobs'."""
+    return f"datasets/{slug(name)}.html"
+
+
+def slug(name: str) -> str:
+    """`name` where it is a plain one; else a name made of its digest, so that no page lies where its name says.
+
+    `index` is taken by the page of the job itself.
+    """
+    if is_safe_name(name) and name != "index":
+        return name
+    return "_" + hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def up_to_top(path: str) -> str:
+    """What leads from the page at `path` to the site's folder: empty, or `../` once for each folder."""
+    return "../" * path.count("/")

@@ -1,0 +1,59 @@
+"""The site: which parts it is made of, in which order, and the building of it."""
+
+import hashlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from trajgen_assets.core.dashboard.facts.funnel import funnel_of
+from trajgen_assets.core.dashboard.facts.scene import Scene, looking_at
+from trajgen_assets.core.dashboard.pages.home import home_pages
+from trajgen_assets.core.dashboard.pages.jobs import job_pages
+from trajgen_assets.core.dashboard.render import SiteFile
+from trajgen_assets.core.dashboard.writing import Part, SiteReport, write_site
+from trajgen_assets.core.locks import locked
+from trajgen_assets.core.paths import Root
+
+STATIC = Path(__file__).parent / "static"
+
+
+def build_site(root: Root, folder: Path | None = None) -> SiteReport:
+    """Make the site about `root` in `folder`, by default `dashboard/site/`; what is new is written, the rest stands.
+
+    Raises:
+        DashboardError: `folder` holds something else.
+        OSError: it cannot be written.
+    """
+    with locked(root.dashboard / ".lock"), looking_at(root) as scene:
+        return write_site(folder or site_folder(root), parts_of(scene))
+
+
+def site_folder(root: Root) -> Path:
+    """Where the site lies unless it is exported."""
+    return root.dashboard / "site"
+
+
+def parts_of(scene: Scene) -> Iterator[Part]:
+    """Everything that the site consists of. What is linked to comes before what links to it."""
+    code = code_digest()
+    yield Part("static", code, _static_files)
+    for summary in scene.jobs:
+        job = scene.job(summary.name)
+        yield Part(f"job/{job.name}", f"{code} {job.digest}", partial(job_pages, job, summary))
+    funnel = funnel_of(task.reached for task in scene.tasks())
+    yield Part("home", None, partial(home_pages, scene, funnel))
+
+
+def code_digest() -> str:
+    """Over all that decides how facts become files: this package, its templates and its static files."""
+    here = Path(__file__).parent
+    files = sorted(each for each in here.rglob("*") if each.is_file() and each.suffix != ".pyc")
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(here)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _static_files() -> Iterator[SiteFile]:
+    for file in sorted(STATIC.iterdir()):
+        yield SiteFile(f"static/{file.name}", file.read_bytes())

@@ -1,0 +1,90 @@
+// What every page does: theme, search box, data that is loaded on demand, and word of a newer build.
+"use strict";
+
+const trajgen = (() => {
+  const top = document.body.dataset.top;
+  const waiting = new Map(); // name of a data file to those who wait for it
+
+  // Data lies in scripts, each of which hands over one value: a page from disk may load these and no JSON.
+  function load(name) {
+    if (!waiting.has(name)) {
+      let settle;
+      const promise = new Promise((resolve, reject) => { settle = { resolve, reject }; });
+      waiting.set(name, { promise, ...settle });
+      const script = document.createElement("script");
+      script.src = `${top}data/${name}.js`;
+      script.onload = () => script.remove();
+      script.onerror = () => {
+        waiting.delete(name);
+        script.remove();
+        settle.reject(new Error(`${name}.js cannot be loaded: reload the page, or build the dashboard again`));
+      };
+      document.head.append(script);
+    }
+    return waiting.get(name).promise;
+  }
+
+  function take(name, value) {
+    waiting.get(name)?.resolve(value);
+  }
+
+  // el("td", {class: "n"}, text, child…): text is only ever text.
+  function el(tag, attributes = {}, ...children) {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value === true ? "" : value);
+    }
+    element.append(...children.filter((child) => child !== null && child !== undefined));
+    return element;
+  }
+
+  const format = {
+    count: (n) => (n === null ? "n/a" : n.toLocaleString("en-US")),
+    number: (x) => (x === null ? "n/a" : String(Number(x.toPrecision(3)))),
+    share: (x) => (x === null ? "n/a" : x === 0 || x === 1 ? `${x * 100} %` : `${Math.min(99.9, Math.max(0.1, x * 100)).toFixed(1)} %`),
+    amount: (n) => {
+      if (n === null) return "n/a";
+      for (const [step, unit] of [[1e9, "B"], [1e6, "M"], [1e3, "k"]]) if (n >= step * 0.9995) return `${Number((n / step).toPrecision(3))} ${unit}`;
+      return String(Number(n.toPrecision(4)));
+    },
+    usd: (x) => (x === null ? "n/a" : x >= 1 || x === 0 ? `$${x.toFixed(2)}` : `$${x.toFixed(4)}`),
+    span: (s) => {
+      if (s === null) return "n/a";
+      if (s < 60) return `${Number(s.toPrecision(3))} s`;
+      const minutes = Math.floor(Math.round(s) / 60), hours = Math.floor(minutes / 60);
+      return hours ? `${hours} h ${minutes % 60} min` : `${minutes} min ${Math.round(s) % 60} s`;
+    },
+  };
+
+  // The part behind # as names and values, and back: what a page shows can be linked to.
+  const hash = {
+    read: () => Object.fromEntries(new URLSearchParams(location.hash.slice(1))),
+    write: (values) => {
+      const kept = Object.entries(values).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+      history.replaceState(null, "", `#${new URLSearchParams(kept)}`);
+    },
+  };
+
+  return { load, take, el, format, hash, top };
+})();
+
+document.querySelector("[data-theme-toggle]").addEventListener("click", () => {
+  const root = document.documentElement;
+  const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = isDark ? "light" : "dark";
+  try { localStorage.setItem("trajgen-theme", root.dataset.theme); } catch { /* it holds until the page is left */ }
+});
+
+document.querySelector("[data-search]").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const query = new FormData(event.target).get("q").trim();
+  location.href = `${trajgen.top}tasks.html#${new URLSearchParams({ q: query })}`;
+});
+
+document.addEventListener("keydown", (event) => {
+  const isTyping = event.target.closest("input, textarea, select, [contenteditable]");
+  if (event.key === "/" && !isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    event.preventDefault();
+    document.querySelector("[data-search] input").focus();
+  }
+});
