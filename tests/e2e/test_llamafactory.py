@@ -6,6 +6,7 @@ The program `llamafactory_loader.py` runs that code in an environment of its own
 import json
 import os
 import subprocess
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from tests.unit.sft.test_golden import SCAFFOLDS as TOOL_SCAFFOLDS
 from tests.unit.sft.twin import JobOnDisk, solved
 from trajgen_assets.core.paths import PROJECT, JobPaths, Root
 from trajgen_assets.core.rollout.trials import TaskRecord
-from trajgen_assets.core.sft.convert import convert_job
-from trajgen_assets.core.sft.im import read_im
-from trajgen_assets.core.sft.lf import COPIED_FACTS, check_lf_row, dataset_entry, lf_row
+from trajgen_assets.core.sft.convert import convert_job, write_im, write_lf
+from trajgen_assets.core.sft.encoding import encode
+from trajgen_assets.core.sft.im import read_im, with_facts
+from trajgen_assets.core.sft.lf import OBSERVATION_JOINT, check_lf_row, dataset_entry, lf_row
 from trajgen_assets.core.sft.messages import normalise_all, normalise_tools
+from trajgen_assets.core.sft.receipt import digests, write_receipt
 from trajgen_assets.core.sft.settings import ConversionSettings, LfFormat
 
 pytestmark = pytest.mark.e2e
@@ -157,8 +160,8 @@ def test_rows_whose_facts_differ_in_shape_are_all_taken(lf_format: LfFormat, loa
     assert_taken_whole(rows, loader.load(job.sft, "demo-job"))
 
 
-def rows_of_all_scaffolds(folder: Path, lf_format: LfFormat, n_rows: int) -> list[Row]:
-    """Rows of a recorded trial of each scaffold in turn, with metadata of mixed shape, as one data set holds them."""
+def rows_of_all_scaffolds(folder: Path, n_rows: int) -> list[Row]:
+    """IM rows of a recorded trial of each scaffold in turn, of mixed metadata, a fifth of them without a score."""
     metadata: list[dict[str, Any]] = [{"stars": 3}, {"stars": "many", "tags": ["a"]}, {}]
     rows = []
     for scaffold in (*TOOL_SCAFFOLDS, "terminus2"):
@@ -167,36 +170,48 @@ def rows_of_all_scaffolds(folder: Path, lf_format: LfFormat, n_rows: int) -> lis
         rows += read_im(convert_job(job, ConversionSettings()).im)
     assert len(rows) == len(TOOL_SCAFFOLDS) + 1
     mixed = [rows[number % len(rows)] for number in range(n_rows)]
-    return [
-        lf_row(with_metadata(im, metadata[n % len(metadata)]), lf_format, COPIED_FACTS) for n, im in enumerate(mixed)
-    ]
+    scored = [with_facts(im, {"_instance_metadata": metadata[n % len(metadata)]}) for n, im in enumerate(mixed)]
+    return [with_facts(im, {"_score": None}) if n // len(rows) % 5 == 0 else im for n, im in enumerate(scored)]
 
 
-def with_metadata(im: Row, metadata: dict[str, Any]) -> Row:
-    facts = im["meta_info"]["unique_info"] | {"_instance_metadata": metadata}
-    return im | {"meta_info": im["meta_info"] | {"unique_info": facts}}
+def data_of(folder: Path, ims: list[Row], lf_format: LfFormat) -> JobPaths:
+    """A job whose im.jsonl has these rows, and all else that is made of it."""
+    job = JobOnDisk(folder).add("fix__x", solved()).write()
+    receipt = write_im(job, ConversionSettings())
+    receipt.im.write_bytes(b"".join(encode(im) + b"\n" for im in ims))
+    files = receipt.sft_im.files | digests(receipt.im)
+    write_receipt(receipt.model_copy(update={"sft_im": receipt.sft_im.model_copy(update={"files": files})}))
+    write_lf(job, ConversionSettings(lf_format=lf_format))
+    return job
 
 
 @pytest.mark.parametrize("lf_format", STYLES)
 def test_a_thousand_rows_of_all_scaffolds_are_taken_whole(lf_format: LfFormat, loader: Loader, tmp_path: Path) -> None:
-    rows = rows_of_all_scaffolds(tmp_path / "jobs", lf_format, 1000)
-    fates = loader.load(written(tmp_path, rows, lf_format), "calls")
-    assert_taken_whole(rows, fates)
-    made = [calls_of(row) for row in rows]
-    assert sum(map(len, made)) > 1000
+    ims = rows_of_all_scaffolds(tmp_path / "jobs", 1000)
+    job = data_of(tmp_path / "all", ims, lf_format)
+    fates = loader.load(job.sft, "demo-job")
+    assert_taken_whole(rows_in(job.sft), fates)
+    calls, results = [calls_of(im) for im in ims], [results_of(im) for im in ims]
+    assert min(sum(map(len, calls)), sum(map(len, results))) > 1000
     for fate in fates.values():
-        assert fate["calls"] == made
+        assert fate["calls"] == calls
+        assert [observations_of(row) for row in fate["aligned"]] == results
 
 
-def calls_of(row: Row) -> list[list[Any]]:
-    """The calls that a row holds, as name and arguments, without help from the code that wrote them."""
-    found: list[list[Any]] = []
-    for turn in turns_in(row):
-        if turn.get("from", turn.get("role")) == "function_call":
-            text = turn.get("value", turn.get("content")).rpartition("</think>")[2].strip()
-            listed = json.loads(text.partition("<tool_call>")[2].removesuffix("</tool_call>") or text)
-            found += [[each["name"], each["arguments"]] for each in listed]
-    return found
+def calls_of(im: Row) -> list[list[Any]]:
+    """The calls of an IM row, as name and arguments."""
+    functions = [call["function"] for message in im["messages"] for call in message.get("tool_calls", ())]
+    return [[function["name"], json.loads(function["arguments"])] for function in functions]
+
+
+def results_of(im: Row) -> list[str]:
+    return [message["content"] for message in im["messages"] if message["role"] == "tool"]
+
+
+def observations_of(aligned: Row) -> list[str]:
+    """What LLaMA-Factory has of the results of a row, parallel ones apart."""
+    found = [content.split(OBSERVATION_JOINT) for role, content in aligned["turns"] if role == "observation"]
+    return list(chain.from_iterable(found))
 
 
 def call(name: str, **arguments: Any) -> Row:
