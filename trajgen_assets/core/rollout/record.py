@@ -30,6 +30,7 @@ from trajgen_assets.core.rollout.budget_notes import Refusal
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.clearing import clear_files, clear_tree
 from trajgen_assets.core.rollout.fix import fix_of
+from trajgen_assets.core.rollout.kept_task import keep_task
 from trajgen_assets.core.rollout.patch import publish_patch, remove_patches
 from trajgen_assets.core.rollout.results import TrialResult, read_trial_result, task_id_of
 from trajgen_assets.core.rollout.settle import settle_trial
@@ -233,7 +234,8 @@ class JobRecord:
         self._record(task, outcome, accepted=False)
 
     def _record(self, task: StagedTask, outcome: AttemptOutcome, *, accepted: bool) -> None:
-        # Before it is recorded: whoever dies in between leaves it to recovery, which does both again.
+        # Before it is recorded: whoever dies in between leaves it to recovery, which does all of it again.
+        keep_task(self.files.trial(outcome.trial_name), task.folder.folder, task.key.task_id)
         clear_tree(self.files.trial(outcome.trial_name), self.given, but=RAW_RECORDS)
         publish_patch(self.files, outcome.trial_name, self.given)
         outcome = replace(outcome, note=self._presentable(outcome.note))
