@@ -1,7 +1,7 @@
 """What a trial's folder keeps of its task, so that it says what it was about where no staged task is any more.
 
 Whoever reads a job folder as Harbor left it finds the task by `task.path` of a trial's `config.json`, and there
-`task.toml` with its `[metadata]`: so does the sft block in its `harbor_job` mode. A path that is not absolute counts from
+`task.toml` with `[metadata]`: so does the sft block in its `harbor_job` mode. A path that is not absolute counts from
 the trial's folder.
 """
 
