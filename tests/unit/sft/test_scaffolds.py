@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.sft.agent_twin import SYSTEM, TASK, AgentTwin, fixed, tool_call, tool_result, user
-from tests.unit.sft.twin import JobOnDisk, Record, entry, lines_of
+from tests.unit.sft.twin import JobOnDisk, Record, conversations_in, entry, lines_of
 from trajgen_assets.core.sft.convert import convert_job
 from trajgen_assets.core.sft.messages import content_text
 from trajgen_assets.core.sft.receipt import Receipt
-from trajgen_assets.core.sft.scaffolds import scaffold_for
 from trajgen_assets.core.sft.settings import ConversionSettings
 
 WITH_TOOLS = ("claude_code", "mini_swe_agent", "open_code", "openhands_sdk")
@@ -348,7 +347,7 @@ def test_dialogues_that_run_at_once_come_apart_again_whatever_their_order(
     with TemporaryDirectory() as folder:
         path = Path(folder) / "trajectory.jsonl"
         path.write_bytes(merged.lines())
-        found = list(scaffold_for("auto", "mini_swe_agent").conversations(path, entry("fix__x")))
+        found = conversations_in(path, "mini_swe_agent", entry("fix__x"))
     assert [each.reason for each in found] == [None] * len(dialogues)
     texts = sorted([content_text(each["content"]) for each in conversation.messages] for conversation in found)
     assert texts == sorted([content_text(each) for each in contents] for contents in expected.values())

@@ -1,14 +1,14 @@
 from pathlib import Path
 from typing import Any
 
-from tests.unit.sft.twin import FIRST_PROMPT, Record, TerminusTwin, answer_text, entry, solved
-from trajgen_assets.core.sft.scaffolds import Conversation, scaffold_for
+from tests.unit.sft.twin import FIRST_PROMPT, Record, TerminusTwin, answer_text, conversations_in, entry, solved
+from trajgen_assets.core.sft.scaffolds import Conversation
 
 
 def conversations(folder: Path, twin: TerminusTwin, **changes: Any) -> list[Conversation]:
     path = folder / "litellm-trajectory.jsonl"
     path.write_bytes(twin.lines())
-    return list(scaffold_for("auto", "terminus2").conversations(path, entry("fix__x", **changes)))
+    return conversations_in(path, "terminus2", entry("fix__x", **changes))
 
 
 def kept(found: list[Conversation]) -> list[Conversation]:

@@ -11,6 +11,8 @@ from trajgen_assets.core.paths import JobPaths, Root
 from trajgen_assets.core.rollout.patch import PatchRecord
 from trajgen_assets.core.rollout.trials import AgentRecord, TaskRecord, TrialEntry, TrialsFile, write_trials
 from trajgen_assets.core.sft.messages import content_text
+from trajgen_assets.core.sft.scaffolds import Conversation, scaffold_for
+from trajgen_assets.core.sft.trajectory import read_trajectory
 
 Record = dict[str, Any]
 
@@ -173,6 +175,12 @@ class JobOnDisk:
         }
         write_trials(self.paths.trials, TrialsFile(**(fields | changes), trials=tuple(self.entries)))
         return self.paths
+
+
+def conversations_in(path: Path, scaffold: str, trial: TrialEntry) -> list[Conversation]:
+    """The conversations that a scaffold finds in a trajectory."""
+    reader = scaffold_for("auto", scaffold)
+    return list(reader.conversations(read_trajectory(path, trial, reader.side_call)))
 
 
 def lines_of(path: Path) -> list[Record]:

@@ -1,16 +1,15 @@
 """How the turns of a conversation came to be: which model gave each, and whether it was cut off.
 
-Agents do not send that back, so it is looked up in the answers of all calls. Only these are parsed, which are small
-beside what was sent, and nothing of one is kept but 16 bytes and its model.
+Agents do not send that back, so it is looked up in the answers of all calls. Nothing of one is kept but 16 bytes and
+its model.
 """
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 from trajgen_assets.core.sft.branches import next_key
 from trajgen_assets.core.sft.messages import Json
-from trajgen_assets.core.sft.records import call_fault, read_responses
+from trajgen_assets.core.sft.records import call_fault
 
 # Reasons that mean a limit ended the answer. The record has null where the client left, and LiteLLM never otherwise.
 CUT_REASONS = frozenset({"length", "max_tokens", "model_context_window_exceeded", None})
@@ -22,17 +21,12 @@ _SPACED_AND_QUOTED = re.compile(r"[\s\"'\\]+")
 class Answers:
     """The answers of one trial, by what they say."""
 
-    def __init__(self, responses: Iterable[Json]) -> None:
+    def __init__(self, responses: Iterable[Json] = ()) -> None:
         self._models: dict[bytes, set[str]] = {}
         self._is_cut: dict[bytes, bool] = {}
         self.models: set[str] = set()
         for response in responses:
-            self._add(response)
-
-    @classmethod
-    def of(cls, trajectory: Path) -> "Answers":
-        """Read those of a trial."""
-        return cls(read_responses(trajectory))
+            self.add(response)
 
     def facts(self, messages: list[Json]) -> Json:
         """Return `n_cut_turns` and `teachers` of a conversation; null where an answer that would tell is not found.
@@ -54,7 +48,8 @@ class Answers:
             return sorted(set[str]().union(*known))
         return [min(common)] if known and len(known) == len(given) else None
 
-    def _add(self, response: Json) -> None:
+    def add(self, response: Json) -> None:
+        """Take in the response to a call, which may have failed."""
         choices = response.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else {}
         message = choice.get("message")

@@ -2,15 +2,14 @@
 
 Every request repeats its whole history, so a call is the end of a conversation when no other request goes
 on from its answer. Each prefix of messages has a key, chained from the key before it, which finds this out
-in time linear in the bytes read. Kept are 16 bytes of a message, thoughts and calls of an answer, and the last
-request of each session: the next one repeats it, and equal messages need no new key.
+in time linear in the bytes read. Kept are 16 bytes of a message, thoughts and calls of an answer, and the latest
+call of each session: the next one repeats it, and equal messages need no new key.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import takewhile
 from typing import Any
 
 from trajgen_assets.core.sft.encoding import encode
@@ -52,6 +51,15 @@ class Said:
     calls: list[Json] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Taken:
+    """One whole call, and the key of each prefix of its history."""
+
+    place: Place
+    exchange: Exchange
+    keys: list[bytes]
+
+
 class CallTree:
     """The calls of one trial, as far as needed to tell where conversations end and what was said in them."""
 
@@ -60,12 +68,29 @@ class CallTree:
         self._asked: set[bytes] = set()
         self._went_on: set[bytes] = set()
         self._said: dict[bytes, Said | None] = {}
-        self._last: dict[str | None, tuple[list[Json], list[bytes]]] = {}
+        self._latest: dict[str | None, Taken] = {}
         self.main_session: str | None = None
 
+    def latest(self, session: str | None) -> Taken | None:
+        """Return the call of a session that was taken in last."""
+        return self._latest.get(session)
+
+    def at_hand(self, place: Place) -> Taken | None:
+        """Return the call at `place` if it is the latest of its session."""
+        return next((taken for taken in self._latest.values() if taken.place == place), None)
+
     def add(self, place: Place, exchange: Exchange, *, side: str | None) -> None:
-        """Take in a call. A side call (a summary, a title) never continues a conversation nor supplies its thoughts."""
-        keys = self._keys_of(exchange)
+        """Take in a call. A side call (a summary, a title) never continues a conversation nor supplies its thoughts.
+
+        Args:
+            place: where it stands; calls are taken in as they were recorded.
+            exchange: the call, compared with `latest` of its session.
+            side: what it is in a word when it is no part of the agent's work.
+        """
+        known = self._latest[exchange.session].keys[: exchange.n_repeated] if exchange.n_repeated else []
+        root = known[-1] if known else root_key(exchange.session)
+        keys = [*known, *prefix_keys(exchange.history[len(known) :], root)]
+        self._latest[exchange.session] = Taken(place, exchange, keys)
         answer_key = next_key(keys[-1], exchange.answer)
         if side is None:
             if not self._asked:
@@ -98,16 +123,6 @@ class CallTree:
 
     def __len__(self) -> int:
         return len(self._calls)
-
-    def _keys_of(self, exchange: Exchange) -> list[bytes]:
-        """Return the keys of prefixes; what a request repeats of the last one of its session is not keyed again."""
-        history, keys = self._last.get(exchange.session, ([], []))
-        both = zip(history, exchange.history, strict=False)
-        n_same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))
-        known = keys[:n_same]
-        keys = [*known, *prefix_keys(exchange.history[n_same:], known[-1] if known else root_key(exchange.session))]
-        self._last[exchange.session] = exchange.history, keys
-        return keys
 
     def _note(self, answer_key: bytes, said: Said) -> None:
         if self._said.setdefault(answer_key, said) != said:

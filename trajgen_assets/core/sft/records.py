@@ -4,21 +4,21 @@ The file holds one JSON object a line for each model call, with the whole reques
 leniently where the reader does not depend on it, and the trial is rejected where it does.
 """
 
+import hashlib
+import io
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from json import JSONDecoder
+from operator import eq
 from pathlib import Path
 from typing import Any
 
 import orjson
+import zstandard
 
-from trajgen_assets.core.capture.stored import opened
+from trajgen_assets.core.capture.stored import BLOCK_BYTES, UNREADABLE, opened
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.reasons import Reason, TrialRejectedError
 
-_DECODER = JSONDecoder()
-_RESPONSE = b'"response_body"'
 _GEN_PARAMS = (
     "model",
     "max_tokens",
@@ -49,7 +49,9 @@ class Place:
 class Exchange:
     """One whole model call: the messages sent, and the model's answer exactly as it came.
 
-    `session` is the one that the client named; a call of a subagent has another than its agent's own.
+    `session` is the one that the client named; a call of a subagent has another than its agent's own. So many messages
+    as `n_repeated` says are those with which the call began that it was compared with; a first system message counts
+    among them whatever it says.
     """
 
     history: list[Json]
@@ -60,22 +62,52 @@ class Exchange:
     usage: Json | None
     timestamp: str | None
     session: str | None
+    n_repeated: int = 0
 
 
-def read_exchanges(path: Path, *, torn_tail_ok: bool) -> Iterator[tuple[Place, Exchange]]:
-    """Yield the whole calls of a trajectory in recorded order; failed and abandoned calls are passed over.
+class Lines:
+    """The lines of an open trajectory, which are digested as they are read."""
 
-    Args:
-        path: a trajectory in JSON lines, compressed or not.
-        torn_tail_ok: let the last line be incomplete, as a cut capture may leave it.
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def __iter__(self) -> Iterator[tuple[Place, bytes]]:
+        """Yield the place and the bytes of each line that is not blank.
+
+        Raises:
+            TrialRejectedError: a line is longer than any model call. What is left of it has not been read then.
+        """
+        offset = 0
+        for line, raw in enumerate(iter(lambda: self._file.readline(LONGEST_LINE_BYTES + 1), b""), start=1):
+            self._digest.update(raw)
+            if len(raw) > LONGEST_LINE_BYTES:
+                why = f"it is longer than {LONGEST_LINE_BYTES >> 20} MiB"
+                raise TrialRejectedError(Reason.BROKEN_LINE, where=f"line {line}", why=why)
+            if not raw.isspace():
+                yield Place(line, offset, len(raw)), raw
+            offset += len(raw)
+
+    def sha256(self) -> str:
+        """Return the digest of the whole file in hex, reading what is left of it; `UNREADABLE` where it is damaged."""
+        try:
+            while block := self._file.read(BLOCK_BYTES):
+                self._digest.update(block)
+        except zstandard.ZstdError:
+            return UNREADABLE
+        return self._digest.hexdigest()
+
+
+def read_records(lines: Lines, *, torn_tail_ok: bool) -> Iterator[tuple[Place, Json]]:
+    """Yield the records of a trajectory, one a line; `torn_tail_ok` lets the last be incomplete, as a cut leaves it.
 
     Raises:
-        TrialRejectedError: a line is not JSON, or a successful record does not have the shape of one.
+        TrialRejectedError: a line is not an object in JSON.
     """
-    for place, raw in _lines(path):
+    for place, raw in lines:
         record = _parse(place, raw, torn_ok=torn_tail_ok and not raw.endswith(b"\n"))
-        if record is not None and (exchange := exchange_of(record, place)) is not None:
-            yield place, exchange
+        if record is not None:
+            yield place, record
 
 
 def reread(path: Path, places: Iterable[Place]) -> Iterator[Exchange]:
@@ -94,24 +126,13 @@ def reread(path: Path, places: Iterable[Place]) -> Iterator[Exchange]:
             yield exchange
 
 
-def read_responses(path: Path) -> Iterator[Json]:
-    """Yield `response_body` of each call that has one, also of failed ones, without parsing what was sent.
-
-    Lines of any other shape are passed over: `read_exchanges` tells what is wrong with them.
-    """
-    for _, raw in _lines(path):
-        at = raw.rfind(_RESPONSE)  # within a text its quotes would be escaped
-        if at < 0:
-            continue
-        text = raw[at + len(_RESPONSE) :].decode(errors="replace").lstrip(" \t:")
-        with suppress(ValueError, RecursionError):
-            response, _ = _DECODER.raw_decode(text)
-            if isinstance(response, dict):
-                yield response
-
-
-def exchange_of(record: Json, place: Place) -> Exchange | None:
+def exchange_of(record: Json, place: Place, before: list[Json] | None = None) -> Exchange | None:
     """Return what a record exchanged, or None when the call failed or its client did not wait for the answer.
+
+    Args:
+        record: one line.
+        place: where it stands.
+        before: the history of an earlier call, whose messages need no look when this one repeats them.
 
     Raises:
         TrialRejectedError: the record claims success, and its request or answer has not the shape of messages.
@@ -119,28 +140,26 @@ def exchange_of(record: Json, place: Place) -> Exchange | None:
     if record.get("success") is not True or record.get("client_disconnected") is True:
         return None
     request, response = _object(record, "request_body", place), _object(record, "response_body", place)
+    history = _listed(request.get("messages"), place)
+    n_repeated = _n_repeated(history, before or [])
+    _check(history, n_repeated, place)
     return Exchange(
-        history=_messages(request.get("messages"), place),
+        history=history,
         answer=_answer(response, place),
         tools=request["tools"] if isinstance(request.get("tools"), list) else [],
         model=response.get("model") if isinstance(response.get("model"), str) else None,
         gen_params={key: request[key] for key in _GEN_PARAMS if request.get(key) is not None},
         usage=record["usage"] if isinstance(record.get("usage"), dict) else None,
         timestamp=record["timestamp"] if isinstance(record.get("timestamp"), str) else None,
-        session=record["client_session_id"] if isinstance(record.get("client_session_id"), str) else None,
+        session=session_of(record),
+        n_repeated=n_repeated,
     )
 
 
-def _lines(path: Path) -> Iterator[tuple[Place, bytes]]:
-    offset = 0
-    with opened(path) as file:
-        for line, raw in enumerate(iter(lambda: file.readline(LONGEST_LINE_BYTES + 1), b""), start=1):
-            if len(raw) > LONGEST_LINE_BYTES:
-                why = f"it is longer than {LONGEST_LINE_BYTES >> 20} MiB"
-                raise TrialRejectedError(Reason.BROKEN_LINE, where=f"line {line}", why=why)
-            if raw.strip():
-                yield Place(line, offset, len(raw)), raw
-            offset += len(raw)
+def session_of(record: Json) -> str | None:
+    """Return the session that the client named."""
+    session = record.get("client_session_id")
+    return session if isinstance(session, str) else None
 
 
 def _parse(place: Place, raw: bytes, *, torn_ok: bool) -> Json | None:
@@ -174,15 +193,32 @@ def _answer(response: Json, place: Place) -> Json:
     return message | {"role": "assistant"}
 
 
-def _messages(value: Any, place: Place) -> list[Json]:
+def _listed(value: Any, place: Place) -> list[Any]:
     if not isinstance(value, list) or not value:
         raise _malformed(place, "the request holds no messages")
-    for index, message in enumerate(value):
+    return value
+
+
+def _n_repeated(history: list[Any], before: list[Json]) -> int:
+    """Compare without a step of Python for each message: a request has hundreds, and a trial hundreds of requests."""
+    is_led = _is_system(history[:1]) and _is_system(before[:1])
+    same = [*map(eq, history, before)]
+    same[:is_led] = [True] * is_led
+    return same.index(False) if False in same else len(same)
+
+
+def _is_system(first: list[Any]) -> bool:
+    return bool(first) and isinstance(first[0], dict) and first[0].get("role") == "system"
+
+
+def _check(history: list[Any], n_known: int, place: Place) -> None:
+    """Raise unless the first message, and each one after those that are known, has the shape of one."""
+    for index in (0, *range(max(1, n_known), len(history))):
+        message = history[index]
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise _malformed(place, f"message {index} has no role")
         if fault := call_fault(message):
             raise _malformed(place, f"message {index} {fault}")
-    return value
 
 
 def call_fault(message: Json) -> str | None:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
-from trajgen_assets.core.capture.stored import content_sha256
 from trajgen_assets.core.rollout.trials import TrialEntry
 from trajgen_assets.core.sft.answers import Answers, holds_instruction
 from trajgen_assets.core.sft.encoding import UnencodableError, encode
@@ -18,6 +17,7 @@ from trajgen_assets.core.sft.reasons import Reason, TrialRejectedError
 from trajgen_assets.core.sft.scaffolds import Conversation
 from trajgen_assets.core.sft.score.composite import scored
 from trajgen_assets.core.sft.score.story import story_of_row
+from trajgen_assets.core.sft.trajectory import read_trajectory
 
 logger = logging.getLogger(__name__)
 
@@ -89,15 +89,10 @@ def without_duplicates(verdict: TrialRows, trial_name: str, seen: dict[bytes, st
 
 
 def _rows(plan: Plan, trial: TrialEntry) -> tuple[Row, ...]:
-    trajectory = plan.job.dir / str(trial.trajectory)
-    digest = content_sha256(trajectory)
-    if digest is None:
-        raise TrialRejectedError(Reason.MISSING_TRAJECTORY)
-    if trial.trajectory_sha256 not in (None, digest):
-        raise TrialRejectedError(Reason.TRAJECTORY_CHANGED, why="its digest is not the recorded one")
-    origin = Origin(plan.trials, trial, digest, 0)
-    evidence = Evidence(Answers.of(trajectory), fix_flags(trial.task.fix, plan.job.patch(str(trial.trial_name))))
-    conversations = enumerate(plan.scaffold.conversations(trajectory, trial))
+    trajectory = read_trajectory(plan.job.dir / str(trial.trajectory), trial, plan.scaffold.side_call)
+    origin = Origin(plan.trials, trial, trajectory.sha256, 0)
+    evidence = Evidence(trajectory.answers, fix_flags(trial.task.fix, plan.job.patch(str(trial.trial_name))))
+    conversations = enumerate(plan.scaffold.conversations(trajectory))
     return tuple(_row(plan, each, replace(origin, ordinal=ordinal), evidence) for ordinal, each in conversations)
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
-from trajgen_assets.core.rollout.trials import TrialEntry
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.reasons import Reason
+from trajgen_assets.core.sft.records import Exchange
+from trajgen_assets.core.sft.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,14 @@ class Scaffold(Protocol):
 
     name: str
 
-    def conversations(self, trajectory: Path, trial: TrialEntry) -> Iterator[Conversation]:
+    def side_call(self, exchange: Exchange) -> str | None:
+        """Say in a word or two what a call is that is no part of the agent's work; None for its work."""
+        ...
+
+    def conversations(self, trajectory: Trajectory) -> Iterator[Conversation]:
         """Yield every conversation of a trial in recorded order, also those to be left out.
 
         Raises:
-            TrialRejectedError: the trajectory cannot be trusted as a whole.
+            TrialRejectedError: the trajectory changed since it was read.
         """
         ...

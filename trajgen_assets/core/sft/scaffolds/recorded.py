@@ -5,15 +5,13 @@ A scaffold adds what only it does: which of its calls are beside its work, and w
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
 
-from trajgen_assets.core.rollout.trials import TrialEntry
-from trajgen_assets.core.sft.branches import CallTree, Said, prefix_keys, root_key
+from trajgen_assets.core.sft.branches import CallTree, Said
 from trajgen_assets.core.sft.messages import Json, compact_arguments, content_text, reasoning_of
-from trajgen_assets.core.sft.reasons import Reason, TrialRejectedError
-from trajgen_assets.core.sft.records import Exchange, read_exchanges, reread
+from trajgen_assets.core.sft.records import Exchange
 from trajgen_assets.core.sft.scaffolds.base import Conversation
+from trajgen_assets.core.sft.trajectory import Trajectory
 
 MAIN, SUBAGENT = "main", "subagent"
 
@@ -45,21 +43,14 @@ class RecordedScaffold:
     has_subagents: bool = True
     edit_tools: frozenset[str] = frozenset()
 
-    def conversations(self, trajectory: Path, trial: TrialEntry) -> Iterator[Conversation]:
+    def conversations(self, trajectory: Trajectory) -> Iterator[Conversation]:
         """Yield the dialogues of a trial; side calls and answers to abandoned retries come with their reason."""
-        tree = CallTree()
-        for place, exchange in read_exchanges(trajectory, torn_tail_ok=trial.capture == "cut"):
-            tree.add(place, exchange, side=self.side_call(exchange))
-        if not tree:
-            raise TrialRejectedError(Reason.NO_SUCCESSFUL_RECORD)
         seen: set[bytes] = set()
-        ends = list(tree.ends())
-        for end, exchange in zip(ends, reread(trajectory, (end.place for end in ends)), strict=True):
-            keys = list(prefix_keys(exchange.history, root_key(exchange.session)))
-            n_shared = sum(key in seen for key in keys)
+        for end, taken in trajectory.ends():
+            n_shared = sum(key in seen for key in taken.keys)
             if end.reason is None:
-                seen.update(keys)
-            conversation = self._conversation(exchange, keys, tree)
+                seen.update(taken.keys)
+            conversation = self._conversation(taken.exchange, taken.keys, trajectory.calls)
             yield replace(conversation, reason=end.reason, detail=end.detail, n_shared_messages=n_shared)
 
     def side_call(self, exchange: Exchange) -> str | None:
