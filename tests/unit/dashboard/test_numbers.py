@@ -1,0 +1,83 @@
+"""Numbers add up: those of the funnel, of jobs and of slices, each to the ledger's own."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from trajgen_assets.core.dashboard.facts.funnel import Stage, funnel_of
+from trajgen_assets.core.dashboard.facts.models import Figures, Outcome
+from trajgen_assets.core.dashboard.facts.scene import Scene, looking_at
+from trajgen_assets.core.ledger import TaskFilter, open_ledger
+from trajgen_assets.core.paths import Root
+
+
+@pytest.fixture
+def scene(worked_root: Root) -> Iterator[Scene]:
+    with looking_at(worked_root) as found:
+        yield found
+
+
+def test_the_funnel_begins_with_what_is_registered_and_loses_nothing(scene: Scene) -> None:
+    steps = funnel_of(task.reached for task in scene.tasks())
+    assert scene.counts is not None
+    assert steps[0].n_reached == scene.counts.registered
+    for step, following in pairwise(steps):
+        assert step.n_reached == following.n_reached + sum(step.stopped.values())
+    assert all(step.n_reached for step in steps)
+
+
+def test_what_is_graded_is_what_the_ledger_calls_done(scene: Scene) -> None:
+    steps = funnel_of(task.reached for task in scene.tasks())
+    assert scene.counts is not None
+    assert steps[Stage.GRADED].n_reached == scene.counts.done == scene.figures.n_graded
+
+
+def test_the_counts_are_those_of_the_ledger_s_own_balance(scene: Scene, worked_root: Root) -> None:
+    with open_ledger(worked_root) as ledger:
+        assert scene.counts == ledger.check_balance()
+
+
+def test_every_attempt_of_the_ledger_is_a_trial_of_one_job(scene: Scene, worked_root: Root) -> None:
+    with open_ledger(worked_root) as ledger:
+        attempts = [each for row in ledger.rows(TaskFilter()) for each in ledger.attempts(row.key)]
+    shown = [trial for job in scene.jobs for trial in scene.job(job.name).trials]
+    assert Counter((each.job, each.trial_name) for each in attempts) == Counter((t.job, t.name) for t in shown)
+    assert scene.figures.n_trials == len(attempts)
+    assert sum(scene.figures.n_by_outcome.values()) == len(attempts)
+
+
+def test_the_mean_is_over_graded_trials_and_infrastructure_is_apart(scene: Scene) -> None:
+    trials = [trial for job in scene.jobs for trial in scene.job(job.name).trials]
+    rewards = [trial.reward for trial in trials if trial.accepted and trial.reward is not None]
+    assert scene.figures.mean_reward == pytest.approx(sum(rewards) / len(rewards))
+    without = sum(trial.outcome in (Outcome.AGENT, Outcome.CAPTURE, Outcome.OUTSIDE) for trial in trials)
+    assert without == sum(scene.figures.causes.values()) > 0
+    assert scene.figures.n(Outcome.UNSOLVED) == sum(reward == 0 for reward in rewards)
+
+
+@pytest.mark.parametrize("name", ["language", "difficulty", "category"])
+def test_slices_add_up_to_their_job(scene: Scene, name: str) -> None:
+    for job in scene.jobs:
+        total = sum(job.slices[name].values(), Figures())
+        assert total.cost_usd == pytest.approx(job.figures.cost_usd)
+        assert replace(total, cost_usd=None) == replace(job.figures, cost_usd=None)
+
+
+def test_tokens_and_cost_say_of_how_many_trials_they_are(scene: Scene) -> None:
+    trials = [trial for job in scene.jobs for trial in scene.job(job.name).trials]
+    priced = [trial.cost_usd for trial in trials if trial.cost_usd is not None]
+    assert 0 < len(priced) < len(trials)
+    assert (scene.figures.n_priced, scene.figures.cost_usd) == (len(priced), pytest.approx(sum(priced)))
+
+
+def test_without_trials_nothing_is_known_and_nothing_is_0() -> None:
+    nothing = Figures()
+    assert (nothing.mean_reward, nothing.n_tokens, nothing.cost_usd, nothing.quantile_s(0.5)) == (None,) * 4
+
+
+def test_a_quantile_is_a_value_that_was_measured() -> None:
+    figures = Figures(durations_s=(1.0, 2.0, 3.0, 4.0))
+    assert [figures.quantile_s(share) for share in (0, 0.25, 0.5, 0.9, 1)] == [1.0, 1.0, 2.0, 4.0, 4.0]
