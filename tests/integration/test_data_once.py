@@ -19,7 +19,7 @@ from resources.platform import PlatformResource
 from sensors.finished_jobs import HEAD_START_S, MAX_RUNS, finished_jobs
 from tests.configuration import config_text
 from tests.faults import Points
-from tests.unit.ledger.twins import SetClock, batch, graded, register, settle
+from tests.unit.ledger.twins import SetClock, batch, graded, listed, register, settle
 from tests.unit.sft.twin import JobOnDisk, lines_of, solved
 from tests.waiting import wait_until
 from trajgen_assets.cli.start import make_data
@@ -124,7 +124,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
 def job_that_is_over(root: Root) -> None:
     on_disk = JobOnDisk(root.path)
     with open_ledger(root, now=SetClock()) as ledger:
-        register(ledger, "a", "b")
+        register(ledger, listed("a", "d1"), listed("b", "d1"))
         assert ledger.assign(JOB, batch(), asked_by=AskedBy.START)
         lease = ledger.claim(JOB, "run", ttl_s=60)
         for task_id in ("a", "b"):

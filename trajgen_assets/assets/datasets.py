@@ -21,6 +21,7 @@ from trajgen_assets.core.sft.convert import ConversionSettings, Receipt, convert
 from trajgen_assets.core.sft.lf import lf_row
 from trajgen_assets.core.sft.making import is_data_being_made, making_data
 from trajgen_assets.core.sft.scaffolds import why_no_data
+from trajgen_assets.core.sft.tasks_today import tasks_today
 from trajgen_assets.names import JOB_RESULT, SFT_IM, SFT_LF, TRAJECTORIES
 from trajgen_assets.partitions import data_assets, is_converted, job_partitions
 
@@ -139,7 +140,7 @@ def _report(context: dg.AssetExecutionContext, platform: Platform, job: str) -> 
         return
     reached("during_conversion")
     place_data(platform.root, platform.config, files)
-    receipt = convert_job(files, ConversionSettings.of(platform.config))
+    receipt = convert_job(files, ConversionSettings.of(platform.config), tasks_today(platform, job))
     for asset, metadata in ((SFT_IM, im_metadata(receipt)), (SFT_LF, lf_metadata(receipt) | tasks)):
         if asset in selected and is_news(context.instance, asset, job, receipt.signature):
             log_version(context, asset, job, receipt.signature, metadata)

@@ -15,6 +15,7 @@ from trajgen_assets.core.rollout.trials import load_trials
 from trajgen_assets.core.sft.convert import convert_job
 from trajgen_assets.core.sft.making import making_data
 from trajgen_assets.core.sft.settings import ConversionSettings
+from trajgen_assets.core.sft.tasks_today import tasks_today
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +36,7 @@ def convert(
         for name in job:
             place_data(platform.root, platform.config, platform.root.job(name))
             with making_data(platform.root, name):
-                receipt = convert_job(platform.root.job(name), settings)
+                receipt = convert_job(platform.root.job(name), settings, tasks_today(platform, name))
             state = "written" if receipt.changed else "unchanged"
             typer.echo(f"{name}: {count_of(receipt.n_rows, 'row')}, {state}: {receipt.folder}")
             for kind, reasons in receipt.rejected.items():

@@ -31,6 +31,10 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         f"{_IN}.sft_conversion.out_dir": (
             "changed: data lies here as before, and sft_data/ of the artifacts root has a link to each job's"
         ),
+        f"{_IN}.sft_conversion.exclude_repos_file": (
+            "changed: also exclude_repos, where swe_bench (the default) is a list that comes with this system and "
+            "none is no list. Empty, it is the default; a file that is not there is an error"
+        ),
         f"{_IN}.sft_conversion.tokenizer_name": (
             "changed: checked and not used; token figures are the endpoint's own counts"
         ),

@@ -2,9 +2,9 @@
 
 import os
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from trajgen_assets.core.config.budget import BudgetChoice
@@ -268,7 +268,11 @@ class SftConversion(Section):
     scaffold: str = AUTO
     instance_status: Literal["resolved", "unresolved", "all"] = "resolved"
     max_instances: Positive | None = None
-    exclude_repos_file: str | None = None
+    exclude_repos: Annotated[str, Field(min_length=1)] = "swe_bench"
+    exclude_repos_file: str | None = None  # its name in the earlier system
+    retired: Literal["reject", "keep"] = "reject"
+    revoked: Literal["reject", "keep"] = "reject"
+    task_changed: Literal["reject", "keep"] = "reject"
     tokenizer_name: str | None = None
     reasoning_check_mode: Literal["strict", "adaptive"] = "adaptive"
     reasoning_content_ratio_threshold: Share = 0.2
@@ -278,6 +282,13 @@ class SftConversion(Section):
     leaks: Literal["reject", "keep"] = "reject"
     mask_error_turns: bool = False
     out_dir: DataDir | None = None
+
+    @model_validator(mode="after")
+    def _names_one_list(self) -> Self:
+        both = self.exclude_repos_file and "exclude_repos" in self.model_fields_set
+        return _unless(
+            "exclude_repos and exclude_repos_file are one setting: leave out the latter" if both else None, self
+        )
 
     @field_validator("scaffold")
     @classmethod

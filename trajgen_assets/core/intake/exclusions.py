@@ -23,10 +23,14 @@ CONSUMED = (TaskStatus.DONE, TaskStatus.FAILED, TaskStatus.SKIPPED)
 
 @dataclass(frozen=True)
 class Exclusion:
-    """One id, and who names it: a place in words, and what stands there about it."""
+    """One id, and who names it: a place in words, and what stands there about it.
+
+    `is_consumed` is what a ledger has rolled out, which says nothing against the task.
+    """
 
     task_id: str
     source: str
+    is_consumed: bool = False
 
 
 def excluded_ids(config: Config, root: Root | None = None) -> frozenset[str]:
@@ -111,7 +115,8 @@ def _of_ledger(path: Path, source: str) -> Iterator[Exclusion]:
         raise _unreadable(path, error.why) from None
     for entry in entries:
         if entry.status in CONSUMED:
-            yield Exclusion(entry.task_id, f"{source}: {entry.status.value}")
+            is_consumed = entry.status is not TaskStatus.SKIPPED
+            yield Exclusion(entry.task_id, f"{source}: {entry.status.value}", is_consumed)
 
 
 def _bytes(path: Path) -> bytes:

@@ -6,6 +6,7 @@ data when both are done. On equal inputs and settings they write equal bytes; a 
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -18,7 +19,7 @@ from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.trials import TrialEntry
 from trajgen_assets.core.sft.columns import unfit_keys
 from trajgen_assets.core.sft.encoding import ArrayWriter, encode
-from trajgen_assets.core.sft.filters import first_refusal, trial_filters
+from trajgen_assets.core.sft.filters import first_refusal, row_filters
 from trajgen_assets.core.sft.im import read_im
 from trajgen_assets.core.sft.lf import COPIED_FACTS, check_lf_row, dataset_entry, lf_row
 from trajgen_assets.core.sft.messages import Json
@@ -45,6 +46,7 @@ from trajgen_assets.core.sft.rows import TrialRows, without_duplicates
 from trajgen_assets.core.sft.score.rules import SCORE_VERSION
 from trajgen_assets.core.sft.settings import ConversionSettings, LfFormat
 from trajgen_assets.core.sft.stats import LfStats
+from trajgen_assets.core.sft.tasks_today import TaskToday
 from trajgen_assets.core.sft.versions import Versions, carry_over
 
 __all__ = ["ConversionSettings", "Receipt", "convert_job", "rescore_job", "write_im", "write_lf", "write_lf_files"]
@@ -85,12 +87,19 @@ class Tally:
         )
 
 
-def convert_job(job: JobPaths, settings: ConversionSettings, *, n_workers: int | None = None) -> Receipt:
+def convert_job(
+    job: JobPaths,
+    settings: ConversionSettings,
+    tasks: Mapping[str, TaskToday] | None = None,
+    *,
+    n_workers: int | None = None,
+) -> Receipt:
     """Make the training data behind `job.sft`: a new version, unless one of the same inputs and settings stands.
 
     Args:
         job: where its files lie.
         settings: what a person chose.
+        tasks: what is known today of its tasks, by their ids; without it the bars about that are `unknown`.
         n_workers: processes to convert with, 0 for this one alone; None for as many as the job is worth.
 
     Returns:
@@ -102,7 +111,7 @@ def convert_job(job: JobPaths, settings: ConversionSettings, *, n_workers: int |
             would lose a row; or a process died, or nothing can be written. A bad trial is rejected instead, and the
             rest goes on.
     """
-    plan, versions = Plan.of(job, settings), Versions.of(job.sft)
+    plan, versions = Plan.of(job, settings, tasks), Versions.of(job.sft)
     versions.adopt()
     signature = joint_signature(plan.signature(), SCORE_VERSION, lf_signature(plan.trials.job, settings))
     standing = _standing(versions, signature)
@@ -233,6 +242,10 @@ def _receipt(plan: Plan, im: ImReceipt, lf: LfReceipt, folder: Path) -> Receipt:
         scaffold=plan.scaffold.name,
         code_version=CODE_VERSION,
         settings=plan.stored_settings,
+        filters={
+            "trials": [each.reason.value for each in plan.filters],
+            "rows": [each.reason.value for each in row_filters(plan.settings)],
+        },
         sft_im=im,
         sft_lf=lf,
         folder=folder,
@@ -241,7 +254,7 @@ def _receipt(plan: Plan, im: ImReceipt, lf: LfReceipt, folder: Path) -> Receipt:
 
 def _convert_trials(plan: Plan, kept: IO[bytes], rejected: IO[bytes], n_workers: int | None) -> Tally:
     tally = Tally()
-    filters = trial_filters(plan.settings, plan.excluded_repos, plan.patches)
+    filters = plan.filters
     refusals = [first_refusal(filters, trial, unknown=plan.settings.unknown) for trial in plan.trials.trials]
     taken = plan.restricted_to(
         trial for trial, refusal in zip(plan.trials.trials, refusals, strict=True) if refusal is None

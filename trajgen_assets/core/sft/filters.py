@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from operator import not_
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -15,6 +16,7 @@ from trajgen_assets.core.sft.lf import check_lf_row, sharegpt_row
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.reasons import Reason
 from trajgen_assets.core.sft.settings import Bar, ConversionSettings, ReasoningMode
+from trajgen_assets.core.sft.tasks_today import TaskToday
 
 T = TypeVar("T")
 
@@ -65,14 +67,22 @@ def first_refusal(filters: Iterable[Filter[T]], item: T, *, unknown: Bar = "reje
 
 
 def trial_filters(
-    settings: ConversionSettings, excluded_repos: tuple[str, ...], patches: Mapping[str, PatchRecord]
+    settings: ConversionSettings,
+    excluded_repos: tuple[str, ...],
+    patches: Mapping[str, PatchRecord],
+    tasks: Mapping[str, TaskToday],
 ) -> tuple[Filter[TrialEntry], ...]:
-    """Return the filters that need no more of a trial than its entry in trials.json, and its final patch."""
-    excluded = tuple(_repo_pattern(repo) for repo in excluded_repos)
+    """Return the filters that need no more of a trial than its entry in trials.json, its task, and its final patch."""
+    excluded = {repo: _repo_pattern(repo) for repo in excluded_repos}
+
+    def excluded_repo(trial: TrialEntry) -> str | None:
+        return next((repo for repo, pattern in excluded.items() if pattern.fullmatch(trial.task_id)), None)
+
     return (
         Filter(Reason.NOT_ACCEPTED, lambda trial: trial.accepted),
         Filter(Reason.INSTANCE_STATUS, lambda trial: has_status(trial, settings)),
-        Filter(Reason.EXCLUDED_REPO, lambda trial: not any(pattern.fullmatch(trial.task_id) for pattern in excluded)),
+        Filter(Reason.EXCLUDED_REPO, lambda trial: excluded_repo(trial) is None, excluded_repo),
+        *task_filters(settings, tasks),
         Filter(Reason.CAPTURE_UNKNOWN, lambda trial: trial.capture is not None),
         Filter(Reason.CAPTURE_GAP, lambda trial: trial.capture != "gap"),
         Filter(Reason.CAPTURE_CUT, lambda trial: settings.take_cut or trial.capture != "cut"),
@@ -81,6 +91,23 @@ def trial_filters(
             lambda trial: not is_resolved(trial, settings) or has_change(patches.get(trial.trial_name or "")),
         ),
     )
+
+
+def task_filters(settings: ConversionSettings, tasks: Mapping[str, TaskToday]) -> tuple[Filter[TrialEntry], ...]:
+    """Return the filters on what became of a trial's task since, without those whose bar is `keep`."""
+
+    def today(trial: TrialEntry) -> TaskToday:
+        return tasks.get(trial.task_id, TaskToday())
+
+    bars: tuple[tuple[Bar, Filter[TrialEntry]], ...] = (
+        (settings.retired, Filter(Reason.RETIRED, lambda trial: none_or(today(trial).is_retired, not_))),
+        (settings.revoked, Filter(Reason.REVOKED, lambda trial: today(trial).is_listed)),
+        (
+            settings.task_changed,
+            Filter(Reason.TASK_CHANGED, lambda trial: none_or(today(trial).has_changed_since(trial.task.digest), not_)),
+        ),
+    )
+    return tuple(each for bar, each in bars if bar == "reject")
 
 
 def row_filters(settings: ConversionSettings) -> tuple[Filter[Json], ...]:
@@ -194,9 +221,13 @@ def read_excluded_repos(path: Path | None) -> tuple[str, ...]:
 
 
 def _repo_pattern(repo: str) -> re.Pattern[str]:
-    """Match the ids of tasks from `repo`: owner, two underscores, repo, a number, perhaps a suffix."""
+    """Match the ids of tasks from `repo`: owner, two underscores, repo, a number, perhaps a suffix.
+
+    SWE-bench Pro has `instance_` in front, and in place of the number a commit and a version.
+    """
     owner, _, name = repo.partition("/")
-    return re.compile(rf"{re.escape(owner)}__{re.escape(name)}-\d+(?:__\w+)?", re.IGNORECASE | re.ASCII)
+    which = r"(?:\d+(?:__\w+)?|[0-9a-f]{40}(?:-\w+)?)"
+    return re.compile(rf"(?:instance_)?{re.escape(owner)}__{re.escape(name)}-{which}", re.IGNORECASE | re.ASCII)
 
 
 def _pairing(row: Json) -> str | None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +13,12 @@ from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.host_facts import HostFacts, load_host_facts
 from trajgen_assets.core.rollout.patch import PatchRecord, read_patch_record
 from trajgen_assets.core.rollout.trials import TrialEntry, TrialsFile, load_trials
-from trajgen_assets.core.sft.filters import read_excluded_repos
+from trajgen_assets.core.sft.filters import Filter, read_excluded_repos, task_filters, trial_filters
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.placeholders import Placeholders
 from trajgen_assets.core.sft.scaffolds import Scaffold, scaffold_for
 from trajgen_assets.core.sft.settings import ConversionSettings
+from trajgen_assets.core.sft.tasks_today import TaskToday
 
 # Raised whenever the same inputs and settings would give other bytes than before.
 CODE_VERSION = "9"
@@ -33,10 +34,11 @@ class Plan:
     settings: ConversionSettings
     excluded_repos: tuple[str, ...]
     host: HostFacts
+    tasks: Mapping[str, TaskToday]
 
     @classmethod
-    def of(cls, job: JobPaths, settings: ConversionSettings) -> Self:
-        """Read what a conversion of `job` starts from.
+    def of(cls, job: JobPaths, settings: ConversionSettings, tasks: Mapping[str, TaskToday] | None = None) -> Self:
+        """Read what a conversion of `job` starts from; `tasks` is what is known today of the job's tasks.
 
         Raises:
             ConversionError: there is no readable trials.json, the scaffold is unknown or another one than the
@@ -45,7 +47,7 @@ class Plan:
         trials = load_trials(job.trials)
         scaffold = scaffold_for(settings.scaffold, trials.scaffold)
         excluded = read_excluded_repos(settings.exclude_repos_file)
-        return cls(job, trials, scaffold, settings, excluded, load_host_facts(job.host))
+        return cls(job, trials, scaffold, settings, excluded, load_host_facts(job.host), tasks or {})
 
     def restricted_to(self, trials: Iterable[TrialEntry]) -> Self:
         """Return the plan with no other trials than these, which suffices to convert them."""
@@ -63,17 +65,26 @@ class Plan:
         return {name: record for name in names if (record := read_patch_record(self.job, name)) is not None}
 
     @property
+    def filters(self) -> tuple[Filter[TrialEntry], ...]:
+        """What a trial has to pass before its trajectory is read, in this order."""
+        return trial_filters(self.settings, self.excluded_repos, self.patches, self.tasks)
+
+    @property
     def stored_settings(self) -> Json:
         """The settings as the receipt shows them: the content of files instead of their paths."""
         shown = self.settings.model_dump(mode="json", exclude={"exclude_repos_file", "lf_format"})
         return shown | {"scaffold": self.scaffold.name, "excluded_repos": list(self.excluded_repos)}
 
     def signature(self) -> str:
-        """Digest the code version, settings, trials.json, host.json, and which trajectories and patches are there."""
+        """Digest the code version, settings, trials.json, host.json, which trajectories and patches are there, and how
+        the job's tasks stand today, as far as the settings ask for it.
+        """
         present = [_presence(self.job.dir, trial) for trial in self.trials.trials if trial.accepted]
         recorded = [self.trials.model_dump(mode="json"), self.host.model_dump(mode="json")]
         patches = [[name, record.status, record.sha256] for name, record in self.patches.items()]
-        inputs = [CODE_VERSION, self.stored_settings, *recorded, present, patches]
+        asked = task_filters(self.settings, self.tasks)
+        tasks = [[each.passes(trial) for each in asked] for trial in self.trials.trials if trial.accepted]
+        inputs = [CODE_VERSION, self.stored_settings, *recorded, present, patches, tasks]
         return sha256_json(inputs)
 
 

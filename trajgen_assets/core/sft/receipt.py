@@ -116,6 +116,9 @@ class Receipt(BaseModel):
     scaffold: str
     code_version: str
     settings: dict[str, Any]
+    filters: dict[str, list[str]] = Field(
+        default_factory=dict, description="Of trials and of rows: the reasons for which they were looked at, in order."
+    )
     sft_im: ImReceipt
     sft_lf: LfReceipt
     changed: bool = Field(default=True, exclude=True)

@@ -9,6 +9,8 @@ from trajgen_assets.core.config import Config
 
 AUTO_SCAFFOLD = "auto"
 
+SWE_BENCH_REPOS = Path(__file__).with_name("swe_bench_repos.txt")
+
 InstanceStatus = Literal["resolved", "unresolved", "all"]
 ReasoningMode = Literal["strict", "adaptive"]
 Bar = Literal["reject", "keep"]
@@ -32,8 +34,14 @@ class ConversionSettings(BaseModel):
     unknown: Bar = Field(default="reject", description="What becomes of what a filter could not be evaluated for.")
     max_instances: int | None = Field(default=None, ge=1, description="Trials kept at most; none is no limit.")
     exclude_repos_file: Path | None = Field(
-        default=None, strict=False, description="One owner/repo a line; tasks from these repositories are left out."
+        default=SWE_BENCH_REPOS,
+        strict=False,
+        description="One owner/repo a line; tasks from these repositories are left out.",
     )
+    # These three are about today's ledger, manifest and lists, which not every caller has; config.yaml rejects.
+    retired: Bar = Field(default="keep", description="What becomes of tasks that people excluded or skipped.")
+    revoked: Bar = Field(default="keep", description="What becomes of tasks that their manifest lists no more.")
+    task_changed: Bar = Field(default="keep", description="What becomes of tasks whose content is another today.")
     reasoning_check_mode: ReasoningMode = "adaptive"
     reasoning_content_ratio_threshold: float = Field(
         default=0.2, ge=0, le=1, description="Share of model turns with reasoning that a slow-thinking row needs."
@@ -52,7 +60,10 @@ class ConversionSettings(BaseModel):
             scaffold=chosen.scaffold,
             instance_status=chosen.instance_status,
             max_instances=chosen.max_instances,
-            exclude_repos_file=config.resolve(chosen.exclude_repos_file) if chosen.exclude_repos_file else None,
+            exclude_repos_file=listed_repos(config, chosen.exclude_repos_file or chosen.exclude_repos),
+            retired=chosen.retired,
+            revoked=chosen.revoked,
+            task_changed=chosen.task_changed,
             reasoning_check_mode=chosen.reasoning_check_mode,
             reasoning_content_ratio_threshold=chosen.reasoning_content_ratio_threshold,
             resolved_from=chosen.resolved_from,
@@ -62,3 +73,9 @@ class ConversionSettings(BaseModel):
             mask_error_turns=chosen.mask_error_turns,
             lf_format=config.runtime_info.output.sft_data_dir.format,
         )
+
+
+def listed_repos(config: Config, choice: str) -> Path | None:
+    """Return the list that `exclude_repos` names: `swe_bench` is ours, `none` is no list, anything else is a file."""
+    named = {"swe_bench": SWE_BENCH_REPOS, "none": None}
+    return named[choice] if choice in named else config.resolve(choice)
