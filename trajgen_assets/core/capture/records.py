@@ -22,10 +22,17 @@ class Line:
         return not self.data.endswith(b"\n")
 
 
-def iter_lines(file: IO[bytes]) -> Iterator[Line]:
-    """Every line of `file` but the blank ones, in order, one in memory at a time."""
-    for number, data in enumerate(file, start=1):
-        if not data.isspace():
+def iter_lines(file: IO[bytes], *, longest_bytes: int = -1) -> Iterator[Line]:
+    """Every line of `file` but the blank ones, in order, one in memory at a time.
+
+    One longer than `longest_bytes` has no value, and its first so many bytes and one more for its data.
+    """
+    take = longest_bytes + 1 if longest_bytes >= 0 else -1
+    for number, data in enumerate(iter(lambda: file.readline(take), b""), start=1):
+        if len(data) == take:
+            _pass_over_rest(file, data, take)
+            yield Line(number, data, None)
+        elif not data.isspace():
             yield Line(number, data, _parsed(data))
 
 
@@ -36,6 +43,11 @@ def iter_records(path: Path) -> Iterator[Line]:
             yield from iter_lines(file)
     except FileNotFoundError:
         return
+
+
+def _pass_over_rest(file: IO[bytes], data: bytes, take: int) -> None:
+    while data and not data.endswith(b"\n"):
+        data = file.readline(take)
 
 
 def _parsed(data: bytes) -> dict[str, Any] | None:

@@ -24,6 +24,16 @@ def trial_page(job: str, trial: str) -> str:
     return f"jobs/{slug(job)}/{slug(trial)}.html"
 
 
+def trial_data(job: str, trial: str) -> str:
+    """The name under which the data of a trial's page lies."""
+    return f"jobs/{slug(job)}/{slug(trial)}"
+
+
+def side_page(task_key: str) -> str:
+    """The page with two trajectories of a task side by side."""
+    return f"side/{slug(task_key)}.html"
+
+
 def data_set_page(name: str) -> str:
     """The page of a job's training data, or of a data set that was joined of several jobs'."""
     return f"datasets/{slug(name)}.html"

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from trajgen_assets.core.dashboard import forms, places
+from trajgen_assets.core.dashboard import forms, places, reasons
 from trajgen_assets.core.dashboard.text import all_visible, visible
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -84,7 +84,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters.update(forms.FILTERS, json_for_page=json_for_page)
+    environment.filters.update(forms.FILTERS, json_for_page=json_for_page, meaning=reasons.meaning)
     environment.globals.update(places=places)
     return environment
 

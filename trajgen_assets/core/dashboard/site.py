@@ -10,6 +10,7 @@ from trajgen_assets.core.dashboard.facts.scene import Scene, looking_at
 from trajgen_assets.core.dashboard.pages.home import home_pages
 from trajgen_assets.core.dashboard.pages.jobs import job_pages
 from trajgen_assets.core.dashboard.render import SiteFile
+from trajgen_assets.core.dashboard.trajectory.parts import trial_parts
 from trajgen_assets.core.dashboard.writing import Part, SiteReport, write_site
 from trajgen_assets.core.locks import locked
 from trajgen_assets.core.paths import Root
@@ -39,6 +40,7 @@ def parts_of(scene: Scene) -> Iterator[Part]:
     yield Part("static", code, _static_files)
     for summary in scene.jobs:
         job = scene.job(summary.name)
+        yield from trial_parts(scene, job, code)
         yield Part(f"job/{job.name}", f"{code} {job.digest}", partial(job_pages, job, summary))
     funnel = funnel_of(task.reached for task in scene.tasks())
     yield Part("home", None, partial(home_pages, scene, funnel))

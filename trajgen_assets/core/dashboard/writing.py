@@ -22,7 +22,7 @@ from trajgen_assets.core.dashboard.render import SiteFile
 from trajgen_assets.core.errors import DashboardError
 
 MARK = ".site.json"
-OURS = ("data", "datasets", "jobs", "static")  # folders of a site in which nobody else keeps anything
+OURS = ("data", "datasets", "jobs", "side", "static")  # folders of a site in which nobody else keeps anything
 
 
 @dataclass(frozen=True)

@@ -158,9 +158,9 @@ class Figures:
             _added(self.n_by_outcome, other.n_by_outcome),
             self.reward_sum + other.reward_sum,
             _added(self.causes, other.causes),
-            _known_sum(self.n_tokens, other.n_tokens),
+            known_sum(self.n_tokens, other.n_tokens),
             self.n_told + other.n_told,
-            _known_sum(self.cost_usd, other.cost_usd),
+            known_sum(self.cost_usd, other.cost_usd),
             self.n_priced + other.n_priced,
             tuple(sorted(self.durations_s + other.durations_s)),
         )
@@ -192,7 +192,8 @@ def _added(one: Mapping[Key, int], other: Mapping[Key, int]) -> Mapping[Key, int
     return {key: one.get(key, 0) + other.get(key, 0) for key in {**one, **other}}
 
 
-def _known_sum(one: Number | None, other: Number | None) -> Number | None:
+def known_sum(one: Number | None, other: Number | None) -> Number | None:
+    """The sum of what is known of two numbers; None where nothing is."""
     if one is None or other is None:
         return other if one is None else one
     return one + other

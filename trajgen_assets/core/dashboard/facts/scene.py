@@ -1,7 +1,7 @@
 """One look at a root: its counts, and each job without its trials. Trials are read again when a page is about them."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import reduce
@@ -9,7 +9,7 @@ from functools import reduce
 from trajgen_assets.core.dashboard.facts.figures import figures_of, slices_of
 from trajgen_assets.core.dashboard.facts.funnel import TaskFacts, task_facts
 from trajgen_assets.core.dashboard.facts.jobs import read_job, read_unknown_job
-from trajgen_assets.core.dashboard.facts.models import Converted, Figures, JobFacts, JobSummary, Trial
+from trajgen_assets.core.dashboard.facts.models import Converted, Figures, JobFacts, JobSummary, Outcome, Trial
 from trajgen_assets.core.errors import LedgerError, UnknownNameError
 from trajgen_assets.core.keys import SMOKE_CAMPAIGN
 from trajgen_assets.core.ledger.ledger import Ledger
@@ -31,6 +31,18 @@ class Mark:
     in_data_set: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One trial among all at the same task."""
+
+    job: str
+    trial: str
+    number: int
+    outcome: Outcome
+    reward: float | None
+    has_trajectory: bool
+
+
 @dataclass(frozen=True)
 class Scene:
     """What the pages are made of.
@@ -40,6 +52,7 @@ class Scene:
         counts: of all campaigns but `smoke`, which counts towards nothing; None without a ledger.
         jobs: newest first.
         marks: of each trial, by job and name, what pages over all tasks show of it.
+        attempts: at each task, by its key, oldest first.
     """
 
     root: Root
@@ -48,6 +61,7 @@ class Scene:
     smoke: Counts | None
     jobs: tuple[JobSummary, ...]
     marks: Mapping[tuple[str, str], "Mark"]
+    attempts: Mapping[str, Sequence[Attempt]]
     problems: tuple[str, ...] = ()
 
     @property
@@ -114,10 +128,31 @@ def _scene(root: Root, ledger: Ledger | None, problems: tuple[str, ...]) -> Scen
     smoke = ledger.counts(SMOKE_CAMPAIGN) if ledger else None
     jobs: list[JobSummary] = []
     marks: dict[tuple[str, str], Mark] = {}
+    attempts: dict[str, list[Attempt]] = defaultdict(list)
     for job in _jobs(root, ledger):
+        for trial in job.trials:
+            attempts[trial.task_key].append(_attempt(trial))
         jobs.append(summary_of(job))
         marks |= {(job.name, trial.name): _mark(job, trial) for trial in job.trials}
-    return Scene(root, ledger, counts - smoke if counts and smoke else None, smoke, tuple(jobs), marks, problems)
+    return Scene(
+        root,
+        ledger,
+        counts - smoke if counts and smoke else None,
+        smoke,
+        tuple(jobs),
+        marks,
+        _in_order(attempts),
+        problems,
+    )
+
+
+def _attempt(trial: Trial) -> Attempt:
+    has_trajectory = trial.trajectory is not None
+    return Attempt(trial.job, trial.name, trial.attempt, trial.outcome, trial.reward, has_trajectory)
+
+
+def _in_order(attempts: Mapping[str, list[Attempt]]) -> Mapping[str, Sequence[Attempt]]:
+    return {task: sorted(found, key=lambda each: (each.number, each.job)) for task, found in attempts.items()}
 
 
 def _mark(job: JobFacts, trial: Trial) -> Mark:
