@@ -1,8 +1,14 @@
+import re
 from time import process_time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from trajgen_assets.core.sft.score import rules
 from trajgen_assets.core.sft.score.outputs import is_error, outcome_of_test, scan_window
+
+SIGNS = (*rules.TOOL_ERRORS, *rules.HARD_ERRORS, *rules.SOFT_ERRORS, *rules.TEST_FAILED, *rules.TEST_PASSED)
 
 
 @pytest.mark.parametrize(
@@ -134,3 +140,16 @@ def test_an_output_made_to_be_slow_is_not(part: str) -> None:
 
 def test_colours_within_words_do_not_hide_them() -> None:
     assert outcome_of_test(scan_window("Tests run: 2, \x1b[1;31mFailures: 1\x1b[m, Errors: 0")) == "fail"
+
+
+@pytest.mark.parametrize("sign", SIGNS, ids=[each.pattern for each in SIGNS])
+def test_whatever_a_sign_matches_holds_one_of_its_words(sign: rules.Sign) -> None:
+    pattern = re.compile(sign.pattern, re.MULTILINE)
+
+    @settings(max_examples=20)
+    @given(st.from_regex(pattern))
+    def holds(text: str) -> None:
+        found = pattern.search(text)
+        assert found is None or any(word in found[0] for word in sign.words)
+
+    holds()

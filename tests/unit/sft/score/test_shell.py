@@ -1,8 +1,11 @@
+import shlex
 from time import process_time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from trajgen_assets.core.sft.score.shell import files_written, kind_of_test, segments
+from trajgen_assets.core.sft.score.shell import files_written, kind_of_test, segments, words
 
 
 @pytest.mark.parametrize(
@@ -21,7 +24,7 @@ from trajgen_assets.core.sft.score.shell import files_written, kind_of_test, seg
     ],
 )
 def test_a_command_is_parted_where_the_shell_parts_it(command: str, parts: list[str]) -> None:
-    assert segments(command) == parts
+    assert list(segments(command)) == parts
 
 
 @pytest.mark.parametrize(
@@ -155,3 +158,12 @@ def test_a_command_made_to_be_slow_is_not(part: str) -> None:
     kind_of_test(command)
     files_written(command)
     assert process_time() - began < 5  # an exponential pattern would take minutes
+
+
+@given(st.text(st.sampled_from("ab/.-#$ \t\n\r\x0b\x1c\u00a0\u2003'\"\\")))
+def test_words_are_what_the_shell_reads(segment: str) -> None:
+    try:
+        read = shlex.split(segment)
+    except ValueError:
+        read = []
+    assert words(segment) == read

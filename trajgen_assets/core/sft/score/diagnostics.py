@@ -2,8 +2,10 @@
 
 import re
 from collections import Counter
+from collections.abc import Collection
+from functools import cache
 from itertools import pairwise
-from math import exp, log2
+from math import exp, fsum, log2
 
 from trajgen_assets.core.sft.score import rules
 from trajgen_assets.core.sft.score.parts import observations_of
@@ -17,7 +19,7 @@ def entropy_collapse(turns: list[Turn]) -> float | None:
     texts = [each.text[: rules.ENTROPY_LIMIT] for each in observations_of(turns)]
     if len(texts) < rules.OEC_MIN:
         return None
-    values = [_entropy({char: text.count(char) for char in set(text)}) for text in texts]
+    values = [_entropy([text.count(char) for char in set(text)]) for text in texts]
     smooth = [
         sum(part) / len(part)
         for at in range(len(values))
@@ -66,7 +68,7 @@ def transition_entropy(turns: list[Turn]) -> float | None:
     kinds = [action.kind for turn in turns for action in turn.actions]
     if len(kinds) < rules.TTE_MIN:
         return None
-    return _entropy(Counter(pairwise(kinds))) / log2(len(rules.INTENT_WORDS) ** 2)
+    return _entropy(Counter(pairwise(kinds)).values()) / log2(len(rules.INTENT_WORDS) ** 2)
 
 
 def write_position(turns: list[Turn]) -> float | None:
@@ -104,6 +106,14 @@ def _difference(one: Turn, other: Turn) -> float:
     return (tools + 1 - jaccard) / 2
 
 
-def _entropy(counts: dict[str, int] | Counter[tuple[str, str]]) -> float:
-    total = sum(counts.values())
-    return -sum(n / total * log2(n / total) for n in counts.values()) if total else 0.0
+def _entropy(counts: Collection[int]) -> float:
+    """Return the entropy in bits of things of which there are so many each."""
+    if len(counts) < 2:
+        return 0.0
+    total = sum(counts)
+    return log2(total) - fsum(map(_n_log2, counts)) / total  # exact, so that the order of a set is nothing to it
+
+
+@cache
+def _n_log2(n: int) -> float:
+    return n * log2(n)

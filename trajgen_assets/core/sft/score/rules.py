@@ -3,7 +3,28 @@
 `SCORE_VERSION` is raised with every change that gives any row another score.
 """
 
+import re
+from typing import NamedTuple
+
 SCORE_VERSION = "1"
+
+
+class Sign(NamedTuple):
+    """A pattern, and words of which each text that it matches holds one as it stands: they are quicker to look for."""
+
+    pattern: str
+    words: tuple[str, ...]
+
+
+def sign(pattern: str, *words: str) -> Sign:
+    """Return a sign with its words."""
+    return Sign(pattern, words)
+
+
+def plain(text: str) -> Sign:
+    """Return the sign that is nothing but `text`."""
+    return Sign(re.escape(text), (text,))
+
 
 # Weights of the composite; a part of weight 0 only describes. The share of a part is raised to its exponent first.
 WEIGHTS = {
@@ -100,48 +121,56 @@ CHECKOUT_PREFIXES = ("/workspace/", "/testbed/", "/repo/", "/home/swe-bench/")
 
 # Errors of an observation: of any tool; of a command; of a command that is no formal test, where they are its subject.
 TOOL_ERRORS = (
-    r"<tool_use_error>",
-    r"The arguments provided to the tool are invalid",
-    r"\[An error occurred during execution\.\]",
-    r"Error validating args [^\n]{0,500}for tool",
-    r"Error executing tool",
-    r"\A\s*ERROR:",
-    r"No replacement was performed",
-    r"parameter is required for \S+ command|Parameter `\w+` is required for command",
-    r"Invalid `\w+` parameter",
+    plain("<tool_use_error>"),
+    plain("The arguments provided to the tool are invalid"),
+    plain("[An error occurred during execution.]"),
+    sign(r"Error validating args [^\n]{0,500}for tool", "Error validating args "),
+    plain("Error executing tool"),
+    sign(r"\A\s*ERROR:", "ERROR:"),
+    plain("No replacement was performed"),
+    sign(r"parameter is required for \S+ command", "parameter is required for "),
+    sign(r"Parameter `\w+` is required for command", "Parameter `"),
+    sign(r"Invalid `\w+` parameter", "Invalid `"),
 )
 HARD_ERRORS = (
-    r"command not found",
-    r"Permission denied",
-    r"exit code[: ]\s?-?[1-9]",
-    r"returned non-zero exit status",
+    plain("command not found"),
+    plain("Permission denied"),
+    sign(r"exit code[: ]\s?-?[1-9]", "exit code"),
+    plain("returned non-zero exit status"),
 )
 SOFT_ERRORS = (
-    r"Traceback \(most recent call last\):",
-    r"\b(?:Syntax|Indentation|Type|Value|Name|Key|Index|Attribute|Import|ModuleNotFound|FileNotFound|Assertion|Runtime"
-    r"|ZeroDivision|OS|IO|Unicode\w*|Recursion|NotImplemented|Timeout|Permission|Connection|Memory|TabError|Lookup)Error\b",
-    r"No such file or directory",
-    r"\bFAILED\b",
+    plain("Traceback (most recent call last):"),
+    sign(
+        r"\b(?:Syntax|Indentation|Type|Value|Name|Key|Index|Attribute|Import|ModuleNotFound|FileNotFound|Assertion"
+        r"|Runtime|ZeroDivision|OS|IO|Unicode\w*|Recursion|NotImplemented|Timeout|Permission|Connection|Memory|TabError"
+        r"|Lookup)Error\b",
+        "Error",
+    ),
+    plain("No such file or directory"),
+    sign(r"\bFAILED\b", "FAILED"),
 )
 
 # What a test's output says, in the order in which it is asked. Numbers have to be above zero.
 _N = r"(?:[1-9]\d*)"
 TEST_FAILED = (
-    r"\bexit(?:[ _]code)?\s*[:=]\s*[1-9]\d{0,2}\b",
-    rf"^[ \t]*(?:FAILED|ERROR)\s+\w|\b{_N} (?:failed|failures?|errors?)\b",
-    r"^[ \t]*(?:FAIL|ERROR):",
-    r"^[ \t]*--- FAIL\b|^FAIL(?:\s|$)",
-    r"test result: FAILED|error\[E\d+\]|doctest failed",
-    rf"Tests run: \d+, Failures: (?:{_N}|\d+, Errors: {_N})|BUILD FAILURE|^\[ERROR\]",
-    r"BUILD FAILED|There were failing tests",
-    rf"{_N} tests failed out of|\[\s*FAILED\s*\]",
-    rf"^[ \t]*Test(?:s| Suites):[^\n]{{0,100}}\b{_N} failed",
-    rf"^[ \t]*{_N} failing\b",
-    r"no test files found",
-    r"^error Command failed with exit code",
-    rf"^FAILURES!|\bFailed:\s*{_N}\b|\b[Ff]ail:\s*{_N}\b",
-    r"(?:compilation|build) failed|could not compile",
-    r"^Result: FAIL|panicked at|segmentation fault|Exception in thread",
+    sign(r"\bexit(?:[ _]code)?\s*[:=]\s*[1-9]\d{0,2}\b", "exit"),
+    sign(r"^[ \t]*(?:FAILED|ERROR)\s+\w", "FAILED", "ERROR"),
+    sign(rf"\b{_N} (?:failed|failures?|errors?)\b", " failed", " failure", " error"),
+    sign(r"^[ \t]*(?:FAIL|ERROR):", "FAIL:", "ERROR:"),
+    sign(r"^[ \t]*--- FAIL\b|^FAIL(?:\s|$)", "FAIL"),
+    sign(r"test result: FAILED|error\[E\d+\]|doctest failed", "test result: FAILED", "error[E", "doctest failed"),
+    sign(rf"Tests run: \d+, Failures: (?:{_N}|\d+, Errors: {_N})", "Tests run: "),
+    sign(r"BUILD FAILURE|^\[ERROR\]", "BUILD FAILURE", "[ERROR]"),
+    sign(r"BUILD FAILED|There were failing tests", "BUILD FAILED", "There were failing tests"),
+    sign(rf"{_N} tests failed out of|\[\s*FAILED\s*\]", " tests failed out of", "FAILED"),
+    sign(rf"^[ \t]*Test(?:s| Suites):[^\n]{{0,100}}\b{_N} failed", " failed"),
+    sign(rf"^[ \t]*{_N} failing\b", " failing"),
+    plain("no test files found"),
+    sign(r"^error Command failed with exit code", "error Command failed with exit code"),
+    sign(rf"^FAILURES!|\bFailed:\s*{_N}\b|\b[Ff]ail:\s*{_N}\b", "FAILURES!", "Failed:", "ail:"),
+    sign(r"(?:compilation|build) failed|could not compile", " failed", "could not compile"),
+    sign(r"^Result: FAIL|panicked at", "Result: FAIL", "panicked at"),
+    sign(r"segmentation fault|Exception in thread", "segmentation fault", "Exception in thread"),
 )
 NO_TESTS = (
     r"Ran 0 tests",
@@ -151,22 +180,23 @@ NO_TESTS = (
     r"\A(?![\s\S]*Tests run: [1-9])[\s\S]*Tests run: 0",
 )
 TEST_PASSED = (
-    rf"test result: ok\. {_N} passed",
-    r"^ok\s+\S+\s+(?:[\d.]+s|\(cached\))|^PASS$",
-    rf"\b{_N} passed\b",
-    r"100% tests passed",
-    rf"Tests run: {_N}, Failures: 0, Errors: 0",
-    r"BUILD SUCCESS(?:FUL)?",
-    rf"\bOK \({_N} tests?",
-    rf"\[\s*PASSED\s*\] {_N}",
-    rf"^[ \t]*{_N} passing\b",
-    rf"\b{_N} (?:examples|tests), 0 failures",
-    rf"\b[Pp]ass(?:ed)?:\s*{_N}\b[^\n]{{0,40}}\b[Ff]ail(?:ed)?:\s*0\b|\b[Ff]ailed:\s*0, [Pp]assed:\s*{_N}",
-    r"\ball (?:tests|checks) pass(?:ed)?\b",
-    rf"Ran {_N} tests?[^\n]*\s+OK\b",
-    r"^OK$",
-    r"\berror count: 0\b",
-    r"^Result: PASS|^All tests successful",
+    sign(rf"test result: ok\. {_N} passed", "test result: ok. "),
+    sign(r"^ok\s+\S+\s+(?:[\d.]+s|\(cached\))|^PASS$", "ok", "PASS"),
+    sign(rf"\b{_N} passed\b", " passed"),
+    plain("100% tests passed"),
+    sign(rf"Tests run: {_N}, Failures: 0, Errors: 0", "Tests run: "),
+    plain("BUILD SUCCESS"),
+    sign(rf"\bOK \({_N} tests?", "OK ("),
+    sign(rf"\[\s*PASSED\s*\] {_N}", "PASSED"),
+    sign(rf"^[ \t]*{_N} passing\b", " passing"),
+    sign(rf"\b{_N} (?:examples|tests), 0 failures", ", 0 failures"),
+    sign(rf"\b[Pp]ass(?:ed)?:\s*{_N}\b[^\n]{{0,40}}\b[Ff]ail(?:ed)?:\s*0\b", "ass:", "assed:"),
+    sign(rf"\b[Ff]ailed:\s*0, [Pp]assed:\s*{_N}", "assed:"),
+    sign(r"\ball (?:tests|checks) pass(?:ed)?\b", "all tests pass", "all checks pass"),
+    sign(rf"Ran {_N} tests?[^\n]*\s+OK\b", "Ran "),
+    sign(r"^OK$", "OK"),
+    sign(r"\berror count: 0\b", "error count: 0"),
+    sign(r"^Result: PASS|^All tests successful", "Result: PASS", "All tests successful"),
 )
 ECHOED_ZERO = r"\bexit(?:[ _]code)?\s*[:=]\s*0\b"
 SCAFFOLD_LINES = r"^\[[^\n]*\]\s*$"

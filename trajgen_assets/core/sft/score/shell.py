@@ -21,6 +21,8 @@ _LEADING = re.compile(
     rf"|(?:{rules.RUNNERS_OF_OTHERS})(?:\s+--?\S+)*)\s+"
 )
 _REDIRECT = re.compile(r"""(?<![\d&>])1?>>?\s*('[^']*'|"[^"]*"|[^\s>&|;'"]+)|'[^']*'|"(?:\\.|[^"\\])*\"""")
+_QUOTING = re.compile(r"['\"\\]")
+_UNQUOTED_WORD = re.compile(r"[^ \t\r\n]+")
 _IN_PLACE = re.compile(r"-[a-zA-Z]*i|--in-place")
 
 
@@ -38,7 +40,8 @@ _SCRIPT_RUN, _SCRIPT_WRITES, _SCRIPT_HAS_WRITE = (
 )
 
 
-def segments(command: str) -> list[str]:
+@lru_cache(maxsize=64)  # one turn's command is asked for several times, and never again after its row
+def segments(command: str) -> tuple[str, ...]:
     """Return the simple commands of `command`: parted outside quotes, without comments and bodies of heredocs.
 
     A line ends a command, too: what a later line runs counts, whatever the first one is.
@@ -49,7 +52,7 @@ def segments(command: str) -> list[str]:
             parts.append("")
         else:
             parts[-1] += token
-    return [bare for part in parts if (bare := _bare(part))]
+    return tuple(bare for part in parts if (bare := _bare(part)))
 
 
 @lru_cache(maxsize=64)  # one turn's command is asked for several times, and never again after its row
@@ -122,8 +125,11 @@ def _edited_in_place(program: str, words: list[str]) -> list[str]:
 
 def words(segment: str) -> list[str]:
     """Return the words of a segment without their quotes; none where a quote is open."""
+    text = segment[: rules.COMMAND_LIMIT]
+    if not _QUOTING.search(text):  # `shlex` is a hundred times as slow
+        return _UNQUOTED_WORD.findall(text)
     try:
-        return shlex.split(segment[: rules.COMMAND_LIMIT])
+        return shlex.split(text)
     except ValueError:  # an open quote: what it holds cannot be told from files
         return []
 
