@@ -127,3 +127,13 @@ def test_a_trial_that_was_ended_for_want_of_a_record_counts_against_nobody(tmp_p
     ended = settle_trial(files, "t", result, cancelled_as=Cause.CAPTURE)
     assert (ended.cause, ended.kind) == (Cause.CAPTURE, AttemptKind.FREE)
     assert ended.note == "ended because the proxy no longer recorded model calls"
+
+
+def test_a_trial_that_outlived_harbors_event_loop_was_cancelled(tmp_path: Path) -> None:
+    ended = read_trial_result(
+        result_in(tmp_path, exception_info=raised("RuntimeError", "Event loop is closed"), agent_execution={})
+    )
+    other = read_trial_result(result_in(tmp_path, exception_info=raised("RuntimeError"), agent_execution={}))
+    assert ended is not None
+    assert other is not None
+    assert (ended.cause, other.cause) == (Cause.CANCELLED, Cause.UNCLASSIFIED)

@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from trajgen_assets.core.errors import HarnessError
 from trajgen_assets.core.rollout.causes import GRADED_CAUSES, Cause, cause_of
 
+# asyncio's word for a step that outlived its event loop. Harbor's closes only as Harbor itself ends.
+LOOP_IS_CLOSED = "Event loop is closed"
+
 
 class _Lenient(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -24,6 +27,12 @@ class ExceptionInfo(_Lenient):
 
     exception_type: str
     exception_message: str = ""
+
+    @property
+    def cause(self) -> Cause:
+        """Who or what ended the trial, by the exception alone."""
+        outlived = self.exception_type == "RuntimeError" and self.exception_message.strip() == LOOP_IS_CLOSED
+        return Cause.CANCELLED if outlived else cause_of(self.exception_type)
 
 
 class AgentResult(_Lenient):
@@ -100,7 +109,7 @@ class TrialResult(_Lenient):
         """Why there is no valid reward; None for a graded trial."""
         if self.exception_info is None:
             return None if self.raw_reward is not None else Cause.VERIFIER
-        cause = cause_of(self.exception_info.exception_type)
+        cause = self.exception_info.cause
         if cause is Cause.UNCLASSIFIED and self.agent_execution is None:
             return Cause.SANDBOX  # a failed build is a bare RuntimeError, but the agent never began
         return None if cause in GRADED_CAUSES and self.raw_reward is not None else cause
