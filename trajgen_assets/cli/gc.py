@@ -1,4 +1,4 @@
-"""`trajgen gc`: give back disk that jobs which are over do not need."""
+"""`trajgen gc`: give back disk that jobs which are over do not need, and training data that was made anew."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -9,7 +9,9 @@ from trajgen_assets.cli.state import state_of
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.ledger.store import open_ledger
+from trajgen_assets.core.paths import Root
 from trajgen_assets.core.rollout.compressing import plain_jobs
+from trajgen_assets.core.sft.superseded import superseded_versions
 
 MB = 1_000_000
 
@@ -22,15 +24,30 @@ def register(app: typer.Typer) -> None:
 def collect(
     context: typer.Context,
     compress: Annotated[bool, typer.Option("--compress", help="Compress trajectories in place, as zstd.")] = False,
+    versions: Annotated[
+        bool,
+        typer.Option("--versions", help="Delete training data that a later conversion replaced and no data set is of."),
+    ] = False,
     older_than: Annotated[float, typer.Option(help="Only jobs that ended so many days ago.", min=0)] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
 ) -> None:
-    """Make the trajectories of jobs that are over small. Nothing is lost: all of trajgen reads both forms."""
-    if not compress:
-        raise ConfigError("gc does only what it is told", mend="add --compress, and --dry-run to see it first")
-    root = state_of(context).root
+    """Make what jobs that are over have left smaller: their trajectories, and versions of their training data.
+
+    Compressing loses nothing: all of trajgen reads both forms. A version that went can be made again.
+    """
+    if not (compress or versions):
+        mend = "add --compress or --versions, and --dry-run to see it first"
+        raise ConfigError("gc does only what it is told", mend=mend)
+    root, age = state_of(context).root, timedelta(days=older_than)
+    if compress:
+        _compress(root, age, dry_run=dry_run)
+    if versions:
+        _delete_versions(root, age, dry_run=dry_run)
+
+
+def _compress(root: Root, age: timedelta, *, dry_run: bool) -> None:
     with open_ledger(root) as ledger:
-        jobs = list(plain_jobs(root, ledger, older_than=timedelta(days=older_than)))
+        jobs = list(plain_jobs(root, ledger, older_than=age))
     for job in jobs:
         before = job.size_bytes
         if not dry_run:
@@ -39,3 +56,17 @@ def collect(
         typer.echo(f"{job.name}: {count_of(len(job.trajectories), 'file')} of {before / MB:,.2f} MB {done}")
     if not jobs:
         typer.echo("nothing to compress")
+
+
+def _delete_versions(root: Root, age: timedelta, *, dry_run: bool) -> None:
+    jobs = list(superseded_versions(root, older_than=age))
+    done = "would be deleted" if dry_run else "deleted"
+    for job in jobs:
+        size = job.size_bytes / MB
+        if not dry_run:
+            job.delete(root)
+        typer.echo(f"{job.job}: {count_of(len(job.folders), 'version')} of {size:,.2f} MB {done}")
+        for name, why in job.kept.items():
+            typer.echo(f"  {name} stays: {why}")
+    if not jobs:
+        typer.echo("no training data was replaced")

@@ -182,6 +182,11 @@ class SftPaths:
         self.dataset = folder / "dataset_info.json"
         self.receipt = folder / "receipt.json"
 
+    @property
+    def names(self) -> set[str]:
+        """The names of all files."""
+        return {path.name for path in vars(self).values()} - {self.folder.name}
+
 
 def joint_signature(im: str, score_version: str | None, lf: str) -> str:
     """Return the signature of a whole result from those of its steps, and the version of the rules of scoring."""

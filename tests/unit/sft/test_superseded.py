@@ -1,0 +1,93 @@
+"""Only training data that a later conversion replaced goes, and none that a data set was made of."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.unit.sft.twin import job_with, solved
+from trajgen_assets.core.errors import ConversionError
+from trajgen_assets.core.paths import JobPaths, Root
+from trajgen_assets.core.sft.convert import convert_job
+from trajgen_assets.core.sft.receipt import Receipt, load_receipt
+from trajgen_assets.core.sft.settings import ConversionSettings
+from trajgen_assets.core.sft.superseded import Superseded, superseded_versions
+from trajgen_assets.core.sft.versions import EARLIER, Versions
+
+NOW = timedelta()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    return Root(tmp_path)
+
+
+def converted_twice(root: Root) -> tuple[JobPaths, Receipt, Receipt]:
+    """A job whose first version was replaced by one with no rows."""
+    job = job_with(root.path, [solved()])
+    first = convert_job(job, ConversionSettings())
+    return job, first, convert_job(job, ConversionSettings(instance_status="unresolved"))
+
+
+def the_only(root: Root) -> Superseded:
+    (job,) = superseded_versions(root, older_than=NOW)
+    return job
+
+
+def data_set_of(root: Root, receipt: Receipt) -> None:
+    parts = [{"job": receipt.job, "im": {"sha256": receipt.sft_im.files["im.jsonl"].sha256}}]
+    versions = Versions.of(root.sft_data / "every-row")
+    with versions.making() as folder:
+        (folder / "receipt.json").write_text(json.dumps({"data_set": "every-row", "jobs": parts}))
+        versions.publish(folder, "made")
+
+
+def test_the_version_that_was_replaced_goes_and_the_current_one_stays(root: Root) -> None:
+    job, first, second = converted_twice(root)
+    found = the_only(root)
+    assert [folder.name for folder in found.folders] == [first.signature[:16]]
+    assert found.size_bytes > 0
+    found.delete(root)
+    assert [path.name for path in Versions.of(job.sft).folder.iterdir()] == [second.signature[:16]]
+    receipt = load_receipt(job.sft)
+    assert receipt is not None
+    assert receipt.is_whole
+    assert not list(superseded_versions(root, older_than=NOW))
+
+
+def test_a_version_that_a_data_set_was_made_of_stays(root: Root) -> None:
+    _, first, _ = converted_twice(root)
+    data_set_of(root, first)
+    assert (the_only(root).folders, the_only(root).kept) == ((), {first.signature[:16]: "a data set was made of it"})
+
+
+def test_it_stays_too_when_its_data_set_has_a_newer_version(root: Root) -> None:
+    _, first, second = converted_twice(root)
+    data_set_of(root, first)
+    data_set_of(root, second)
+    assert the_only(root).folders == ()
+
+
+def test_a_version_with_files_that_no_conversion_wrote_stays(root: Root) -> None:
+    job, _, _ = converted_twice(root)
+    earlier = Versions.of(job.sft).folder / EARLIER
+    earlier.mkdir()
+    (earlier / "im.jsonl").write_text("{}\n")
+    (earlier / "notes").write_text("mine")
+    assert the_only(root).kept == {EARLIER: "it holds notes, which no conversion wrote"}
+    (earlier / "notes").unlink()
+    assert earlier in the_only(root).folders
+
+
+def test_where_a_receipt_cannot_be_read_nothing_is_deleted(root: Root) -> None:
+    converted_twice(root)
+    (root.sft_data / "every-row").mkdir()
+    (root.sft_data / "every-row" / "receipt.json").write_text("{")
+    with pytest.raises(ConversionError, match="nothing is deleted"):
+        list(superseded_versions(root, older_than=NOW))
+
+
+def test_jobs_that_ended_lately_are_left_alone_if_that_is_asked_for(root: Root) -> None:
+    converted_twice(root)
+    assert not list(superseded_versions(root, older_than=timedelta(days=1)))
