@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import SECRET, SOLVED, Installation
+from tests.tiny_tokenizer import trained
 from trajgen_assets.core.ledger.models import TaskStatus
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import PROJECT
@@ -35,6 +36,9 @@ def old(installation: Installation, model: ScriptedModel, tmp_path: Path) -> Old
     (tmp_path / "swe_tasks").symlink_to(EXAMPLES / "swe_tasks")
     made = OldInstallation(installation.root, {"LLM_API_KEY": SECRET})
     text = made.config.read_text().replace("http://127.0.0.1:8000/v1", model.base_url)
+    text = text.replace("Qwen/Qwen3.5-35B-A3B-Base", "tiny/tokenizer.json")  # the hub is not asked in tests
+    (made.config.parent / "tiny").mkdir()
+    trained().save(str(made.config.parent / "tiny" / "tokenizer.json"))
     made.config.write_text(text.replace("harbor_job:\n", "harbor_job:\n      environment: local\n"))
     return made
 

@@ -128,15 +128,24 @@ def test_statistics_are_of_recorded_usage_and_leave_open_what_was_not_measured(t
     job = job_with(tmp_path, [solved(), bare])
     convert_job(job, DEFAULT)
     stats = json.loads((job.sft / "lf.stats.json").read_bytes())
+    errors = {
+        "total_tool_calls": 4,
+        "error_tool_calls": 0,
+        "error_rate": 0.0,
+        "trajectories_with_tool_calls": 2,
+        "trajectories_with_error": 0,
+        "trajectory_error_rate": 0.0,
+    }
     assert stats == {
         "count": 2,
         "total_tokens": 310,
-        "token_source": "recorded_usage",
-        "rows_without_usage": 1,
+        "tokens_from": "usage",
+        "rows_without_tokens": 1,
+        "rows_cut": 0,
         "token_lens": {"max": 310, "min": 310, "mean": 310, "gt_128k": 0},
         "n_turns": {"max": 3, "min": 3, "mean": 3, "gte_100": 0},
-        "scores": None,
-        "tool_call_errors": None,
+        "scores": {"max": 0.662, "min": 0.662, "mean": 0.662},
+        "tool_call_errors": {**errors, "by_scaffold": {"terminus2": errors}},
     }
 
 

@@ -36,7 +36,8 @@ CHANGED: Mapping[str, str] = MappingProxyType(
             "none is no list. Empty, it is the default; a file that is not there is an error"
         ),
         f"{_IN}.sft_conversion.tokenizer_name": (
-            "changed: checked and not used; token figures are the endpoint's own counts"
+            "changed: a folder, or a model that the hub's client has on this machine; it is fetched only with @ and a "
+            "commit behind its name"
         ),
         f"{_IN}.env_extra.HARBOR_EXCLUDE_TASKS": (
             "changed: a file that is not there or cannot be read is an error; what is in the ledger need not be "

@@ -280,6 +280,8 @@ class SftConversion(Section):
     unknown: Literal["reject", "keep"] = "reject"
     first_turn: Literal["reject", "keep"] = "reject"
     leaks: Literal["reject", "keep"] = "reject"
+    cutoff_len: Positive = 131072
+    over_length: Literal["reject", "cut"] = "reject"
     mask_error_turns: bool = False
     out_dir: DataDir | None = None
 

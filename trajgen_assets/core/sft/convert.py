@@ -83,6 +83,7 @@ class Tally:
                 rows=Balance.of(reasons),
                 n_unmatched_reasoning=sum(row.n_unmatched_reasoning for row in kept),
                 n_joined_user_messages=sum(row.n_joined_user_messages for row in kept),
+                n_cut_rows=sum(row.n_left_out_messages > 0 for row in kept),
             )
         )
 
@@ -244,7 +245,7 @@ def _receipt(plan: Plan, im: ImReceipt, lf: LfReceipt, folder: Path) -> Receipt:
         settings=plan.stored_settings,
         filters={
             "trials": [each.reason.value for each in plan.filters],
-            "rows": [each.reason.value for each in row_filters(plan.settings)],
+            "rows": [*(each.reason.value for each in row_filters(plan.settings)), Reason.OVER_LENGTH.value],
         },
         sft_im=im,
         sft_lf=lf,

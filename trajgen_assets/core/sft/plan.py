@@ -19,9 +19,10 @@ from trajgen_assets.core.sft.placeholders import Placeholders
 from trajgen_assets.core.sft.scaffolds import Scaffold, scaffold_for
 from trajgen_assets.core.sft.settings import ConversionSettings
 from trajgen_assets.core.sft.tasks_today import TaskToday
+from trajgen_assets.core.sft.tokens.source import TokenizerFiles, find_tokenizer
 
 # Raised whenever the same inputs and settings would give other bytes than before.
-CODE_VERSION = "9"
+CODE_VERSION = "10"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Plan:
     excluded_repos: tuple[str, ...]
     host: HostFacts
     tasks: Mapping[str, TaskToday]
+    tokenizer: TokenizerFiles | None = None
 
     @classmethod
     def of(cls, job: JobPaths, settings: ConversionSettings, tasks: Mapping[str, TaskToday] | None = None) -> Self:
@@ -42,12 +44,14 @@ class Plan:
 
         Raises:
             ConversionError: there is no readable trials.json, the scaffold is unknown or another one than the
-                job's, the list of excluded repositories is missing, or the job's host.json is unreadable.
+                job's, the list of excluded repositories is missing, the job's host.json is unreadable, or the
+                tokenizer is not to be had.
         """
         trials = load_trials(job.trials)
         scaffold = scaffold_for(settings.scaffold, trials.scaffold)
         excluded = read_excluded_repos(settings.exclude_repos_file)
-        return cls(job, trials, scaffold, settings, excluded, load_host_facts(job.host), tasks or {})
+        tokenizer = find_tokenizer(settings.tokenizer_name) if settings.tokenizer_name else None
+        return cls(job, trials, scaffold, settings, excluded, load_host_facts(job.host), tasks or {}, tokenizer)
 
     def restricted_to(self, trials: Iterable[TrialEntry]) -> Self:
         """Return the plan with no other trials than these, which suffices to convert them."""
@@ -72,8 +76,12 @@ class Plan:
     @property
     def stored_settings(self) -> Json:
         """The settings as the receipt shows them: the content of files instead of their paths."""
-        shown = self.settings.model_dump(mode="json", exclude={"exclude_repos_file", "lf_format"})
-        return shown | {"scaffold": self.scaffold.name, "excluded_repos": list(self.excluded_repos)}
+        shown = self.settings.model_dump(mode="json", exclude={"exclude_repos_file", "lf_format", "tokenizer_name"})
+        return shown | {
+            "scaffold": self.scaffold.name,
+            "excluded_repos": list(self.excluded_repos),
+            "tokenizer": self.tokenizer.stated if self.tokenizer else None,
+        }
 
     def signature(self) -> str:
         """Digest the code version, settings, trials.json, host.json, which trajectories and patches are there, and how

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     MIXED_TEACHER = "mixed_teacher"
     LEAK = "leak"
     NOT_LOADABLE = "not_loadable"
+    OVER_LENGTH = "over_length"
     UNENCODABLE = "unencodable"
     DUPLICATE = "duplicate"
 

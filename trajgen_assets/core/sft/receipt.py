@@ -54,6 +54,7 @@ class TrialReceipt(BaseModel):
     rows: Balance = Balance()
     n_unmatched_reasoning: int = Field(default=0, description="Model turns of kept rows whose thoughts are unknown.")
     n_joined_user_messages: int = 0
+    n_cut_rows: int = Field(default=0, description="Kept rows whose end was left out, as they were too long.")
 
 
 class FileDigest(BaseModel):

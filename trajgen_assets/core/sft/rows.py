@@ -9,6 +9,7 @@ from trajgen_assets.core.rollout.trials import TrialEntry
 from trajgen_assets.core.sft.answers import Answers, holds_instruction
 from trajgen_assets.core.sft.encoding import UnencodableError, encode
 from trajgen_assets.core.sft.filters import Refusal, first_refusal, row_filters
+from trajgen_assets.core.sft.fitting import fitted, measured, n_left_out
 from trajgen_assets.core.sft.im import Origin, im_row, with_facts
 from trajgen_assets.core.sft.leaks.flags import fix_flags, leaks_in
 from trajgen_assets.core.sft.messages import Json
@@ -17,6 +18,8 @@ from trajgen_assets.core.sft.reasons import Reason, TrialRejectedError
 from trajgen_assets.core.sft.scaffolds import Conversation
 from trajgen_assets.core.sft.score.composite import scored
 from trajgen_assets.core.sft.score.story import story_of_row
+from trajgen_assets.core.sft.tokens.length import ruler_of
+from trajgen_assets.core.sft.tool_errors import UNCOUNTED, error_counts
 from trajgen_assets.core.sft.trajectory import read_trajectory
 
 logger = logging.getLogger(__name__)
@@ -35,6 +38,7 @@ class Row:
     detail: str | None
     n_unmatched_reasoning: int
     n_joined_user_messages: int
+    n_left_out_messages: int = 0
     n_placeholders: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -101,11 +105,7 @@ def _row(plan: Plan, conversation: Conversation, origin: Origin, evidence: Evide
     facts = evidence.answers.facts(conversation.messages)  # before placeholders, which change texts
     facts["has_instruction"] = _has_instruction(row, origin.trial)
     row, _, n_placeholders = plan.placeholders.filled(with_facts(row, facts))
-    turns = story_of_row(row)
-    row = with_facts(row, {"leaks": [*leaks_in(row, turns), *evidence.fix_flags]})
-    refusal = _refusal(plan, conversation, row)
-    if refusal is None:  # only now: what is scored has to be what is written, as `trajgen score` reads no more
-        row = scored(row, turns)
+    row, refusal = _judged(plan, conversation, row, evidence)
     return Row(
         line=encode(row),
         key=conversation_key(row),
@@ -113,8 +113,24 @@ def _row(plan: Plan, conversation: Conversation, origin: Origin, evidence: Evide
         detail=refusal.detail if refusal else None,
         n_unmatched_reasoning=conversation.n_unmatched_reasoning,
         n_joined_user_messages=conversation.n_joined_user_messages,
+        n_left_out_messages=n_left_out(row),
         n_placeholders=n_placeholders,
     )
+
+
+def _judged(plan: Plan, conversation: Conversation, row: Json, evidence: Evidence) -> tuple[Json, Refusal | None]:
+    """Return a row with what is found in it, and why it is left out, if it is; only what is kept has a score."""
+    turns = story_of_row(row)
+    row = with_facts(row, {"leaks": [*leaks_in(row, turns), *evidence.fix_flags], **UNCOUNTED})
+    refusal = _refusal(plan, conversation, row)
+    if refusal is not None:
+        return measured(row), refusal
+    row, refusal = fitted(row, plan.settings, ruler_of(plan.tokenizer))
+    if refusal is not None:
+        return row, refusal
+    turns = story_of_row(row) if n_left_out(row) else turns
+    # What is scored has to be what is written, as `trajgen score` reads no more.
+    return with_facts(scored(row, turns), error_counts(turns, plan.scaffold.name)), None
 
 
 def conversation_key(row: Json) -> bytes:

@@ -14,6 +14,7 @@ SWE_BENCH_REPOS = Path(__file__).with_name("swe_bench_repos.txt")
 InstanceStatus = Literal["resolved", "unresolved", "all"]
 ReasoningMode = Literal["strict", "adaptive"]
 Bar = Literal["reject", "keep"]
+OverLength = Literal["reject", "cut"]
 LfFormat = Literal["sharegpt", "llamafactory_lf_v0.1"]
 
 
@@ -50,6 +51,11 @@ class ConversionSettings(BaseModel):
     mask_error_turns: bool = Field(default=False, description="Weight 0 for turns that a tool refused to run.")
     first_turn: Bar = Field(default="reject", description="What becomes of rows that do not begin with their task.")
     leaks: Bar = Field(default="reject", description="What becomes of rows with leak flags.")
+    tokenizer_name: str | None = Field(
+        default=None, description="A folder, a tokenizer.json, or owner/name@commit; none: no tokens are counted here."
+    )
+    cutoff_len: int = Field(default=131072, ge=1, description="Tokens of a row from which on it is too long.")
+    over_length: OverLength = Field(default="reject", description="What becomes of rows that are too long.")
     take_cut: bool = Field(default=False, description="Take a cut capture up to its last whole call.")
 
     @classmethod
@@ -70,6 +76,9 @@ class ConversionSettings(BaseModel):
             unknown=chosen.unknown,
             first_turn=chosen.first_turn,
             leaks=chosen.leaks,
+            tokenizer_name=located_tokenizer(config, chosen.tokenizer_name),
+            cutoff_len=chosen.cutoff_len,
+            over_length=chosen.over_length,
             mask_error_turns=chosen.mask_error_turns,
             lf_format=config.runtime_info.output.sft_data_dir.format,
         )
@@ -79,3 +88,9 @@ def listed_repos(config: Config, choice: str) -> Path | None:
     """Return the list that `exclude_repos` names: `swe_bench` is ours, `none` is no list, anything else is a file."""
     named = {"swe_bench": SWE_BENCH_REPOS, "none": None}
     return named[choice] if choice in named else config.resolve(choice)
+
+
+def located_tokenizer(config: Config, name: str | None) -> str | None:
+    """Return the name of a tokenizer as it stands, or as a path where there is such a file or folder."""
+    path = config.resolve(name) if name else None
+    return str(path) if path and path.exists() else name or None

@@ -16,7 +16,7 @@ from trajgen_assets.core.sft.im import read_im
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.receipt import SftPaths, load_receipt
 from trajgen_assets.core.sft.score.rules import WEIGHTS
-from trajgen_assets.core.sft.stats import n_tokens_of
+from trajgen_assets.core.sft.tokens.length import n_tokens_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class RowFacts:
     Attributes:
         job, trial, conversation: where it comes from.
         reason: why it was left out; None where it is in the data.
-        n_tokens: of its last call, prompt and answer, as the endpoint counted; None where it did not say.
+        n_tokens: by the tokenizer of its conversion, else as the endpoint counted; None where neither did.
         score: the composite; None where it was not scored.
         parts: each part of the score that has a value, under its short name.
         evidence: what the parts rest on, by part.
