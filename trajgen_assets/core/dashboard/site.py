@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from trajgen_assets.core.dashboard.facts.funnel import funnel_of
+from trajgen_assets.core.dashboard.facts.overview import overview_of
 from trajgen_assets.core.dashboard.facts.scene import Scene, looking_at
+from trajgen_assets.core.dashboard.pages.history import ledger_pages, run_pages
 from trajgen_assets.core.dashboard.pages.home import home_pages
-from trajgen_assets.core.dashboard.pages.jobs import job_pages
+from trajgen_assets.core.dashboard.pages.jobs import job_pages, jobs_pages
+from trajgen_assets.core.dashboard.pages.tasks import task_pages
 from trajgen_assets.core.dashboard.render import SiteFile
 from trajgen_assets.core.dashboard.trajectory.parts import trial_parts
 from trajgen_assets.core.dashboard.writing import Part, SiteReport, write_site
@@ -42,8 +44,12 @@ def parts_of(scene: Scene) -> Iterator[Part]:
         job = scene.job(summary.name)
         yield from trial_parts(scene, job, code)
         yield Part(f"job/{job.name}", f"{code} {job.digest}", partial(job_pages, job, summary))
-    funnel = funnel_of(task.reached for task in scene.tasks())
-    yield Part("home", None, partial(home_pages, scene, funnel))
+    overview = overview_of(scene)
+    yield Part("tasks", None, partial(task_pages, scene, overview))
+    yield Part("ledger", None, partial(ledger_pages, scene, overview))
+    yield Part("runs", None, partial(run_pages, scene))
+    yield Part("jobs", None, partial(jobs_pages, scene))
+    yield Part("home", None, partial(home_pages, scene, overview))
 
 
 def code_digest() -> str:

@@ -5,7 +5,7 @@ by reason, what did not.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -80,9 +80,8 @@ def task_facts(
     return TaskFacts(row, tuple(attempts), accepted, _reached(row, attempts, accepted, converted, in_data_set))
 
 
-def funnel_of(reached: Iterable[Reached]) -> tuple[Step, ...]:
-    """The stages in order, from all tasks."""
-    found = Counter(reached)
+def funnel_of(found: Mapping[Reached, int]) -> tuple[Step, ...]:
+    """The stages in order, from how many tasks reached what."""
     steps = []
     for stage in Stage:
         n_reached = sum(n for each, n in found.items() if each.stage >= stage)

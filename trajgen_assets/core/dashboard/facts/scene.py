@@ -96,9 +96,12 @@ class Scene:
             yield from (self._task(row, attempts[row.position]) for row in rows if row.campaign != SMOKE_CAMPAIGN)
             after = last
 
+    def mark(self, attempt: AttemptRow | None) -> "Mark | None":
+        """What is known of an attempt beside what the ledger says."""
+        return self.marks.get((attempt.job, attempt.trial_name)) if attempt else None
+
     def _task(self, row: TaskRow, attempts: list[AttemptRow]) -> TaskFacts:
-        accepted = next((each for each in attempts if each.accepted), None)
-        mark = self.marks.get((accepted.job, accepted.trial_name)) if accepted else None
+        mark = self.mark(next((each for each in attempts if each.accepted), None))
         return task_facts(row, attempts, mark.converted if mark else None, in_data_set=bool(mark and mark.in_data_set))
 
 

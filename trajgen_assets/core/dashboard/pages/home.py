@@ -4,22 +4,23 @@ from collections.abc import Iterator
 
 from trajgen_assets.core.dashboard import places
 from trajgen_assets.core.dashboard.charts import bars
-from trajgen_assets.core.dashboard.facts.funnel import Step
+from trajgen_assets.core.dashboard.facts.overview import Overview
 from trajgen_assets.core.dashboard.facts.scene import Scene
 from trajgen_assets.core.dashboard.render import SiteFile, page
 
 N_RECENT_JOBS = 10
 
 
-def home_pages(scene: Scene, funnel: tuple[Step, ...]) -> Iterator[SiteFile]:
+def home_pages(scene: Scene, overview: Overview) -> Iterator[SiteFile]:
     """The one page."""
     jobs = scene.counted_jobs
     yield page(
         "home.html",
         places.HOME,
         scene=scene,
-        funnel=funnel,
-        widths=bars([step.n_reached for step in funnel]),
+        funnel=overview.funnel,
+        n_beside=overview.n_beside,
+        widths=bars([step.n_reached for step in overview.funnel]),
         figures=scene.figures,
         recent=scene.jobs[:N_RECENT_JOBS],
         n_scaffolds=len({job.scaffold for job in jobs if job.scaffold}),

@@ -65,7 +65,39 @@ const trajgen = (() => {
     },
   };
 
-  return { load, take, el, format, hash, top };
+  const GLYPHS = { resolved: "✓", partial: "◐", unsolved: "✗", agent: "◔", capture: "◇", outside: "▲", superseded: "↻" };
+
+  const LABELS = { outside: "infrastructure", agent: "no result", capture: "capture gap" };
+
+  // How a trial ended, as a link to it. In a grid the sign stands alone, and the word is read out.
+  function outcome(name, { href, title, reward, brief = false }) {
+    const word = name === "partial" ? format.number(reward) : LABELS[name] ?? name;
+    return el("a", { class: `outcome ${name}${brief ? " cell" : ""}`, href: top + href, title: title || null },
+      el("span", { "aria-hidden": true }, GLYPHS[name] ?? "?"), el("span", { class: brief ? "hidden" : null }, ` ${word}`));
+  }
+
+  function pager(at, perPage, n) {
+    const element = document.querySelector("[data-pager]");
+    element.hidden = n <= perPage;
+    element.querySelector("[data-where]").textContent = `${format.count(at * perPage + 1)} to ${format.count(Math.min(n, (at + 1) * perPage))} of ${format.count(n)}`;
+    element.querySelector('[data-step="-1"]').disabled = at === 0;
+    element.querySelector('[data-step="1"]').disabled = (at + 1) * perPage >= n;
+  }
+
+  function markSorted(header, isDown) {
+    for (const each of header.parentElement.children) each.removeAttribute("aria-sort");
+    header.setAttribute("aria-sort", isDown ? "descending" : "ascending");
+  }
+
+  // A job's name begins and ends with what tells it from others.
+  const short = (name) => (name.length <= 26 ? name : `${name.slice(0, 8)}…${name.slice(-16)}`);
+
+  function fail(error) {
+    document.querySelector("main").prepend(el("p", { class: "problem", role: "alert" }, String(error.message ?? error)));
+    throw error;
+  }
+
+  return { load, take, el, format, hash, top, outcome, pager, markSorted, short, fail };
 })();
 
 document.querySelector("[data-theme-toggle]").addEventListener("click", () => {
@@ -88,3 +120,42 @@ document.addEventListener("keydown", (event) => {
     document.querySelector("[data-search] input").focus();
   }
 });
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const text = button.dataset.copy || button.parentElement.querySelector("code, pre").textContent;
+  const label = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "copied";
+  } catch {
+    button.textContent = "mark it and copy by hand";
+  }
+  setTimeout(() => { button.textContent = label; }, 1500);
+});
+
+// Tables that came with the page: a click on a heading sorts by it, numbers by `data-value` where the cell has one.
+for (const table of document.querySelectorAll("table[data-sortable]")) {
+  const collator = new Intl.Collator("en", { numeric: true });
+  const valueOf = (cell) => cell.dataset.value ?? cell.textContent.trim();
+  for (const [at, header] of [...table.tHead.rows[0].cells].entries()) {
+    if ("unsorted" in header.dataset) continue;
+    const button = trajgen.el("button", { class: "sort", type: "button" });
+    button.append(...header.childNodes);
+    header.append(button);
+    button.addEventListener("click", () => {
+      const isDown = header.getAttribute("aria-sort") ? header.getAttribute("aria-sort") === "ascending" : header.classList.contains("n");
+      const rows = [...table.tBodies[0].rows];
+      const isUnknown = (text) => text === "" || text === "n/a";
+      rows.sort((a, b) => {
+        const [x, y] = [valueOf(a.cells[at]), valueOf(b.cells[at])];
+        if (isUnknown(x) || isUnknown(y)) return isUnknown(x) - isUnknown(y);
+        const order = Number.isNaN(Number(x)) || Number.isNaN(Number(y)) ? collator.compare(x, y) : Number(x) - Number(y);
+        return isDown ? -order : order;
+      });
+      table.tBodies[0].append(...rows);
+      trajgen.markSorted(header, isDown);
+    });
+  }
+}
