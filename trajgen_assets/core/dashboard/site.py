@@ -12,7 +12,7 @@ from trajgen_assets.core.dashboard.pages.home import home_pages
 from trajgen_assets.core.dashboard.pages.jobs import job_pages, jobs_pages
 from trajgen_assets.core.dashboard.pages.tasks import task_pages
 from trajgen_assets.core.dashboard.render import SiteFile
-from trajgen_assets.core.dashboard.trajectory.parts import trial_parts
+from trajgen_assets.core.dashboard.trajectory.parts import side_parts, trial_parts
 from trajgen_assets.core.dashboard.writing import Part, SiteReport, write_site
 from trajgen_assets.core.locks import locked
 from trajgen_assets.core.paths import Root
@@ -44,6 +44,7 @@ def parts_of(scene: Scene) -> Iterator[Part]:
         job = scene.job(summary.name)
         yield from trial_parts(scene, job, code)
         yield Part(f"job/{job.name}", f"{code} {job.digest}", partial(job_pages, job, summary))
+    yield from side_parts(scene, code)
     overview = overview_of(scene)
     yield Part("tasks", None, partial(task_pages, scene, overview))
     yield Part("ledger", None, partial(ledger_pages, scene, overview))

@@ -79,8 +79,10 @@ class CallTree:
         """Return the call at `place` if it is the latest of its session."""
         return next((taken for taken in self._latest.values() if taken.place == place), None)
 
-    def add(self, place: Place, exchange: Exchange, *, side: str | None) -> None:
-        """Take in a call. A side call (a summary, a title) never continues a conversation nor supplies its thoughts.
+    def add(self, place: Place, exchange: Exchange, *, side: str | None) -> Taken:
+        """Take in a call, and return it.
+
+        A side call (a summary, a title) never continues a conversation nor supplies its thoughts.
 
         Args:
             place: where it stands; calls are taken in as they were recorded.
@@ -90,7 +92,7 @@ class CallTree:
         known = self._latest[exchange.session].keys[: exchange.n_repeated] if exchange.n_repeated else []
         root = known[-1] if known else root_key(exchange.session)
         keys = [*known, *prefix_keys(exchange.history[len(known) :], root)]
-        self._latest[exchange.session] = Taken(place, exchange, keys)
+        taken = self._latest[exchange.session] = Taken(place, exchange, keys)
         answer_key = next_key(keys[-1], exchange.answer)
         if side is None:
             if not self._asked:
@@ -99,6 +101,7 @@ class CallTree:
             self._went_on.update(keys[:-1])
             self._note(answer_key, Said(reasoning_of(exchange.answer), exchange.answer.get("tool_calls") or []))
         self._calls.append(Call(place, keys[-1], answer_key, side))
+        return taken
 
     def ends(self) -> Iterator[End]:
         """Yield the end of each conversation, and each side call, in recorded order.

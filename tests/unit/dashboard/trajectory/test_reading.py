@@ -8,6 +8,7 @@ from tests.unit.sft.twin import TerminusTwin, answer_text, entry, solved
 from trajgen_assets.core.dashboard.trajectory.model import Entry, FailedCall, Kind, Turn, Unreadable
 from trajgen_assets.core.dashboard.trajectory.reading import Reader
 from trajgen_assets.core.sft.scaffolds import SCAFFOLDS
+from trajgen_assets.core.sft.trajectory import read_trajectory
 
 LEFT = {"success": False, "response_body": {}}
 
@@ -103,7 +104,9 @@ def test_conversations_have_the_numbers_of_the_rows(tmp_path: Path, scaffold: st
     twin.call(twin.chat, "never taken")
     twin.ask("Sure?", answer_text("Yes.", done=True))
     entries, reader = read(tmp_path, twin, scaffold)
-    conversations = list(SCAFFOLDS[scaffold].conversations(tmp_path / "litellm-trajectory.jsonl", entry("t__1")))
+    rules = SCAFFOLDS[scaffold]
+    path = tmp_path / "litellm-trajectory.jsonl"
+    conversations = list(rules.conversations(read_trajectory(path, entry("t__1"), rules.side_call)))
     lines = {number: line for line, number in reader.row_numbers().items()}
     texts = {each.line: each.text for each in turns_of(entries)}
     assert sorted(lines) == list(range(len(conversations)))

@@ -31,7 +31,8 @@ def value_of(file: SiteFile) -> Any:
 def made(entries: Iterable[Any], limits: Limits, leaks: frozenset[tuple[int, int]] = frozenset()) -> dict[str, Any]:
     shards = Shards("t", limits)
     files = [*shards.turns(entries), *shards.head([OPENING], leaks)]
-    return {file.path.removeprefix("data/t/").removesuffix(".js"): value_of(file) for file in files}
+    found = {file.path.removeprefix("data/t~").removesuffix(".js"): value_of(file) for file in files}
+    return found | {"turns-0": found["head"]["turns"]}
 
 
 def test_a_file_holds_so_many_entries_and_head_knows_where_each_lies() -> None:
@@ -68,7 +69,7 @@ def test_files_come_while_turns_are_read_and_are_not_kept() -> None:
             yield turn(n_read)
 
     first = next(iter(Shards("t", Limits(turns=10)).turns(reading())))
-    assert (first.path, n_read) == ("data/t/turns-0.js", 11)
+    assert (first.path, n_read) == ("data/t~turns-1.js", 21)
 
 
 def test_marks_are_those_of_the_turn_and_of_its_row() -> None:

@@ -7,14 +7,16 @@ const trajectory = (() => {
   const FLAGS = { error: 1, leak: 2, cut: 4, notTaken: 8 };
   const MARKS = [[FLAGS.error, "error", "✗ error"], [FLAGS.leak, "leak", "⚑ flag"], [FLAGS.cut, "cut", "✂ cut off"], [FLAGS.notTaken, "not-taken", "↷ not taken"]];
 
-  // Opens `data/<name>/`: figures of all entries at once, their texts when they are asked for.
+  // Opens the data called `name`: figures of all entries at once, their texts when they are asked for.
   async function open(name) {
-    const head = await load(`${name}/head`);
+    const head = await load(`${name}~head`);
     let tokens = 0, cost = null;
     const seen = new Set();
     const entries = head.entries.map(([kind, line, shard, place, conversation, number, began, took, n_in, n_out, usd, tool, flags], index) => {
-      tokens += (n_in ?? 0) + (n_out ?? 0);
-      if (usd !== null) cost = (cost ?? 0) + usd;
+      if (kind === TURN) { // as the ledger counts: what a failed call took is no result
+        tokens += (n_in ?? 0) + (n_out ?? 0);
+        if (usd !== null) cost = (cost ?? 0) + usd;
+      }
       return { kind, line, shard, place, conversation, number, began, took, n_in, n_out, usd, tool, flags, index, tokens, cost };
     });
     const main = (head.conversations.findIndex((each) => each.kind === "main") + 1) || 1;
@@ -25,9 +27,9 @@ const trajectory = (() => {
     }
     return {
       name, entries, main, conversations: head.conversations,
-      body: async (entry) => (await load(`${name}/turns-${entry.shard}`))[entry.place],
-      raw: async ([shard, place]) => (await load(`${name}/raw-${shard}`))[place],
-      whole: async (text) => (typeof text === "string" ? text : (await load(`${name}/texts-${text.at[0]}`))[text.at[1]]),
+      body: async (entry) => (entry.shard ? await load(`${name}~turns-${entry.shard}`) : head.turns)[entry.place],
+      raw: async ([shard, place]) => (await load(`${name}~raw-${shard}`))[place],
+      whole: async (text) => (typeof text === "string" ? text : (await load(`${name}~texts-${text.at[0]}`))[text.at[1]]),
     };
   }
 
@@ -148,7 +150,7 @@ const trajectory = (() => {
   const marks = (entry) => MARKS.filter(([flag]) => entry.flags & flag).map(([, name, label]) => el("span", { class: `mark ${name}` }, label));
 
   // One entry, closed. It is filled when it is opened for the first time.
-  function article(view, entry, body, { status, name = entry.id, level = "h3" }) {
+  function article(view, entry, body, { status, name = entry.id, page = location.href.split("#")[0] }) {
     const label = entry.kind === TURN ? `${entry.number}` : `line ${entry.line}`;
     const content = el("div", { class: "body", hidden: true });
     const fold = el("button", { type: "button", class: "fold", "aria-expanded": "false" },
@@ -163,10 +165,10 @@ const trajectory = (() => {
     if (entry.tool !== null) figures.append(el("span", { title: "time until the next call" }, `tools ${format.span(entry.tool / 1000)}`));
     const kind = ["turn", "failed", "unreadable"][entry.kind];
     const made = el("article", { id: name, class: `turn ${kind}`, tabindex: "-1", "aria-label": `${entry.kind === TURN ? "Turn" : "Entry"} ${label}` },
-      el("div", { class: "turn-head" }, el(level, {}, fold), ...marks(entry), figures), content);
+      el("div", { class: "turn-head" }, el("h3", {}, fold), ...marks(entry), figures), content);
     const open = (isOpen) => {
       if (isOpen && !content.childElementCount) {
-        const link = button("Copy link", () => copy(`${location.href.split("#")[0]}#${entry.id}`, status), { "aria-label": `Copy link to turn ${label}` });
+        const link = button("Copy link", () => copy(`${page}#${entry.id}`, status), { "aria-label": `Copy link to turn ${label}` });
         content.append(el("div", { class: "block-bar" }, link), ...parts(view, entry, body, status));
       }
       content.hidden = !isOpen;

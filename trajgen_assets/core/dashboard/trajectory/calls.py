@@ -5,7 +5,7 @@ The converter takes a trial as a whole or not at all; a person who looks for wha
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,20 +23,31 @@ from trajgen_assets.core.sft.records import LONGEST_LINE_BYTES, Exchange, Place,
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
+Before = Callable[[Json], list[Json] | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
     """A call with a whole reply, and all else that its record says."""
 
-    line: int
+    place: Place
     exchange: Exchange
     figures: Figures
     upstream: str | None
     finish_reason: str | None
     record: Json
 
+    @property
+    def line(self) -> int:
+        return self.place.line
 
-def read_calls(trajectory: Path) -> Iterator[Answered | FailedCall | Unreadable]:
+
+def read_calls(trajectory: Path, before: Before) -> Iterator[Answered | FailedCall | Unreadable]:
     """Yield every line of a trajectory, plain or compressed, in recorded order; one record in memory at a time.
+
+    Args:
+        trajectory: the plain file, which may be there compressed.
+        before: gives the history of an earlier call that a record is to be compared with.
 
     Raises:
         FileNotFoundError: there is no such trajectory.
@@ -46,25 +57,24 @@ def read_calls(trajectory: Path) -> Iterator[Answered | FailedCall | Unreadable]
         try:
             for line in iter_lines(file, longest_bytes=LONGEST_LINE_BYTES):
                 number = line.number
-                yield _call(line)
+                yield _call(line, before)
         except (zstandard.ZstdError, OSError) as error:
             yield Unreadable(number + 1, f"the file is damaged from here on: {error}")
 
 
-def _call(line: Line) -> Answered | FailedCall | Unreadable:
+def _call(line: Line, before: Before) -> Answered | FailedCall | Unreadable:
     record = line.value if line.value is not None else _leniently(line.data)
     if not isinstance(record, dict):
         return Unreadable(line.number, _why_no_record(line))
     figures = _figures(record)
+    place = Place(line.number, 0, len(line.data))
     try:
-        exchange = exchange_of(record, Place(line.number, 0, len(line.data)))
+        exchange = exchange_of(record, place, before(record))
     except TrialRejectedError as error:
         return Unreadable(line.number, error.why or "it is no record of a call")
     if exchange is None:
         return _failed(line.number, record, figures)
-    return Answered(
-        line.number, exchange, figures, _text(record.get("upstream")), _finish_reason(record), record
-    )  # fmt: skip
+    return Answered(place, exchange, figures, _text(record.get("upstream")), _finish_reason(record), record)
 
 
 def _leniently(data: bytes) -> Any:

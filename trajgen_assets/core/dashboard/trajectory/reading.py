@@ -11,10 +11,10 @@ from pathlib import Path
 from trajgen_assets.core.dashboard.trajectory.calls import Answered, read_calls
 from trajgen_assets.core.dashboard.trajectory.model import Entry, FailedCall, Kind, Opening, Turn, Unreadable
 from trajgen_assets.core.dashboard.trajectory.turns import messages_of, turn_of, without_known
-from trajgen_assets.core.sft.branches import next_key, prefix_keys, root_key
+from trajgen_assets.core.sft.branches import CallTree, next_key
 from trajgen_assets.core.sft.encoding import UnencodableError
 from trajgen_assets.core.sft.messages import Json
-from trajgen_assets.core.sft.records import Exchange
+from trajgen_assets.core.sft.records import session_of
 from trajgen_assets.core.sft.scaffolds import SCAFFOLDS
 from trajgen_assets.core.sft.scaffolds.recorded import RecordedScaffold, tool_names
 
@@ -32,7 +32,7 @@ class _Waiting:
 
 @dataclass
 class Reader:
-    """Reads one trajectory. When `entries` is used up, `openings` and `rows` are complete.
+    """Reads one trajectory. When `entries` is used up, `openings` and `row_numbers` are complete.
 
     Attributes:
         scaffold: the harness as trials.json names it; one that is not known is read as any agent that calls tools.
@@ -41,11 +41,9 @@ class Reader:
 
     scaffold: str
     openings: list[Opening] = field(default_factory=list)
+    _tree: CallTree = field(default_factory=CallTree)
     _tails: dict[int, _Waiting] = field(default_factory=dict)
     _answers: dict[bytes, tuple[int, int]] = field(default_factory=dict)
-    _asked: set[bytes] = field(default_factory=set)
-    _calls: list[tuple[int, bytes, bool]] = field(default_factory=list)
-    _main_session: str | None = None
 
     def __post_init__(self) -> None:
         known = SCAFFOLDS.get(self.scaffold)
@@ -57,7 +55,7 @@ class Reader:
         Raises:
             FileNotFoundError: there is no trajectory.
         """
-        for call in read_calls(trajectory):
+        for call in read_calls(trajectory, self._latest):
             if isinstance(call, FailedCall | Unreadable):
                 yield call
                 continue
@@ -70,13 +68,16 @@ class Reader:
 
     def row_numbers(self) -> dict[int, int]:
         """Line of each call that ends a conversation, to the number by which the converter's rows call that one."""
-        ends = (line for line, answer, is_side in self._calls if is_side or answer not in self._asked)
-        return {line: number for number, line in enumerate(ends)}
+        return {end.place.line: number for number, end in enumerate(self._tree.ends())}
+
+    def _latest(self, record: Json) -> list[Json] | None:
+        latest = self._tree.latest(session_of(record))
+        return latest.exchange.history if latest else None
 
     def _take(self, call: Answered) -> Iterator[Turn]:
         exchange = call.exchange
         side = self._rules.side_call(exchange)
-        keys = list(prefix_keys(exchange.history, root_key(exchange.session)))
+        keys = self._tree.add(call.place, exchange, side=side).keys
         n_known = next((at + 1 for at in reversed(range(len(keys))) if keys[at] in self._answers), 0)
         before = keys[n_known - 1] if n_known else None
         tail = None if side else self._tail_for(before, keys[-1])
@@ -93,11 +94,11 @@ class Reader:
             asked=keys[-1],
             answer=next_key(keys[-1], exchange.answer),
         )
-        self._calls.append((call.line, new.answer, side is not None))
         if side:
             yield self._finished(new)
         else:
-            self._remember(new, keys)
+            self._answers[new.answer] = new.conversation, new.number
+            self._tails[new.conversation] = new
 
     def _tail_for(self, before: bytes | None, asked: bytes) -> _Waiting | None:
         """The last turn of the conversation that a call goes on with, or in which it asks the same once more."""
@@ -105,27 +106,17 @@ class Reader:
         goes_on = next((each for each in tails if each.answer == before), None)
         return goes_on or next((each for each in tails if each.asked == asked), None)
 
-    def _remember(self, new: _Waiting, keys: list[bytes]) -> None:
-        if not self._asked:
-            self._main_session = new.call.exchange.session
-        self._asked.update(keys)
-        self._answers[new.answer] = new.conversation, new.number
-        self._tails[new.conversation] = new
-
     def _open(self, call: Answered, side: str | None, n_known: int, before: bytes | None) -> None:
+        is_subagent = self._rules.is_subagent(call.exchange, self._tree.main_session)
         opening = Opening(
             conversation=len(self.openings) + 1,
-            kind=Kind.SIDE if side else self._kind(call.exchange),
+            kind=Kind.SIDE if side else Kind.SUBAGENT if is_subagent else Kind.MAIN,
             label=side or "",
             forked_from=self._answers[before] if before else None,
             messages=tuple(messages_of(call.exchange.history[n_known:])),
             tools=tuple(sorted(tool_names(call.exchange))),
         )
         self.openings.append(opening)
-
-    def _kind(self, exchange: Exchange) -> Kind:
-        main = self._main_session if self._asked else exchange.session
-        return Kind.SUBAGENT if self._rules.is_subagent(exchange, main) else Kind.MAIN
 
     def _finished(
         self, waiting: _Waiting, following: Sequence[Json] = (), then: Answered | None = None, *, is_taken: bool = True

@@ -2,11 +2,13 @@
 
 A page that was opened from disk loads scripts and nothing else, so each file is one. `head` has a line of figures for
 each entry, `turns-N` the entries themselves with long texts cut to a preview, `texts-N` the whole of these, and `raw-N`
-the records. They are yielded as they fill up: of a long trajectory only a few are in memory at a time.
+the records. `turns-0` lies in `head`, so that a short trajectory is two files. They are yielded as they fill up: of a
+long trajectory only a few are in memory at a time.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -41,10 +43,9 @@ class Limits:
 class _Series:
     """Files of one kind, filled one after another."""
 
-    name: str
     max_chars: int
     max_items: int
-    put: Callable[[SiteFile], None]
+    put: Callable[[int, list[Any]], None]
     number: int = 0
     items: list[Any] = field(default_factory=list)
     n_chars: int = 0
@@ -60,7 +61,7 @@ class _Series:
     def flush(self) -> None:
         """End the file that is being filled."""
         if self.items:
-            self.put(data_file(f"{self.name}-{self.number}", self.items))
+            self.put(self.number, self.items)
             self.number += 1
             self.items, self.n_chars = [], 0
 
@@ -91,17 +92,17 @@ class _Line:
 
 
 class Shards:
-    """The files of one trajectory, below `data/<name>/`."""
+    """The files of one trajectory, `data/<name>~….js`: no name of ours has such a mark in it."""
 
     def __init__(self, name: str, limits: Limits) -> None:
         self._name = name
         self._limits = limits
         self._full: list[SiteFile] = []
-        put = self._full.append
-        self._turns = _Series(f"{name}/turns", limits.shard, limits.turns, put)
-        self._texts = _Series(f"{name}/texts", limits.shard, limits.shard, put)
-        self._raw = _Series(f"{name}/raw", limits.shard, limits.shard, put)
+        self._turns = _Series(limits.shard, limits.turns, self._put_turns)
+        self._texts = _Series(limits.shard, limits.shard, partial(self._put, "texts"))
+        self._raw = _Series(limits.shard, limits.shard, partial(self._put, "raw"))
         self._index: list[_Line] = []
+        self._first: list[Any] = []
 
     def turns(self, entries: Iterable[Entry]) -> Iterator[SiteFile]:
         """Yield the files that `entries` fill, which are not kept themselves."""
@@ -117,14 +118,25 @@ class Shards:
             openings: how each conversation began.
             leaks: conversation and number of turns that have a flag.
         """
-        value = {
-            "conversations": [self._opening(each) for each in openings],
-            "entries": [each.shown(leaks) for each in sorted(self._index, key=lambda each: each.line)],
-        }
+        conversations = [self._opening(each) for each in openings]
         for series in (self._turns, self._texts, self._raw):
             series.flush()
+        value = {
+            "conversations": conversations,
+            "turns": self._first,
+            "entries": [each.shown(leaks) for each in sorted(self._index, key=lambda each: each.line)],
+        }
         yield from self._taken()
-        yield data_file(f"{self._name}/head", value)
+        yield data_file(f"{self._name}~head", value)
+
+    def _put(self, kind: str, number: int, items: list[Any]) -> None:
+        self._full.append(data_file(f"{self._name}~{kind}-{number}", items))
+
+    def _put_turns(self, number: int, items: list[Any]) -> None:
+        if number:
+            self._put("turns", number, items)
+        else:
+            self._first = items
 
     def _taken(self) -> list[SiteFile]:
         taken = self._full.copy()
