@@ -14,6 +14,7 @@ from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.report.charts import usable_bars
 from trajgen_assets.core.report.heartbeat import beat
 from trajgen_assets.core.report.standing import configured, publish_standing, publish_standing_if_changed
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
@@ -121,6 +122,7 @@ def _manifest_event(growth: Growth, n_waiting: int) -> dg.AssetMaterialization:
         "dataset": growth.source.dataset,
         "n_listed": seen.end.n_entries,
         "n_waiting": n_waiting,
+        "summary": dg.MetadataValue.md(usable_bars(seen.end.n_entries, n_waiting)),
         "sha256": seen.sha256,
         "path": dg.MetadataValue.path(seen.path),
     }

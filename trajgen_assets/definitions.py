@@ -11,7 +11,7 @@ from resources.platform import PlatformResource
 from sensors.finished_jobs import finished_jobs
 from sensors.verified_tasks import verified_tasks as verified_tasks_sensor
 from trajgen_assets.assets.catalogue import with_bodies
-from trajgen_assets.assets.checks.preflight import preflight
+from trajgen_assets.assets.checks.host import host_checks
 from trajgen_assets.assets.datasets import job_data
 from trajgen_assets.assets.environments import environment_assets
 from trajgen_assets.assets.pausing import pause_rollouts, resume_rollouts
@@ -36,7 +36,7 @@ def defs() -> dg.Definitions:
     """Everything that the web UI shows. Steps run in the run worker itself: a killed worker leaves none behind."""
     return dg.Definitions(
         assets=with_bodies([verified_tasks, *environment_assets(), rollout, job_data, training_run]),
-        asset_checks=[preflight],
+        asset_checks=host_checks(),
         jobs=[rollout_job, data_job, pause_rollouts, resume_rollouts],
         sensors=[verified_tasks_sensor, finished_jobs],
         resources={"platform": PlatformResource()},

@@ -1,6 +1,7 @@
 """From a job's trajectories to training data: one partition is one job."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dagster as dg
@@ -8,18 +9,21 @@ import dagster as dg
 from resources.platform import PlatformResource
 from trajgen_assets.assets import columns
 from trajgen_assets.assets.catalogue import Grain, Group, Words, entry
+from trajgen_assets.assets.checks.jobs import check_job, job_check_specs
 from trajgen_assets.assets.links import task_table
 from trajgen_assets.assets.standing import is_news, log_version
+from trajgen_assets.assets.summaries import im_summary, job_summary, lf_figures
 from trajgen_assets.core.errors import TrajgenError
 from trajgen_assets.core.faults import reached
 from trajgen_assets.core.placing import place_data
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.job_result import JobResult, job_result_of
-from trajgen_assets.core.rollout.trials import load_trials, supersede
+from trajgen_assets.core.rollout.trials import TrialEntry, load_trials, supersede
 from trajgen_assets.core.sft.convert import ConversionSettings, Receipt, convert_job, write_im, write_lf
 from trajgen_assets.core.sft.lf import lf_row
 from trajgen_assets.core.sft.making import is_data_being_made, making_data
+from trajgen_assets.core.sft.receipt import SftPaths
 from trajgen_assets.core.sft.scaffolds import why_no_data
 from trajgen_assets.core.sft.tasks_today import tasks_today
 from trajgen_assets.names import JOB_RESULT, SFT_IM, SFT_LF, TRAJECTORIES
@@ -96,6 +100,7 @@ NO_PARTITION = dg.SpecificPartitionsPartitionMapping([])
             code=[write_lf, lf_row],
         ),
     ],
+    check_specs=job_check_specs(),
     partitions_def=job_partitions,
     can_subset=True,
 )
@@ -132,8 +137,12 @@ def _report(context: dg.AssetExecutionContext, platform: Platform, job: str) -> 
     tasks = {"tasks": task_table(platform.ledger.tasks_of_job(job), trials.trials)}
     result = job_result_of(files.dir, trials)
     if JOB_RESULT in selected and is_news(context.instance, JOB_RESULT, job, result.digest):
-        log_version(context, JOB_RESULT, job, result.digest, result_metadata(result) | tasks)
+        log_version(context, JOB_RESULT, job, result.digest, result_metadata(result, trials.trials) | tasks)
+    why_blocked = check_job(context, job, files, trials)
     if not {SFT_IM, SFT_LF} & selected:
+        return
+    if why_blocked:
+        context.log.warning(f"{job}: no training data is made of it: {'; '.join(why_blocked)}")
         return
     if (why := why_no_data(trials)) is not None:
         context.log.warning(f"{job}: {why}")
@@ -146,7 +155,7 @@ def _report(context: dg.AssetExecutionContext, platform: Platform, job: str) -> 
             log_version(context, asset, job, receipt.signature, metadata)
 
 
-def result_metadata(result: JobResult) -> dict[str, Any]:
+def result_metadata(result: JobResult, trials: Iterable[TrialEntry]) -> dict[str, Any]:
     """The figures of a job; counts are plotted over jobs by the web UI."""
     priced = {"cost_usd": result.cost_usd} if result.cost_usd else {}
     return priced | {
@@ -156,6 +165,7 @@ def result_metadata(result: JobResult) -> dict[str, Any]:
         "mean_reward": result.mean_reward,
         "n_errors": result.n_errors,
         "causes": dg.MetadataValue.json(dict(result.causes)),
+        "summary": job_summary(result, trials),
         "tokens": result.n_tokens,
         "duration_s": result.duration_s,
         "path": dg.MetadataValue.path(str(result.folder)),
@@ -166,11 +176,18 @@ def im_metadata(receipt: Receipt) -> dict[str, Any]:
     """What was kept, and why the rest was not."""
     return {
         "dagster/row_count": receipt.n_rows,
+        "n_trials": receipt.sft_im.trials.n_in,
         "rejected": dg.MetadataValue.json(dict(receipt.rejected)),
+        "summary": im_summary(receipt),
         "path": dg.MetadataValue.path(str(receipt.im)),
     }
 
 
 def lf_metadata(receipt: Receipt) -> dict[str, Any]:
-    """What the trainer gets."""
-    return {"dagster/row_count": receipt.n_rows, "path": dg.MetadataValue.path(str(receipt.lf))}
+    """What the trainer gets, with the figures of `lf.stats.json`."""
+    files = SftPaths(receipt.folder)
+    return lf_figures(json.loads(files.stats.read_bytes())) | {
+        "dagster/row_count": receipt.n_rows,
+        "path": dg.MetadataValue.path(str(files.lf)),
+        "dataset_info": dg.MetadataValue.path(str(files.dataset)),
+    }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 from dagster._core.definitions.data_version import (
     CODE_VERSION_TAG,
     DATA_VERSION_IS_USER_PROVIDED_TAG,
@@ -47,6 +48,20 @@ def standing_input(instance: dg.DagsterInstance, asset: dg.AssetKey, partition: 
     found = instance.fetch_materializations(wanted, limit=1).records
     event = found[0].asset_materialization if found else None
     return Input(asset, (event.tags or {}).get(DATA_VERSION_TAG, ""), found[0].storage_id) if event else None
+
+
+def target_of(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, partition: str
+) -> AssetCheckEvaluationTargetMaterializationData | None:
+    """The standing event of a partition, as that which a check has looked at."""
+    wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[partition])
+    found = instance.fetch_materializations(wanted, limit=1).records
+    if not found:
+        return None
+    event = found[0]
+    return AssetCheckEvaluationTargetMaterializationData(
+        storage_id=event.storage_id, run_id=event.run_id, timestamp=event.timestamp
+    )
 
 
 def log_version(

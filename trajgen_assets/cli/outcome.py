@@ -10,6 +10,7 @@ from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import JobRow, JobState, TaskRow
 from trajgen_assets.core.paths import JobPaths, Root
 from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.report.job_checks import why_blocked
 from trajgen_assets.core.rollout.trials import load_trials
 from trajgen_assets.core.sft.receipt import load_receipt
 from trajgen_assets.core.sft.scaffolds import why_no_data
@@ -37,8 +38,10 @@ def _said_of_data(platform: Platform, files: JobPaths) -> str | None:
     """Where a job's training data lies, or why there is none; None where nobody asked for any."""
     if (receipt := load_receipt(files.sft)) is not None:
         return f"none, {receipt.why_empty}" if receipt.why_empty else str(files.sft)
-    is_asked_for = platform.config.runtime_info.input.sft_conversion.enabled and files.trials.exists()
-    why = why_no_data(load_trials(files.trials)) if is_asked_for else None
+    if not platform.config.runtime_info.input.sft_conversion.enabled or not files.trials.exists():
+        return None
+    trials = load_trials(files.trials)
+    why = why_no_data(trials) or why_blocked(files, trials)
     return f"none, {why}" if why else None
 
 

@@ -33,15 +33,19 @@ def proxy_port(subject: Subject) -> Finding:
 
 def disk(subject: Subject) -> Iterator[Finding]:
     """Room for what a job writes, and for what its sandboxes may fill."""
-    place = next(path for path in (subject.root.path, *subject.root.path.parents) if path.exists())
+    yield root_disk(subject)
+    if subject.n_tasks is None:
+        yield from _sandbox_disk(subject, _place_of(subject))
+
+
+def root_disk(subject: Subject) -> Finding:
+    """Room for what a job writes."""
+    place = _place_of(subject)
     free_mb = shutil.disk_usage(place).free >> 20
     refuse_below_mark(subject.root, subject.config.runtime_info.input.harbor_job.min_free_gb)
     if free_mb < LOW_DISK_MB:
-        yield warn(f"{free_mb} MB free at {place}", "make room: a job writes its trajectories there", subject="root")
-    else:
-        yield ok(f"{_gb(free_mb)} free at {place}", subject="root")
-    if subject.n_tasks is None:
-        yield from _sandbox_disk(subject, place)
+        return warn(f"{free_mb} MB free at {place}", "make room: a job writes its trajectories there", subject="root")
+    return ok(f"{_gb(free_mb)} free at {place}", subject="root")
 
 
 def low_memory() -> str | None:
@@ -65,6 +69,11 @@ def memory(subject: Subject) -> Finding:
         mend = f"set harbor_job.n_concurrent to {max(1, int((available_mb - JOB_MB) // (demand.memory_mb or 1)))}"
         return warn(f"{_gb(available_mb)} available, {asked}", mend)
     return ok(f"{_gb(available_mb)} available, {asked}")
+
+
+def _place_of(subject: Subject) -> Path:
+    """The root, or as much of its path as is there."""
+    return next(path for path in (subject.root.path, *subject.root.path.parents) if path.exists())
 
 
 def _sandbox_disk(subject: Subject, place: Path) -> Iterator[Finding]:

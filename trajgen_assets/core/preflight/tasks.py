@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from trajgen_assets.core.counting import count_of
+from trajgen_assets.core.counting import count_of, some_of
 from trajgen_assets.core.errors import ManifestError, TaskError
 from trajgen_assets.core.intake.exclusions import excluded_ids
 from trajgen_assets.core.intake.manifest import Manifest, read_manifest
@@ -85,18 +85,15 @@ def _problems(source: TaskSource, manifest: Manifest, looked: Sequence[TaskFolde
         yield warn(text, f"correct {_named(source.manifest)}", subject=name)
     absent = [each for each in looked if "the folder" in each.missing]
     if absent:
-        yield warn(f"{len(absent)} listed without a folder: {_some(absent)}", "put it there; until then they wait",
-                   subject=name)  # fmt: skip
+        names = some_of([each.task_id for each in absent])
+        yield warn(
+            f"{len(absent)} listed without a folder: {names}", "put it there; until then they wait", subject=name
+        )
     incomplete = [each for each in looked if not each.is_usable and each not in absent]
     if incomplete:
         shown = "; ".join(f"{each.task_id} {each.note}" for each in incomplete[:N_SHOWN])
         more = f"; {len(incomplete) - N_SHOWN} more" if len(incomplete) > N_SHOWN else ""
         yield warn(f"{len(incomplete)} incomplete: {shown}{more}", "complete them; until then they wait", subject=name)
-
-
-def _some(tasks: Sequence[TaskFolder]) -> str:
-    names = ", ".join(each.task_id for each in tasks[:N_SHOWN])
-    return names + (f" and {len(tasks) - N_SHOWN} more" if len(tasks) > N_SHOWN else "")
 
 
 def _named(path: Path) -> str:
