@@ -31,6 +31,7 @@ MEANS = {
     Reason.GENERATION_CUT: "an answer was cut off",
     Reason.MIXED_TEACHER: "several models answered",
     Reason.LEAK: "there is a sign that the solution was seen or the verdict touched",
+    Reason.OVER_LENGTH: "it is longer than a trainer takes",
     Reason.NOT_LOADABLE: "LLaMA-Factory would pass over it",
     Reason.UNENCODABLE: "it holds what has no JSON form",
     Reason.DUPLICATE: "an earlier row has the same messages",
@@ -40,4 +41,4 @@ MEANS = {
 
 def meaning(reason: str) -> str:
     """What a reason of a receipt means; of one that this version does not know, its own word."""
-    return MEANS[Reason(reason)] if reason in set(Reason) else reason.replace("_", " ")
+    return next((words for known, words in MEANS.items() if known == reason), reason.replace("_", " "))

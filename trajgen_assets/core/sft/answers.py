@@ -56,9 +56,8 @@ class Answers:
         if not isinstance(message, dict) or call_fault(message):  # which rejects the trial, not here
             return
         key = next_key(b"", message | {"role": "assistant"})
-        if "finish_reason" in choice:
-            is_cut = choice["finish_reason"] in CUT_REASONS
-            self._is_cut[key] = is_cut and self._is_cut.get(key, True)
+        if "finish_reason" in choice and isinstance(reason := choice["finish_reason"], str | None):
+            self._is_cut[key] = reason in CUT_REASONS and self._is_cut.get(key, True)
         if isinstance(model := response.get("model"), str):
             self.models.add(model)
             self._models.setdefault(key, set()).add(model)

@@ -75,7 +75,7 @@ def normalise_tools(tools: Any) -> list[Json]:
     functions = [tool.get("function", tool) for tool in tools or () if isinstance(tool, dict)]
     return [
         {
-            "name": function.get("name", ""),
+            "name": _name_of(function),
             "description": function.get("description") or "",
             "parameters": function.get("parameters") or function.get("input_schema") or {},
         }
@@ -108,8 +108,14 @@ def _normalise_call(call: Json) -> Json:
     normal: Json = {"id": call["id"]} if isinstance(call.get("id"), str) and call["id"] else {}
     return normal | {
         "type": "function",
-        "function": {"name": function.get("name") or "", "arguments": compact_arguments(function.get("arguments"))},
+        "function": {"name": _name_of(function), "arguments": compact_arguments(function.get("arguments"))},
     }
+
+
+def _name_of(function: Json) -> str:
+    """Return the name of a function; what is no text names none."""
+    name = function.get("name")
+    return name if isinstance(name, str) else ""
 
 
 def compact_arguments(arguments: Any) -> str:

@@ -187,7 +187,9 @@ def test_an_answer_of_another_shape_has_no_commands(content: str) -> None:
     assert terminus((content, ""))["total_tool_calls"] == 0
 
 
-@pytest.mark.parametrize("arguments", ["7", "null", "[]", '"text"', '{"command": 7}', '{"path": {"a": 1}}'])
+@pytest.mark.parametrize(
+    "arguments", ["7", "null", "[]", '"text"', '{"command": 7}', '{"command": ["ls"]}', '{"path": {"a": 1}}']
+)
 def test_arguments_of_any_shape_are_scored(arguments: str) -> None:
     talk = Talk().call("bash")
     talk.messages[1]["tool_calls"][0]["function"]["arguments"] = arguments

@@ -178,7 +178,8 @@ def _turn(message: Json, names: dict[str, str]) -> Turn:
 def _action(function: Json, names: dict[str, str]) -> Action:
     arguments = _object(function["arguments"])
     tool = str(names.get(function["name"], function["name"])).lower()
-    verb = arguments["command"] if arguments.get("command") in rules.EDITOR_VERBS else ""
+    command = arguments.get("command")
+    verb = command if isinstance(command, str) and command in rules.EDITOR_VERBS else ""
     path = next((path for key in rules.PATH_KEYS if (path := arguments.get(key)) and isinstance(path, str)), None)
     return Action(
         tool=tool,
