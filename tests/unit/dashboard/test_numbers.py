@@ -21,7 +21,7 @@ def scene(worked_root: Root) -> Iterator[Scene]:
 
 
 def test_the_funnel_begins_with_what_is_registered_and_loses_nothing(scene: Scene) -> None:
-    steps = funnel_of(task.reached for task in scene.tasks())
+    steps = funnel_of(Counter(task.reached for task in scene.tasks()))
     assert scene.counts is not None
     assert steps[0].n_reached == scene.counts.registered
     for step, following in pairwise(steps):
@@ -30,7 +30,7 @@ def test_the_funnel_begins_with_what_is_registered_and_loses_nothing(scene: Scen
 
 
 def test_what_is_graded_is_what_the_ledger_calls_done(scene: Scene) -> None:
-    steps = funnel_of(task.reached for task in scene.tasks())
+    steps = funnel_of(Counter(task.reached for task in scene.tasks()))
     assert scene.counts is not None
     assert steps[Stage.GRADED].n_reached == scene.counts.done == scene.figures.n_graded
 
