@@ -77,3 +77,9 @@ def test_a_process_whose_verdicts_nobody_reads_ends(tmp_path: Path) -> None:
         with worker.stdin as its_input:
             pickle.dump(plan, its_input)
         assert worker.wait(timeout=60) == 1
+
+
+def test_a_process_loads_nothing_that_no_trial_needs() -> None:
+    heavy = "{'sqlalchemy', 'dagster', 'litellm', 'polars'}"
+    program = f"import sys, {parallel.__name__}; sys.exit(', '.join({heavy} & sys.modules.keys()) or None)"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -18,7 +18,8 @@ from trajgen_assets.core.sft.convert import convert_job
 from trajgen_assets.core.sft.plan import Plan
 from trajgen_assets.core.sft.receipt import Receipt
 from trajgen_assets.core.sft.settings import SWE_BENCH_REPOS, ConversionSettings
-from trajgen_assets.core.sft.tasks_today import TaskToday, tasks_today
+from trajgen_assets.core.sft.task_today import TaskToday
+from trajgen_assets.core.sft.tasks_today import tasks_today
 
 JOB = "demo-job"
 ASKING = ConversionSettings(retired="reject", revoked="reject", task_changed="reject")

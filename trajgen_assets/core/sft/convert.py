@@ -46,7 +46,7 @@ from trajgen_assets.core.sft.rows import TrialRows, without_duplicates
 from trajgen_assets.core.sft.score.rules import SCORE_VERSION
 from trajgen_assets.core.sft.settings import ConversionSettings, LfFormat
 from trajgen_assets.core.sft.stats import LfStats
-from trajgen_assets.core.sft.tasks_today import TaskToday
+from trajgen_assets.core.sft.task_today import TaskToday
 from trajgen_assets.core.sft.versions import Versions, carry_over
 
 __all__ = ["ConversionSettings", "Receipt", "convert_job", "rescore_job", "write_im", "write_lf", "write_lf_files"]

@@ -16,7 +16,7 @@ from trajgen_assets.core.sft.lf import check_lf_row, sharegpt_row
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.reasons import Reason
 from trajgen_assets.core.sft.settings import Bar, ConversionSettings, ReasoningMode
-from trajgen_assets.core.sft.tasks_today import TaskToday
+from trajgen_assets.core.sft.task_today import TaskToday
 
 T = TypeVar("T")
 

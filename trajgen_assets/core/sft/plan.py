@@ -18,7 +18,7 @@ from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.placeholders import Placeholders
 from trajgen_assets.core.sft.scaffolds import Scaffold, scaffold_for
 from trajgen_assets.core.sft.settings import ConversionSettings
-from trajgen_assets.core.sft.tasks_today import TaskToday
+from trajgen_assets.core.sft.task_today import TaskToday
 from trajgen_assets.core.sft.tokens.source import TokenizerFiles, find_tokenizer
 
 # Raised whenever the same inputs and settings would give other bytes than before.

@@ -1,29 +1,9 @@
-"""What became of a job's tasks after they were rolled out: retired by people, revoked by their manifest, changed."""
-
-from dataclasses import dataclass
+"""What the ledger and its people say today of the tasks of a job."""
 
 from trajgen_assets.core.intake.exclusions import exclusions
 from trajgen_assets.core.ledger.models import SkipKind, TaskRow, TaskStatus
 from trajgen_assets.core.platform import Platform
-
-
-@dataclass(frozen=True)
-class TaskToday:
-    """What is known of a task today; None is what cannot be told.
-
-    Attributes:
-        is_retired: a person skipped it, or excluded it by a list.
-        is_listed: its manifest has it.
-        digest: of its content.
-    """
-
-    is_retired: bool | None = None
-    is_listed: bool | None = None
-    digest: str | None = None
-
-    def has_changed_since(self, digest: str) -> bool | None:
-        """Whether its content is another than that of `digest`."""
-        return None if self.digest is None else self.digest != digest
+from trajgen_assets.core.sft.task_today import TaskToday
 
 
 def tasks_today(platform: Platform, job: str) -> dict[str, TaskToday]:
