@@ -1,20 +1,31 @@
 """`trajgen convert`: training data from jobs that were rolled out, without rolling out anything."""
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from trajgen_assets.cli.jobs import refuse_unknown_job
+from trajgen_assets.cli.choosing import choose_jobs
+from trajgen_assets.cli.converted import Converted, sum_of
 from trajgen_assets.cli.state import state_of
-from trajgen_assets.core.counting import count_of
-from trajgen_assets.core.errors import RefusedError
-from trajgen_assets.core.keys import SMOKE_CAMPAIGN
-from trajgen_assets.core.placing import place_data
-from trajgen_assets.core.rollout.trials import load_trials
-from trajgen_assets.core.sft.convert import convert_job
+from trajgen_assets.core.config.config import Config
+from trajgen_assets.core.config.scaffolds import sft_scaffold_problem
+from trajgen_assets.core.errors import ConfigError, TrajgenError
+from trajgen_assets.core.exit_codes import EXIT_FAILED
+from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.placing import data_in, place_data
+from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.redact import Redactor
+from trajgen_assets.core.sft.convert import convert_job, foresee_job
 from trajgen_assets.core.sft.making import making_data
-from trajgen_assets.core.sft.settings import ConversionSettings
+from trajgen_assets.core.sft.settings import (
+    ConversionSettings,
+    InstanceStatus,
+    LfFormat,
+    ReasoningMode,
+    listed_repos,
+)
 from trajgen_assets.core.sft.tasks_today import tasks_today
 
 
@@ -25,34 +36,107 @@ def register(app: typer.Typer) -> None:
 
 def convert(
     context: typer.Context,
-    job: Annotated[list[str], typer.Option(help="Name of a job; repeat the option for more.")],
+    named: Annotated[list[str] | None, typer.Argument(metavar="[JOB...]", help="Jobs; `latest` is the newest.")] = None,
+    job: Annotated[list[str] | None, typer.Option(help="As an argument; may be repeated.")] = None,
+    take_all: Annotated[
+        bool, typer.Option("--all", help="All jobs that are over and that data can be made of.")
+    ] = False,
+    since: Annotated[
+        str | None, typer.Option(metavar="DATE|JOB", help="As --all, from this job or this time (UTC) on.")
+    ] = None,
+    scaffold: Annotated[
+        str | None, typer.Option(help="What the jobs were rolled out with; another than that is refused.")
+    ] = None,
+    instance_status: Annotated[InstanceStatus | None, typer.Option(help="Which rewards to take.")] = None,
+    max_instances: Annotated[int | None, typer.Option(min=1, help="Trials kept at most, of each job.")] = None,
+    exclude_repos: Annotated[
+        str | None,
+        typer.Option(
+            "--exclude-repos",
+            "--exclude-repos-file",
+            metavar="swe_bench|none|FILE",
+            help="Leave out tasks from these repositories; a file has one owner/repo a line.",
+        ),
+    ] = None,
+    reasoning_check_mode: Annotated[
+        ReasoningMode | None, typer.Option(help="Whether every model turn must show its reasoning, or a share.")
+    ] = None,
+    reasoning_content_ratio_threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="That share, for adaptive.")
+    ] = None,
+    lf_format: Annotated[LfFormat | None, typer.Option("--format", help="Shape of the rows in lf.json.")] = None,
+    out_dir: Annotated[
+        Path | None, typer.Option(help="Write into this folder; what the jobs have already stays the current data.")
+    ] = None,
+    skip_unchanged: Annotated[bool, typer.Option("--skip-unchanged", hidden=True)] = False,  # noqa: ARG001
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for each job.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be kept and rejected.")] = False,
 ) -> None:
-    """Turn the accepted trajectories of jobs into IM and LF data sets; unchanged inputs are left as they are."""
-    with state_of(context).platform() as platform:
-        settings = ConversionSettings.of(platform.config)
-        for name in job:
-            refuse_unknown_job(platform.root, name)
-            _refuse_smoke_test(platform.root.job(name).trials)
-        for name in job:
-            place_data(platform.root, platform.config, platform.root.job(name))
-            with making_data(platform.root, name):
-                receipt = convert_job(platform.root.job(name), settings, tasks_today(platform, name))
-            state = "written" if receipt.changed else "unchanged"
-            typer.echo(f"{name}: {count_of(receipt.n_rows, 'row')}, {state}: {receipt.folder}")
-            for kind, reasons in receipt.rejected.items():
-                for reason, count in reasons.items():
-                    typer.echo(f"  rejected {kind}: {count} by {reason}")
+    """Turn the accepted trajectories of jobs into IM and LF data sets; unchanged inputs are left as they are.
 
-
-def _refuse_smoke_test(trials: Path) -> None:
-    """Say no to a job of the smoke campaign.
-
-    Raises:
-        RefusedError: it is one.
-        ConversionError: there is no readable trials.json.
+    Options go before what config.yaml says, and are in the receipt. A job that fails does not stop the others.
     """
-    job = load_trials(trials)
-    if job.campaign == SMOKE_CAMPAIGN:
-        why = f"its campaign is {SMOKE_CAMPAIGN}, which only tries an installation out"
-        mend = "roll the tasks out in another campaign: `trajgen start`"
-        raise RefusedError("a smoke test becomes no training data", where=job.job, why=why, mend=mend)
+    chosen = {
+        "scaffold": scaffold,
+        "instance_status": instance_status,
+        "max_instances": max_instances,
+        "reasoning_check_mode": reasoning_check_mode,
+        "reasoning_content_ratio_threshold": reasoning_content_ratio_threshold,
+        "lf_format": lf_format,
+    }
+    with state_of(context).platform() as platform:
+        settings = _settings(platform.config, chosen, exclude_repos)
+        jobs = choose_jobs(platform, [*(named or ()), *(job or ())], take_all=take_all, since=since)
+        results = []
+        for name, files in [(name, _files(platform, name, out_dir)) for name in jobs.names]:
+            results.append(_convert(platform, name, files, settings, dry_run=dry_run))
+            _show(results[-1], as_json=as_json)
+    for name, why in jobs.left_out.items():
+        typer.echo(f"left out: {name}: {why}", err=True)
+    if not as_json and len(results) != 1:
+        typer.echo(sum_of(results))
+    if any(each.error for each in results):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _settings(config: Config, chosen: dict[str, Any], exclude_repos: str | None) -> ConversionSettings:
+    if chosen["scaffold"] is not None and (problem := sft_scaffold_problem(chosen["scaffold"])):
+        raise ConfigError(problem, where="--scaffold")
+    said = {name: value for name, value in chosen.items() if value is not None}
+    if exclude_repos is not None:  # an empty word is none, as it was in the earlier system
+        is_name = exclude_repos in {"swe_bench", "none", ""}
+        choice = exclude_repos or "none" if is_name else str(Path(exclude_repos).absolute())
+        said["exclude_repos_file"] = listed_repos(config, choice)
+    return ConversionSettings.of(config).model_copy(update=said)
+
+
+def _files(platform: Platform, name: str, out_dir: Path | None) -> JobPaths:
+    files = platform.root.job(name)
+    return files if out_dir is None else data_in(platform.root, files, out_dir.absolute())
+
+
+def _convert(
+    platform: Platform, name: str, files: JobPaths, settings: ConversionSettings, *, dry_run: bool
+) -> Converted:
+    try:
+        tasks = tasks_today(platform, name)
+        if dry_run:
+            foreseen = foresee_job(files, settings, tasks)
+            return Converted(
+                name, "would be written" if foreseen.changed else "unchanged", foreseen.trials, foreseen.rows
+            )
+        if files == platform.root.job(name):
+            place_data(platform.root, platform.config, files)
+        with making_data(platform.root, name):
+            return Converted.of(convert_job(files, settings, tasks))
+    except (TrajgenError, OSError) as error:  # the other jobs are converted; the exit code tells of this one
+        return Converted(name, "failed", error=Redactor.of(platform.config).error(error))
+
+
+def _show(result: Converted, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(result.as_json()))
+    elif result.error is not None:
+        typer.echo(f"{result.job}: failed: {result.error}", err=True)
+    else:
+        typer.echo("\n".join(result.lines()))

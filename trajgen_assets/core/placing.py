@@ -6,6 +6,7 @@ find nothing behind links.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from trajgen_assets.core.config.config import Config
@@ -26,6 +27,18 @@ def place_job(root: Root, config: Config, files: JobPaths) -> None:
 def place_data(root: Root, config: Config, files: JobPaths) -> None:
     """Make the folder for the versions of a job's training data. Raises as `place_job` does."""
     _place(files.sft, _usable(root, config.data_folder), lambda place: Versions.of(place).folder)
+
+
+def data_in(root: Root, files: JobPaths, folder: Path) -> JobPaths:
+    """Return the files of a job with its training data in `folder`, wherever its own lie.
+
+    Raises:
+        ConfigError: the folder is in another root, which would take the data for its own.
+    """
+    if _usable(root, folder) is None:
+        where, mend = f"{folder}, of the root {_root_of(folder)}", "choose a folder outside of it"
+        raise ConfigError("the folder belongs to another root", where=where, mend=mend)
+    return files if folder.resolve() == root.sft_data.resolve() else replace(files, sft=folder / files.sft.name)
 
 
 def placing_notices(root: Root, config: Config) -> list[str]:

@@ -139,8 +139,9 @@ def patch_record(status: str) -> PatchRecord:
 class JobOnDisk:
     """A job folder with trajectories and trials.json."""
 
-    def __init__(self, folder: Path) -> None:
-        self.paths: JobPaths = Root(folder).job("demo-job")
+    def __init__(self, folder: Path, name: str = "demo-job") -> None:
+        self.name = name
+        self.paths: JobPaths = Root(folder).job(name)
         self.entries: list[TrialEntry] = []
 
     def add(
@@ -166,7 +167,7 @@ class JobOnDisk:
     def write(self, **changes: Any) -> JobPaths:
         """Write trials.json."""
         fields: dict[str, Any] = {
-            "job": "demo-job",
+            "job": self.name,
             "dataset": "py-cc",
             "campaign": "main",
             "scaffold": "terminus2",

@@ -5,6 +5,7 @@ data when both are done. On equal inputs and settings they write equal bytes; a 
 """
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -114,9 +115,7 @@ def convert_job(
     """
     plan, versions = Plan.of(job, settings, tasks), Versions.of(job.sft)
     versions.adopt()
-    signature = joint_signature(plan.signature(), SCORE_VERSION, lf_signature(plan.trials.job, settings))
-    standing = _standing(versions, signature)
-    if standing is not None:
+    if (standing := _standing(versions, _signature(plan))) is not None:
         is_changed = versions.make_current(standing.folder)
         return standing.model_copy(update={"changed": is_changed, "folder": job.sft})
     current = load_receipt(job.sft)
@@ -127,6 +126,26 @@ def convert_job(
     n_kept, n_in = receipt.sft_im.trials.n_kept, receipt.sft_im.trials.n_in
     logger.info("job %s: %s of %s trials kept", receipt.job, n_kept, n_in)
     return receipt
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What a conversion would give; `changed` says whether other data than before would be the current one."""
+
+    trials: Balance
+    rows: Balance
+    changed: bool
+
+
+def foresee_job(job: JobPaths, settings: ConversionSettings, tasks: Mapping[str, TaskToday] | None = None) -> Foreseen:
+    """Convert a job as `convert_job` does, with the same errors, and write nothing."""
+    plan, versions = Plan.of(job, settings, tasks), Versions.of(job.sft)
+    if (standing := _standing(versions, _signature(plan))) is not None:
+        is_changed = not versions.is_current(standing.folder)
+        return Foreseen(standing.sft_im.trials, standing.sft_im.rows, is_changed)
+    with Path(os.devnull).open("wb") as nowhere:
+        tally = _convert_trials(plan, nowhere, nowhere, None)
+    return Foreseen(Balance.of(tally.trial_reasons), Balance.of(tally.row_reasons), changed=True)
 
 
 def rescore_job(job: JobPaths, settings: ConversionSettings, *, dry_run: bool = False) -> Rescored:
@@ -190,6 +209,10 @@ def write_lf(job: str, settings: ConversionSettings, folder: Path) -> LfReceipt:
 def lf_signature(job: str, settings: ConversionSettings) -> str:
     """Digest what makes lf.json of a job what it is, beside its im.jsonl."""
     return sha256_json([CODE_VERSION, settings.lf_format, job])
+
+
+def _signature(plan: Plan) -> str:
+    return joint_signature(plan.signature(), SCORE_VERSION, lf_signature(plan.trials.job, plan.settings))
 
 
 def _standing(versions: Versions, signature: str) -> Receipt | None:

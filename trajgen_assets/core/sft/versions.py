@@ -99,11 +99,15 @@ class Versions:
         self.make_current(version)
         return version
 
+    def is_current(self, version: Path) -> bool:
+        """Whether the link leads to `version`."""
+        return self.current.is_symlink() and self.current.readlink() == version.relative_to(self.current.parent)
+
     def make_current(self, version: Path) -> bool:
         """Let the link lead to `version`, in one step. Returns whether it led elsewhere before."""
-        target = version.relative_to(self.current.parent)
-        if self.current.is_symlink() and self.current.readlink() == target:
+        if self.is_current(version):
             return False
+        target = version.relative_to(self.current.parent)
         following = self.folder / _NEXT_LINK
         following.unlink(missing_ok=True)
         following.symlink_to(target)
@@ -118,7 +122,7 @@ class Versions:
         if not self.folder.is_dir():
             return []
         named = sorted(path for path in self.folder.iterdir() if not path.name.startswith("."))
-        return [path for path in named if not self.current.exists() or not path.samefile(self.current)]
+        return [path for path in named if not self.is_current(path)]
 
     def _clean(self) -> None:
         for left in self.folder.glob(".*"):

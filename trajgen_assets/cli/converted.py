@@ -1,0 +1,76 @@
+"""What became of jobs that were to be converted, for people and for programs."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trajgen_assets.core.counting import count_of
+from trajgen_assets.core.sft.receipt import Balance, Receipt, SftPaths
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What became of one job: its data, or why there is none.
+
+    `state` is one of written, unchanged, failed, and would be written for a dry run.
+    """
+
+    job: str
+    state: str
+    trials: Balance = field(default_factory=Balance)
+    rows: Balance = field(default_factory=Balance)
+    mean_score: float | None = None
+    path: Path | None = None
+    error: str | None = None
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> "Converted":
+        """Return what a receipt says."""
+        state = "written" if receipt.changed else "unchanged"
+        im = receipt.sft_im
+        return cls(receipt.job, state, im.trials, im.rows, _mean_score(receipt), receipt.folder)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for programs."""
+        return {
+            "job": self.job,
+            "state": self.state,
+            "trials": self.trials.model_dump(mode="json"),
+            "rows": self.rows.model_dump(mode="json"),
+            "mean_score": self.mean_score,
+            "path": str(self.path) if self.path else None,
+            "error": self.error,
+        }
+
+    def lines(self) -> Iterator[str]:
+        """Return it for people."""
+        yield f"{self.job}: {self.state}"
+        for label, balance in (("trials", self.trials), ("rows", self.rows)):
+            yield f"  {label:<7} {balance.n_in} in, {balance.n_kept} kept{_reasons(balance)}"
+        if self.mean_score is not None:
+            yield f"  score   mean {self.mean_score:.4f}"
+        if self.path is not None:
+            yield f"  path    {self.path}"
+
+
+def sum_of(results: Sequence[Converted]) -> str:
+    """Return a line for all jobs."""
+    states = [each.state for each in results]
+    told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    n_rows = sum(each.rows.n_kept for each in results)
+    return f"{count_of(len(results), 'job')}{f': {told}' if told else ''}; {count_of(n_rows, 'row')}"
+
+
+def _mean_score(receipt: Receipt) -> float | None:
+    scores = json.loads(SftPaths(receipt.folder).stats.read_bytes()).get("scores") or {}
+    mean = scores.get("mean")
+    return float(mean) if mean is not None else None
+
+
+def _reasons(balance: Balance) -> str:
+    if not balance.rejected:
+        return ""
+    by_number = sorted(balance.rejected.items(), key=lambda each: -each[1])
+    return "; rejected: " + ", ".join(f"{number} {reason}" for reason, number in by_number)
