@@ -6,7 +6,7 @@
 import re
 from typing import NamedTuple
 
-SCORE_VERSION = "1"
+SCORE_VERSION = "2"
 
 
 class Sign(NamedTuple):
@@ -153,7 +153,7 @@ SOFT_ERRORS = (
 # What a test's output says, in the order in which it is asked. Numbers have to be above zero.
 _N = r"(?:[1-9]\d*)"
 TEST_FAILED = (
-    sign(r"\bexit(?:[ _]code)?\s*[:=]\s*[1-9]\d{0,2}\b", "exit"),
+    sign(r"\b(?:exit|Exit|EXIT)(?:[ _](?:code|CODE))?\s*[:=]\s*[1-9]\d{0,2}\b", "exit", "Exit", "EXIT"),
     sign(r"^[ \t]*(?:FAILED|ERROR)\s+\w", "FAILED", "ERROR"),
     sign(rf"\b{_N} (?:failed|failures?|errors?)\b", " failed", " failure", " error"),
     sign(r"^[ \t]*(?:FAIL|ERROR):", "FAIL:", "ERROR:"),
@@ -165,12 +165,17 @@ TEST_FAILED = (
     sign(rf"{_N} tests failed out of|\[\s*FAILED\s*\]", " tests failed out of", "FAILED"),
     sign(rf"^[ \t]*Test(?:s| Suites):[^\n]{{0,100}}\b{_N} failed", " failed"),
     sign(rf"^[ \t]*{_N} failing\b", " failing"),
-    plain("no test files found"),
+    sign(rf"^[ \t]*{_N} fail$|^# fail {_N}\b|^# FAIL:\s+{_N}\b", " fail", "FAIL:"),
+    sign(r"^[ \t]*not ok \d+\b(?![^\n]{0,200}# (?:TODO|SKIP))", "not ok "),
+    sign(r"[Nn]o test files found", "o test files found"),
     sign(r"^error Command failed with exit code", "error Command failed with exit code"),
     sign(rf"^FAILURES!|\bFailed:\s*{_N}\b|\b[Ff]ail:\s*{_N}\b", "FAILURES!", "Failed:", "ail:"),
-    sign(r"(?:compilation|build) failed|could not compile", " failed", "could not compile"),
-    sign(r"^Result: FAIL|panicked at", "Result: FAIL", "panicked at"),
-    sign(r"segmentation fault|Exception in thread", "segmentation fault", "Exception in thread"),
+    sign(r"(?:[Cc]ompilation|[Bb]uild) failed|could not compile", " failed", "could not compile"),
+    sign(r"^Result: FAIL|panicked at|^panic: ", "Result: FAIL", "panicked at", "panic: "),
+    sign(r"[Ss]egmentation fault|Exception in thread", "egmentation fault", "Exception in thread"),
+    sign(r"^Test Run Failed\b|^[ \t]*Failed \S+ \[[<\d]", "Test Run Failed", "Failed "),
+    sign(rf"\[ FAIL {_N} \|", "[ FAIL "),
+    sign(r"^\[error\] (?:Failed|Error): Total \d", "[error] "),
 )
 NO_TESTS = (
     r"Ran 0 tests",
@@ -197,6 +202,11 @@ TEST_PASSED = (
     sign(r"^OK$", "OK"),
     sign(r"\berror count: 0\b", "error count: 0"),
     sign(r"^Result: PASS|^All tests successful", "Result: PASS", "All tests successful"),
+    sign(rf"^[ \t]*{_N} pass$|^# pass {_N}\b|^PASS: \S", " pass", "PASS: "),
+    sign(r"^[ \t]*ok \d+\b", "ok "),
+    sign(r"^Test Run Successful\b", "Test Run Successful"),
+    sign(rf"\[ FAIL 0 \| WARN \d+ \| SKIP \d+ \| PASS {_N} \]", "[ FAIL 0 "),
+    sign(rf"\bPassed: Total {_N}, Failed 0, Errors 0", "Passed: Total "),
 )
 ECHOED_ZERO = r"\bexit(?:[ _]code)?\s*[:=]\s*0\b"
 SCAFFOLD_LINES = r"^\[[^\n]*\]\s*$"
@@ -216,14 +226,14 @@ LOOKING_HEADS = frozenset({
 # fmt: on
 NOT_A_RUN = r"(?:^|\s)(?:--version|--help|-h|--collect-only|--co)(?:\s|$)"
 FORMAL_TESTS = (
-    r"(?<!\S)(?:\S*/)?(?:pytest|py\.test|nosetests|nose2)(?=\s|$)",
+    r"(?<![^\s'\"(])(?:[^\s'\"(]*/)?(?:pytest|py\.test|nosetests|nose2)(?=[\s'\")]|$)",
     r"-m\s+(?:pytest|unittest|nose2?|doctest)\b|\bunittest\s+discover\b",
     r"\b(?:go|mix|swift|lein|dotnet|deno|bun)\s+test\b",
     r"\bcargo\s+(?:\+\S+\s+)?(?:test|nextest\s+run)\b",
     r"(?:^|\s)ctest\b",
     r"\b(?:mvnw?|gradlew?)\b(?![^\n]{0,200}-x\s+test)[^\n]{0,200}?\b(?:test|check|verify|surefire:test)\b",
-    r"(?:^|[\s/])(?:jest|mocha|vitest|busted|ava)(?=\s|$)",
-    r"\b(?:npm|yarn|pnpm|bun)\s+(?:run\s+)?t(?:est)?(?:[:\w-]*)(?=\s|$)",
+    r"(?:^|[\s/])(?:jest|mocha|vitest|busted|ava)(?=[\s)]|$)",
+    r"\b(?:npm|yarn|pnpm|bun)\s+(?:run\s+)?t(?:est)?(?:[:\w-]*)(?=[\s)]|$)",
     r"\bmake\s+(?:-\S+\s+(?:[^-\s]\S*\s+)??){0,8}(?:\w+[-_])?(?:test|check)s?\b",
     r"\bruntests\.py\b|\bmanage\.py\s+test\b",
     r"\bcmake\s+--build\s[^\n]{0,200}--target\s+test\b",
