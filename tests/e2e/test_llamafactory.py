@@ -17,12 +17,12 @@ from tests.unit.sft.test_golden import SCAFFOLDS as TOOL_SCAFFOLDS
 from tests.unit.sft.twin import JobOnDisk, solved
 from trajgen_assets.core.paths import PROJECT, JobPaths, Root
 from trajgen_assets.core.rollout.trials import TaskRecord
-from trajgen_assets.core.sft.convert import convert_job, write_im, write_lf
+from trajgen_assets.core.sft.convert import convert_job, write_lf
 from trajgen_assets.core.sft.encoding import encode
 from trajgen_assets.core.sft.im import read_im, with_facts
 from trajgen_assets.core.sft.lf import OBSERVATION_JOINT, check_lf_row, dataset_entry, lf_row
 from trajgen_assets.core.sft.messages import normalise_all, normalise_tools
-from trajgen_assets.core.sft.receipt import digests, write_receipt
+from trajgen_assets.core.sft.receipt import SftPaths
 from trajgen_assets.core.sft.settings import ConversionSettings, LfFormat
 
 pytestmark = pytest.mark.e2e
@@ -174,28 +174,35 @@ def rows_of_all_scaffolds(folder: Path, n_rows: int) -> list[Row]:
     return [with_facts(im, {"_score": None}) if n // len(rows) % 5 == 0 else im for n, im in enumerate(scored)]
 
 
-def data_of(folder: Path, ims: list[Row], lf_format: LfFormat) -> JobPaths:
-    """A job whose im.jsonl has these rows, and all else that is made of it."""
-    job = JobOnDisk(folder).add("fix__x", solved()).write()
-    receipt = write_im(job, ConversionSettings())
-    receipt.im.write_bytes(b"".join(encode(im) + b"\n" for im in ims))
-    files = receipt.sft_im.files | digests(receipt.im)
-    write_receipt(receipt.model_copy(update={"sft_im": receipt.sft_im.model_copy(update={"files": files})}))
-    write_lf(job, ConversionSettings(lf_format=lf_format))
-    return job
+def data_of(folder: Path, ims: list[Row], lf_format: LfFormat) -> Path:
+    """A folder with these rows as im.jsonl, and what is made of it."""
+    folder.mkdir()
+    SftPaths(folder).im.write_bytes(b"".join(encode(im) + b"\n" for im in ims))
+    write_lf("rows", ConversionSettings(lf_format=lf_format), folder)
+    return folder
 
 
 @pytest.mark.parametrize("lf_format", STYLES)
 def test_a_thousand_rows_of_all_scaffolds_are_taken_whole(lf_format: LfFormat, loader: Loader, tmp_path: Path) -> None:
     ims = rows_of_all_scaffolds(tmp_path / "jobs", 1000)
-    job = data_of(tmp_path / "all", ims, lf_format)
-    fates = loader.load(job.sft, "demo-job")
-    assert_taken_whole(rows_in(job.sft), fates)
+    folder = data_of(tmp_path / "all", ims, lf_format)
+    fates = loader.load(folder, "rows")
+    assert_taken_whole(rows_in(folder), fates)
     calls, results = [calls_of(im) for im in ims], [results_of(im) for im in ims]
     assert min(sum(map(len, calls)), sum(map(len, results))) > 1000
-    for fate in fates.values():
-        assert fate["calls"] == calls
+    assert_calls_are_there(calls, fates, lf_format)
+    for fate in fates.values() if lf_format == "sharegpt" else ():
         assert [observations_of(row) for row in fate["aligned"]] == results
+
+
+def assert_calls_are_there(calls: list[list[Any]], fates: Fates, lf_format: LfFormat) -> None:
+    """Name and arguments of each are read back; in the older style they are words of the model, as JSON."""
+    for fate in fates.values():
+        if lf_format == "sharegpt":
+            assert fate["calls"] == calls
+        else:
+            for made, learned in zip(calls, fate["learned"], strict=True):
+                assert all(json.dumps({"name": n, "arguments": a}, ensure_ascii=False) in learned for n, a in made)
 
 
 def calls_of(im: Row) -> list[list[Any]]:
@@ -288,8 +295,7 @@ def test_every_tool_call_keeps_its_name_and_arguments(lf_format: LfFormat, loade
     assert_taken_whole(rows, fates)
     made = [[list(call["function"].values()) for call in calls] for _, calls in DIALOGUES]
     expected = [[[name, json.loads(arguments)] for name, arguments in calls] for calls in made]
-    for fate in fates.values():
-        assert fate["calls"] == expected
+    assert_calls_are_there(expected, fates, lf_format)
 
 
 MARKED = call("edit", text="<think>a</think><tool_call>[]</tool_call>", end="<|im_end|>")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from trajgen_assets.core.sft.encoding import ArrayWriter, UnencodableError, encode
-from trajgen_assets.core.sft.lf import check_lf_row, dataset_entry, messages_row, sharegpt_row
+from trajgen_assets.core.sft.lf import check_lf_row, dataset_entry, sharegpt_row
 
 
 def turns(*tags: str) -> dict[str, Any]:
@@ -161,18 +161,6 @@ def test_a_tool_without_parameters_says_that_it_has_none(parameters: Any, writte
     tool = {"name": "a", "description": "", "parameters": parameters}
     row = sharegpt_row(im({"role": "user", "content": "go"}, tools=[tool]))
     assert json.loads(row["tools"]) == [tool | {"parameters": written}]
-
-
-def test_facts_that_are_named_become_text_in_the_older_style() -> None:
-    row = messages_row(im({"role": "user", "content": "go"}), as_text={"_usage", "_score", "_instance_id"})
-    assert (row["_usage"], row["_score"], row["_instance_id"]) == ('{"prompt_tokens":1}', None, "a")
-
-
-def test_the_older_style_keeps_a_system_message_and_the_shape_of_its_facts() -> None:
-    user, system = {"role": "user", "content": "go"}, {"role": "system", "content": "Be brief."}
-    row = messages_row(im(system, user, {"role": "assistant", "content": "ok", "reasoning_content": ""}))
-    assert [message["role"] for message in row["messages"]] == ["system", "user", "assistant"]
-    assert row["_usage"] == {"prompt_tokens": 1}
 
 
 @pytest.mark.parametrize("lf_format", ["sharegpt", "llamafactory_lf_v0.1"])

@@ -48,6 +48,8 @@ from trajgen_assets.core.sft.score.rules import SCORE_VERSION
 from trajgen_assets.core.sft.settings import ConversionSettings, LfFormat
 from trajgen_assets.core.sft.stats import LfStats
 from trajgen_assets.core.sft.task_today import TaskToday
+from trajgen_assets.core.sft.tokens import RefusedByTemplateError
+from trajgen_assets.core.sft.tokens.source import TokenizerFiles, find_tokenizer
 from trajgen_assets.core.sft.versions import Versions, carry_over
 
 __all__ = ["ConversionSettings", "Receipt", "convert_job", "rescore_job", "write_im", "write_lf", "write_lf_files"]
@@ -164,11 +166,19 @@ def rescore_job(job: JobPaths, settings: ConversionSettings, *, dry_run: bool = 
     versions = Versions.of(job.sft)
     versions.adopt()
     chosen = settings.model_copy(update={"lf_format": standing.sft_lf.lf_format})
+    _refuse_other_tokenizer(standing, style_tokenizer(chosen))
     with versions.making() as folder:
         im = write_scored_again(standing, folder)
         steps = {"sft_im": im, "sft_lf": write_lf(standing.job, chosen, folder), "folder": folder, "changed": True}
         result.receipt = _finished(versions, standing.model_copy(update=steps))
     return result
+
+
+def _refuse_other_tokenizer(standing: Receipt, tokenizer: TokenizerFiles | None) -> None:
+    stated = tokenizer.stated if tokenizer else None
+    if standing.sft_lf.lf_format != "sharegpt" and standing.settings.get("tokenizer") != stated:
+        mend = "convert the job again, or name the tokenizer that it was converted with"
+        raise ConversionError("the rows were written by another tokenizer", where=standing.folder, mend=mend)
 
 
 def write_im(plan: Plan, folder: Path, *, n_workers: int | None = None) -> ImReceipt:
@@ -202,13 +212,25 @@ def write_lf(job: str, settings: ConversionSettings, folder: Path) -> LfReceipt:
     Raises:
         ConversionError: LLaMA-Factory would lose a row of it.
     """
-    n_rows, files = write_lf_files(SftPaths(folder), job, settings.lf_format)
+    n_rows, files = write_lf_files(SftPaths(folder), job, settings.lf_format, style_tokenizer(settings))
     return LfReceipt(signature=lf_signature(job, settings), lf_format=settings.lf_format, n_rows=n_rows, files=files)
 
 
 def lf_signature(job: str, settings: ConversionSettings) -> str:
     """Digest what makes lf.json of a job what it is, beside its im.jsonl."""
-    return sha256_json([CODE_VERSION, settings.lf_format, job])
+    tokenizer = style_tokenizer(settings)
+    return sha256_json([CODE_VERSION, settings.lf_format, job, tokenizer.sha256 if tokenizer else None])
+
+
+def style_tokenizer(settings: ConversionSettings) -> TokenizerFiles | None:
+    """Return the tokenizer whose template writes the rows of lf.json, if the style has them written by one.
+
+    Raises:
+        ConversionError: it is not to be had.
+    """
+    if settings.lf_format == "sharegpt" or settings.tokenizer_name is None:
+        return None
+    return find_tokenizer(settings.tokenizer_name)
 
 
 def _signature(plan: Plan) -> str:
@@ -245,16 +267,18 @@ def _finished(versions: Versions, receipt: Receipt) -> Receipt:
     return receipt.model_copy(update={"folder": versions.current})
 
 
-def write_lf_files(paths: SftPaths, name: str, lf_format: LfFormat) -> tuple[int, dict[str, FileDigest]]:
-    """Write all that LLaMA-Factory needs of the rows of im.jsonl, as data set `name`.
+def write_lf_files(
+    paths: SftPaths, name: str, lf_format: LfFormat, tokenizer: TokenizerFiles | None = None
+) -> tuple[int, dict[str, FileDigest]]:
+    """Write all that LLaMA-Factory needs of the rows of im.jsonl, as data set `name`; `lf_row` says what for.
 
     Returns:
         The number of rows, and the digest of each file that was written.
 
     Raises:
-        ConversionError: LLaMA-Factory would lose a row.
+        ConversionError: LLaMA-Factory would lose a row, or the tokenizer's template does not write one.
     """
-    stats = _write_rows(paths, lf_format)
+    stats = _write_rows(paths, lf_format, tokenizer)
     atomic.write_json(paths.stats, stats.as_json())
     atomic.write_json(paths.dataset, dataset_entry(name, lf_format, paths.lf.name))
     return stats.n_rows, digests(paths.lf, paths.stats, paths.dataset)
@@ -316,17 +340,26 @@ def _mixed_facts(paths: SftPaths) -> frozenset[str]:
     return unfit_keys((im["meta_info"]["unique_info"] for im in read_im(paths.im)), COPIED_FACTS)
 
 
-def _write_rows(paths: SftPaths, lf_format: LfFormat) -> LfStats:
+def _write_rows(paths: SftPaths, lf_format: LfFormat, tokenizer: TokenizerFiles | None) -> LfStats:
     stats = LfStats()
     as_text = _mixed_facts(paths) if lf_format != "sharegpt" else frozenset()
     with open_atomic(paths.lf) as file:
         array = ArrayWriter(file)
         for im in read_im(paths.im):
-            row = lf_row(im, lf_format, as_text)
-            if fault := check_lf_row(row):
-                where = f"row {stats.n_rows + 1} of {paths.im}"
-                raise ConversionError("LLaMA-Factory would not load a row", where=where, why=fault, mend="report it")
-            array.add(encode(row))
+            array.add(encode(_loadable_row(im, lf_format, as_text, tokenizer, f"row {stats.n_rows + 1} of {paths.im}")))
             stats.add(im)
         array.close()
     return stats
+
+
+def _loadable_row(
+    im: Json, lf_format: LfFormat, as_text: frozenset[str], tokenizer: TokenizerFiles | None, where: str
+) -> Json:
+    try:
+        row = lf_row(im, lf_format, as_text, tokenizer)
+    except RefusedByTemplateError as error:
+        mend = "choose the format sharegpt, or a tokenizer with another chat template"
+        raise ConversionError("the chat template does not write a row", where=where, why=error, mend=mend) from error
+    if fault := check_lf_row(row):
+        raise ConversionError("LLaMA-Factory would not load a row", where=where, why=fault, mend="report it")
+    return row

@@ -1,7 +1,7 @@
 """Rows as LLaMA-Factory loads them, from IM rows.
 
 Two styles. `sharegpt`: `conversations` of from and value, with `system` and `tools` as strings; tool calls as
-its formatter parses them. `llamafactory_lf_v0.1`: `messages` of role and content, written as they are.
+its formatter parses them. `llamafactory_lf_v0.1`: `messages` of role and content, as a chat template writes them.
 LLaMA-Factory passes over a row of the wrong shape with no more than a line in its log, so every row is checked here.
 """
 
@@ -15,6 +15,7 @@ from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.sft.encoding import encode
 from trajgen_assets.core.sft.messages import THINK_CLOSE, THINK_OPEN, Json
 from trajgen_assets.core.sft.settings import LfFormat
+from trajgen_assets.core.sft.tokens.source import TokenizerFiles
 
 COPIED_FACTS = ("_instance_id", "_score", "_agent_type", "_gen_params", "_usage", "_instance_metadata")
 
@@ -29,16 +30,33 @@ _THOUGHTS = re.compile(f"{THINK_OPEN}(.*?){THINK_CLOSE}", re.DOTALL)
 _MARK = re.compile("<(?=/?(?:tool_call|think)>)")
 
 # LLaMA-Factory 0.9.5 fills its templates with the text and then with the number of the turn, in the text as well.
-_TURN_NUMBER = "{{idx}}"
+TURN_NUMBER = "{{idx}}"
 
 _PEOPLE = {"human", "user"}
 _ASKING = {*_PEOPLE, "observation"}
 _ANSWERING = {"gpt", "assistant", "function_call"}
 
 
-def lf_row(im: Json, lf_format: LfFormat, as_text: Collection[str] = ()) -> Json:
-    """Return the LF row of an IM row; `as_text` names facts that have no one shape over the whole data set."""
-    return sharegpt_row(im) if lf_format == "sharegpt" else messages_row(im, as_text)
+def lf_row(
+    im: Json, lf_format: LfFormat, as_text: Collection[str] = (), tokenizer: TokenizerFiles | None = None
+) -> Json:
+    """Return the LF row of an IM row.
+
+    Args:
+        im: the row.
+        lf_format: the style.
+        as_text: facts that have no one shape over the whole data set; of no matter for `sharegpt`.
+        tokenizer: whose chat template writes `llamafactory_lf_v0.1`; ours does without one.
+
+    Raises:
+        ConversionError: the tokenizer's template is not ChatML, or cannot be read.
+        RefusedByTemplateError: it does not write this row.
+    """
+    if lf_format == "sharegpt":
+        return sharegpt_row(im)
+    from trajgen_assets.core.sft.tokens.messages_row import messages_row  # takes 50 ms, and few want this style
+
+    return messages_row(im, tokenizer, as_text)
 
 
 def sharegpt_row(im: Json) -> Json:
@@ -53,22 +71,6 @@ def sharegpt_row(im: Json) -> Json:
     return row | {key: _flat(facts.get(key)) for key in COPIED_FACTS}
 
 
-def messages_row(im: Json, as_text: Collection[str] = ()) -> Json:
-    """Return a row of `messages` of role and content, thoughts in front of their turn.
-
-    Facts keep their shape, except those of `as_text`, which become JSON text.
-    """
-    system, dialogue = _split_system(im["messages"])
-    tags = {"human": "user", "gpt": "assistant"}
-    messages = [{"role": tags.get(turn["from"], turn["from"]), "content": turn["value"]} for turn in _turns(dialogue)]
-    if system:
-        messages.insert(0, {"role": "system", "content": system})
-    facts = im["meta_info"]["unique_info"]
-    return {"messages": messages} | {
-        key: _text(facts.get(key)) if key in as_text else facts.get(key) for key in COPIED_FACTS
-    }
-
-
 def check_lf_row(row: Json) -> str | None:
     """Return why LLaMA-Factory would lose or damage `row`, or None when it loads it whole."""
     turns = [(turn.get("from", turn.get("role")), turn.get("value", turn.get("content"))) for turn in _listed(row)]
@@ -81,8 +83,8 @@ def check_lf_row(row: Json) -> str | None:
             return f"turn {index} is {tag!r}, which cannot stand there"
         if not isinstance(value, str):
             return f"turn {index} has no text"
-        if tag in _PEOPLE and _TURN_NUMBER in value:
-            return f"turn {index} has {_TURN_NUMBER}, for which a number would be put"
+        if tag in _PEOPLE and TURN_NUMBER in value:
+            return f"turn {index} has {TURN_NUMBER}, for which a number would be put"
         if tag == "function_call" and (fault := _call_fault(value)):
             return f"turn {index}: {fault}"
     return _column_fault(row)
@@ -168,10 +170,6 @@ def _with_properties(tool: Json) -> Json:
     if not isinstance(parameters, dict) or "properties" in parameters:
         return tool
     return tool | {"parameters": {"type": "object", "properties": {}} | parameters}
-
-
-def _text(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else encode(value).decode()
 
 
 def _flat(value: Any) -> Any:
