@@ -11,6 +11,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from tests.configuration import config_text
+from tests.tiny_tokenizer import trained
 from tests.unit.ledger.twins import DATASET, SetClock, batch, graded, listed, register, settle
 from tests.unit.sft.twin import JobOnDisk, lines_of, solved
 from trajgen_assets.cli.main import app
@@ -73,6 +74,7 @@ def test_each_job_says_what_went_in_what_was_kept_and_why_the_rest_was_not(root:
         "  trials  2 in, 1 kept; rejected: 1 instance_status",
         "  rows    1 in, 1 kept",
     ]
+    assert "  score   mean 0." in result.stdout
     assert f"  path    {root.sft_data}/job-1" in result.stdout
     assert result.stdout.splitlines()[-1] == "2 jobs: 2 written; 2 rows"
     assert "job-1: unchanged" in convert(root, "job-1").stdout
@@ -165,6 +167,18 @@ def test_options_go_before_the_configuration_and_are_in_the_receipt(root: Root, 
     assert convert(root, "job-2", "--exclude-repos-file", "").exit_code == EXIT_OK
     assert current(root, "job-2")["excluded_repos"] == []
     assert "django/django" in (convert(root, "job-2"), current(root, "job-2"))[1]["excluded_repos"]
+
+
+def test_a_tokenizer_is_found_from_where_the_command_is_given(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained().save("tokenizer.json")
+    result = convert(root, "job-1", "--tokenizer-name", "tokenizer.json", "--cutoff-len", "5", "--json")
+    assert told(result)["job-1"]["rows"]["rejected"] == {"over_length": 1}
+    assert current(root, "job-1")["cutoff_len"] == 5
+    assert current(root, "job-1")["tokenizer"] is not None
+    assert "owner/nothing" in convert(root, "job-1", "--tokenizer-name", "owner/nothing").stderr
 
 
 def test_data_for_another_folder_leaves_the_job_s_own_as_it_is(root: Root, tmp_path: Path) -> None:

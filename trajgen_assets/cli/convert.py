@@ -23,8 +23,10 @@ from trajgen_assets.core.sft.settings import (
     ConversionSettings,
     InstanceStatus,
     LfFormat,
+    OverLength,
     ReasoningMode,
     listed_repos,
+    located_tokenizer,
 )
 from trajgen_assets.core.sft.tasks_today import tasks_today
 
@@ -64,6 +66,11 @@ def convert(
     reasoning_content_ratio_threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="That share, for adaptive.")
     ] = None,
+    tokenizer_name: Annotated[
+        str | None, typer.Option(help="Counts the tokens of rows: a folder, a tokenizer.json, or owner/name@commit.")
+    ] = None,
+    cutoff_len: Annotated[int | None, typer.Option(min=1, help="Tokens of a row from which on it is too long.")] = None,
+    over_length: Annotated[OverLength | None, typer.Option(help="Leave such rows out, or cut them.")] = None,
     lf_format: Annotated[LfFormat | None, typer.Option("--format", help="Shape of the rows in lf.json.")] = None,
     out_dir: Annotated[
         Path | None, typer.Option(help="Write into this folder; what the jobs have already stays the current data.")
@@ -82,10 +89,12 @@ def convert(
         "max_instances": max_instances,
         "reasoning_check_mode": reasoning_check_mode,
         "reasoning_content_ratio_threshold": reasoning_content_ratio_threshold,
+        "cutoff_len": cutoff_len,
+        "over_length": over_length,
         "lf_format": lf_format,
     }
     with state_of(context).platform() as platform:
-        settings = _settings(platform.config, chosen, exclude_repos)
+        settings = _settings(platform.config, chosen, exclude_repos, tokenizer_name)
         jobs = choose_jobs(platform, [*(named or ()), *(job or ())], take_all=take_all, since=since)
         results = []
         for name, files in [(name, _files(platform, name, out_dir)) for name in jobs.names]:
@@ -99,7 +108,9 @@ def convert(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _settings(config: Config, chosen: dict[str, Any], exclude_repos: str | None) -> ConversionSettings:
+def _settings(
+    config: Config, chosen: dict[str, Any], exclude_repos: str | None, tokenizer_name: str | None
+) -> ConversionSettings:
     if chosen["scaffold"] is not None and (problem := sft_scaffold_problem(chosen["scaffold"])):
         raise ConfigError(problem, where="--scaffold")
     said = {name: value for name, value in chosen.items() if value is not None}
@@ -107,6 +118,9 @@ def _settings(config: Config, chosen: dict[str, Any], exclude_repos: str | None)
         is_name = exclude_repos in {"swe_bench", "none", ""}
         choice = exclude_repos or "none" if is_name else str(Path(exclude_repos).absolute())
         said["exclude_repos_file"] = listed_repos(config, choice)
+    if tokenizer_name is not None:
+        here = Path(tokenizer_name).absolute()
+        said["tokenizer_name"] = located_tokenizer(config, str(here) if here.exists() else tokenizer_name)
     return ConversionSettings.of(config).model_copy(update=said)
 
 

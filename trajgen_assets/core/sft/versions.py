@@ -46,14 +46,12 @@ class Versions:
         """Make a version of a folder that stands where the link belongs, whatever it holds.
 
         Raises:
-            ConversionError: a file is in the place of the link.
+            ConversionError: a file is in the place of the link, or the folder cannot be moved.
         """
         if self.current.is_symlink():
             return
         if self.current.is_dir():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.current.rename(self._free(EARLIER))
-            fsync_dir(self.folder)
+            self._move_aside()
             reached("result_adopted")
         elif self.current.exists():
             raise ConversionError("a file is in the place of a folder", where=self.current, mend="move it away")
@@ -123,6 +121,17 @@ class Versions:
             return []
         named = sorted(path for path in self.folder.iterdir() if not path.name.startswith("."))
         return [path for path in named if not self.is_current(path)]
+
+    def _move_aside(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.current.rename(self._free(EARLIER))
+            fsync_dir(self.folder)
+        except OSError as error:
+            mend = f"move it into {self.folder} by hand, if it is a mount for example"
+            raise ConversionError(
+                "a folder cannot become a version", where=self.current, why=error.strerror, mend=mend
+            ) from error
 
     def _clean(self) -> None:
         for left in self.folder.glob(".*"):
