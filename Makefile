@@ -24,10 +24,11 @@ ui: setup ## serve the Dagster UI of artifacts/
 ui-demo: setup ## serve the Dagster UI of the demo
 	@exec .venv/bin/trajgen demo --ui
 
-# Whole files go to one of two processes, because the tests of a file share what is slow to start.
+# Whole files go to one of two processes, because the tests of a file share what is slow to start. They keep their order:
+# the long ones, end to end, come first, and the short ones fill up the end.
 test: ## run the tests, two files at a time; ARGS="tests/unit -q" chooses, one at a time
 	@scripts/bootstrap --tests
-	@exec .venv/bin/python -m pytest $(or $(ARGS),-n 2 --dist loadfile)
+	@exec .venv/bin/python -m pytest $(or $(ARGS),-n 2 --dist loadfile --no-loadscope-reorder)
 
 test-faults: ## the long tests: kill and stop every process at every named point; takes about an hour and a half
 	@scripts/bootstrap --tests
