@@ -32,7 +32,7 @@ def test_a_kept_row_has_its_score_and_what_it_rests_on(rows: RowsOfJob) -> None:
     assert row.score is not None
     assert row.parts["stp"] == pytest.approx(0.6)
     assert row.evidence["stp"] == {"turns": 3}
-    assert (row.n_errors, row.n_observations) == (0, 3)
+    assert (row.n_errors, row.n_calls) == (0, 3)
 
 
 def test_a_rejected_row_has_its_reason_and_no_score(rows: RowsOfJob) -> None:

@@ -39,6 +39,11 @@ def data_set_page(name: str) -> str:
     return f"datasets/{slug(name)}.html"
 
 
+def data_set_data(name: str) -> str:
+    """The name under which the data of that page lies."""
+    return f"datasets/{slug(name)}"
+
+
 def slug(name: str) -> str:
     """`name` where it is a plain one; else a name made of its digest, so that no page lies where its name says.
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from trajgen_assets.core.dashboard.datasets.parts import data_set_parts
 from trajgen_assets.core.dashboard.facts.overview import overview_of
 from trajgen_assets.core.dashboard.facts.scene import Scene, looking_at
 from trajgen_assets.core.dashboard.pages.history import ledger_pages, run_pages
@@ -45,6 +46,7 @@ def parts_of(scene: Scene) -> Iterator[Part]:
         yield from trial_parts(scene, job, code)
         yield Part(f"job/{job.name}", f"{code} {job.digest}", partial(job_pages, job, summary))
     yield from side_parts(scene, code)
+    yield from data_set_parts(scene, code)
     overview = overview_of(scene)
     yield Part("tasks", None, partial(task_pages, scene, overview))
     yield Part("ledger", None, partial(ledger_pages, scene, overview))

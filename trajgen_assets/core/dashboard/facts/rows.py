@@ -40,6 +40,7 @@ class RowFacts:
         parts: each part of the score that has a value, under its short name.
         evidence: what the parts rest on, by part.
         leaks: flags of the leak rules; None where nobody looked.
+        n_calls, n_errors: calls of tools with a result, and errors among them; None where nobody counted.
     """
 
     job: str
@@ -59,22 +60,22 @@ class RowFacts:
     parts: Mapping[str, float]
     evidence: Mapping[str, Mapping[str, Any]]
     leaks: tuple[Leak, ...] | None
-
-    @property
-    def n_errors(self) -> int | None:
-        """Observations that were errors; None where nobody looked."""
-        found = self.evidence.get("dpi", {}).get("errors")
-        return found if isinstance(found, int) else None
-
-    @property
-    def n_observations(self) -> int | None:
-        """Observations in all; None where nobody counted."""
-        found = self.evidence.get("dpi", {}).get("observations")
-        return found if isinstance(found, int) else None
+    n_calls: int | None
+    n_errors: int | None
 
 
-def read_rows(paths: SftPaths) -> Iterator[RowFacts]:
-    """Yield kept rows, then rejected ones, one in memory at a time. Files that are not there have none.
+@dataclass(frozen=True, slots=True)
+class RejectedTrial:
+    """A trial of which nothing became a row, by itself and not by its rows; `trial` is None where it has no name."""
+
+    task_id: str
+    trial: str | None
+    reason: str
+    detail: str | None
+
+
+def read_rows(paths: SftPaths) -> Iterator[RowFacts | RejectedTrial]:
+    """Yield kept rows, then what was rejected, one in memory at a time. Files that are not there have none.
 
     Raises:
         ValueError: a file holds what the converter did not write.
@@ -86,9 +87,14 @@ def read_rows(paths: SftPaths) -> Iterator[RowFacts]:
     if paths.rejected.exists():
         with paths.rejected.open("rb") as file:
             for line in file:
-                refusal = orjson.loads(line)
-                if refusal["level"] == "row":
-                    yield _facts(refusal["row"], refusal["reason"], refusal["detail"])
+                yield _rejected(orjson.loads(line))
+
+
+def _rejected(refusal: Json) -> RowFacts | RejectedTrial:
+    reason, detail = refusal["reason"], refusal["detail"]
+    if refusal["level"] == "row":
+        return _facts(refusal["row"], reason, detail)
+    return RejectedTrial(refusal["task_id"], refusal["trial"], reason, detail)
 
 
 class RowsOfJob:
@@ -121,7 +127,8 @@ class RowsOfJob:
         found: dict[str, list[RowFacts]] = defaultdict(list)
         try:
             for row in read_rows(self._paths):
-                found[row.trial].append(row)
+                if isinstance(row, RowFacts):
+                    found[row.trial].append(row)
         except (OSError, ValueError, KeyError, TypeError) as error:
             return found, f"the rows of its training data cannot be read: {type(error).__name__}"
         return found, None
@@ -150,6 +157,8 @@ def _facts(row: Json, reason: str | None, detail: str | None) -> RowFacts:
         parts={part: value for part, value in values.items() if value is not None},
         evidence=facts.get("score_evidence") or {},
         leaks=_leaks(facts),
+        n_calls=facts.get("n_tool_calls"),
+        n_errors=facts.get("n_tool_errors"),
     )
 
 

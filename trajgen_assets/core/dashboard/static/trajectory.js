@@ -260,10 +260,6 @@
     inTurn(action);
   }, { capture: true });
 
-  for (const button of document.querySelectorAll("[data-copy]")) {
-    button.addEventListener("click", () => trajectory.copy(button.dataset.copy, status));
-  }
-
   // --- time: two lanes, one of the model's and one of its tools' time, and tokens as they add up
   function timeline() {
     const timed = view.entries.filter((each) => each.began !== null && each.took !== null);

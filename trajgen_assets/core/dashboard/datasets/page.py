@@ -1,0 +1,84 @@
+"""The page of a folder of training data, and the list of all of them."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trajgen_assets.core.dashboard import places
+from trajgen_assets.core.dashboard.datasets.listing import COLUMNS, Listing
+from trajgen_assets.core.dashboard.datasets.measures import Measures
+from trajgen_assets.core.dashboard.facts.rows import read_rows
+from trajgen_assets.core.dashboard.facts.scoring import score_parts
+from trajgen_assets.core.dashboard.render import SiteFile, page
+from trajgen_assets.core.sft.receipt import Balance, SftPaths, load_receipt
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A folder of training data, by its receipt.
+
+    Attributes:
+        job: the job whose data it is; None for a data set of several jobs.
+        jobs: those that it was made of, with the rows that each gave.
+        trials: balance of whole trials; None for a data set, which begins with rows.
+    """
+
+    name: str
+    job: str | None
+    folder: Path
+    signature: str
+    lf_format: str
+    score_version: str | None
+    jobs: tuple[tuple[str, Balance], ...]
+    trials: Balance | None
+    rows: Balance
+
+
+def data_of_job(job: str, folder: Path) -> DataSet | None:
+    """The training data of a job; None where it has none, or none that this version can read."""
+    receipt = load_receipt(folder)
+    if receipt is None:
+        return None
+    made = receipt.sft_im
+    return DataSet(
+        name=job,
+        job=job,
+        folder=folder.resolve(),  # so that all files are of one version
+        signature=receipt.signature,
+        lf_format=receipt.sft_lf.lf_format if receipt.sft_lf else "not made",
+        score_version=made.score_version,
+        jobs=((job, made.rows),),
+        trials=made.trials,
+        rows=made.rows,
+    )
+
+
+def data_set_pages(data: DataSet) -> Iterator[SiteFile]:
+    """Yield the files of the list of rows, then the page."""
+    measures, problems = Measures(), []
+    listing = Listing(places.data_set_data(data.name), data.job)
+    try:
+        for row in read_rows(SftPaths(data.folder)):
+            measures.add(row)
+            yield from listing.add(row)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problems.append(f"the rows from here on, as they cannot be read: {type(error).__name__}")
+    yield from listing.rest()
+    yield page(
+        "dataset.html",
+        places.data_set_page(data.name),
+        section=places.DATA_SETS,
+        data=data,
+        measures=measures,
+        score_parts=score_parts(),
+        n_files=listing.n_files,
+        columns=COLUMNS,
+        seed=int(hashlib.sha256(data.signature.encode()).hexdigest()[:6], 16),
+        problems=problems,
+    )
+
+
+def list_pages(found: Sequence[DataSet], n_jobs: int) -> Iterator[SiteFile]:
+    """Yield the page that lists all training data."""
+    yield page("datasets.html", places.DATA_SETS, found=found, n_jobs=n_jobs)
