@@ -1,10 +1,23 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from tests.unit.sft.twin import entry
 from trajgen_assets.core.errors import ConversionError
-from trajgen_assets.core.sft.filters import has_reasoning, read_excluded_repos, roles_in_order
+from trajgen_assets.core.sft.filters import (
+    first_refusal,
+    has_reasoning,
+    has_status,
+    pairing_fault,
+    read_excluded_repos,
+    roles_in_order,
+    trial_filters,
+)
 from trajgen_assets.core.sft.messages import Json
+from trajgen_assets.core.sft.reasons import Reason
+from trajgen_assets.core.sft.settings import ConversionSettings
 
 ROLES = {"s": "system", "u": "user", "a": "assistant", "t": "tool", "d": "developer"}
 
@@ -49,6 +62,10 @@ def turns(*reasoning: str) -> list[Json]:
         (3, 1, "adaptive", 0.75, True),
         (3, 1, "strict", 0.2, False),
         (3, 0, "strict", 0.2, True),
+        (3, 1, "adaptive", 0.76, False),
+        (1, 99, "adaptive", 0.0, True),
+        (0, 5, "adaptive", 1.0, True),
+        (0, 0, "adaptive", 1.0, True),
     ],
 )
 def test_slow_rows_need_reasoning_and_fast_ones_none(
@@ -68,3 +85,89 @@ def test_a_line_that_names_no_repository_is_refused(tmp_path: Path) -> None:
     path.write_text("tox-dev/tox\njust-a-name\n")
     with pytest.raises(ConversionError, match="just-a-name"):
         read_excluded_repos(path)
+
+
+def test_blank_lines_and_comments_name_no_repository(tmp_path: Path) -> None:
+    path = tmp_path / "repos.txt"
+    path.write_text("# a list\n\n tox-dev/tox \r\n#django/django\nsympy/sympy")
+    assert read_excluded_repos(path) == ("tox-dev/tox", "sympy/sympy")
+    path.write_text("")
+    assert read_excluded_repos(path) == read_excluded_repos(None) == ()
+
+
+@pytest.mark.parametrize(
+    ("repo", "task_id", "is_excluded"),
+    [
+        ("django/django", "django__django-123", True),
+        ("django/django", "Django__DJANGO-123", True),
+        ("django/django", "django__django-123__v2", True),
+        ("django/django", "django__django", False),
+        ("django/django", "django__django-abc", False),
+        ("django/django", "django__django-123-fix", False),
+        ("django/django", "my-django__django-123", False),
+        ("django/django", "django__django-filter-123", False),
+        ("django/django", "django__django-123__", False),
+        ("a.b/c+d", "a.b__c+d-1", True),
+        ("a.b/c+d", "axb__c+d-1", False),
+        ("tox-dev/tox", "tox-dev__tox-3813", True),
+    ],
+)
+def test_a_task_is_known_by_its_repository_and_number(repo: str, task_id: str, is_excluded: bool) -> None:
+    filters = trial_filters(ConversionSettings(), (repo,), {}, {})
+    refusal = first_refusal(filters, entry("x", task_id=task_id), unknown="keep")
+    assert (refusal is not None and refusal.reason is Reason.EXCLUDED_REPO) is is_excluded
+
+
+@pytest.mark.parametrize(
+    ("status", "resolved_from", "rewards"),
+    [
+        ("resolved", None, [1.0]),
+        ("unresolved", None, [0.0]),
+        ("all", None, [-1.0, 0.0, 0.5, 0.99, 1.0, 2.0]),
+        ("resolved", 0.5, [0.5, 0.99, 1.0, 2.0]),
+        ("unresolved", 0.5, [-1.0, 0.0]),
+    ],
+)
+def test_rewards_have_a_status(status: Any, resolved_from: float | None, rewards: list[float]) -> None:
+    settings = ConversionSettings(instance_status=status, resolved_from=resolved_from)
+    given = [-1.0, 0.0, 0.5, 0.99, 1.0, 2.0]
+    assert [reward for reward in given if has_status(entry("x", reward=reward), settings)] == rewards
+
+
+def calling(*ids: str) -> Json:
+    return {"role": "assistant", "content": "", "tool_calls": [{"id": each} for each in ids]}
+
+
+def result(id_: str | None) -> Json:
+    return {"role": "tool", "content": ""} | ({"tool_call_id": id_} if id_ is not None else {})
+
+
+@pytest.mark.parametrize(
+    ("messages", "is_paired"),
+    [
+        ([], True),
+        ([calling()], True),
+        ([calling("a"), result("a"), calling()], True),
+        ([calling("a", "b"), result("b"), result("a"), calling()], True),
+        ([calling("a", "a"), result("a"), result("a"), calling()], True),
+        ([calling("a")], True),
+        ([calling("a"), result("a"), calling("b", "c"), result("b")], True),
+        ([calling(), {"role": "user"}, calling()], True),
+        ([calling("a"), calling()], False),
+        ([calling("a", "b"), result("a"), calling()], False),
+        ([calling("a"), result("a"), result("a"), calling()], False),
+        ([calling("a"), result("b"), calling()], False),
+        ([calling("a"), result(None), calling()], False),
+        ([calling("a"), {"role": "user"}, result("a"), calling()], False),
+        ([result("a"), calling()], False),
+    ],
+)
+def test_each_call_but_the_last_turns_has_one_result(messages: list[Json], is_paired: bool) -> None:
+    assert (pairing_fault(messages) is None) is is_paired
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_no_number_of_trials_but_a_positive_one_is_a_limit(number: int) -> None:
+    assert ConversionSettings().max_instances is None
+    with pytest.raises(ValidationError, match="greater than or equal to 1"):
+        ConversionSettings(max_instances=number)

@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from trajgen_assets.core.sft.encoding import encode
 from trajgen_assets.core.sft.messages import content_text, normalise, normalise_all, normalise_tools, split_think
 
 
@@ -13,12 +14,17 @@ from trajgen_assets.core.sft.messages import content_text, normalise, normalise_
         ([], ""),
         ([{"type": "text", "text": "a"}, {"type": "text", "text": ""}, {"type": "text", "text": "b"}], "a\n\nb"),
         ([{"type": "image", "url": "x"}], '[{"type":"image","url":"x"}]'),
+        ([{"type": "image", "url": "x"}, {"type": "text", "text": "a"}], None),
+        (["x"], '["x"]'),
         ({"a": 1}, '{"a":1}'),
         (42, "42"),
+        ('[{"type": "text", "text": "a"}]', '[{"type": "text", "text": "a"}]'),
+        ('{"a": 1}', '{"a": 1}'),
+        ("[broken", "[broken"),
     ],
 )
-def test_content_of_any_shape_becomes_text_and_nothing_vanishes(content: Any, text: str) -> None:
-    assert content_text(content) == text
+def test_content_of_any_shape_becomes_text_and_nothing_vanishes(content: Any, text: str | None) -> None:
+    assert content_text(content) == (encode(content).decode() if text is None else text)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +48,15 @@ def test_explicit_reasoning_wins_over_a_think_block_which_is_cut_off_all_the_sam
 
 @pytest.mark.parametrize(
     ("arguments", "compact"),
-    [('{"a": 1, "ü": [ ]}', '{"a":1,"ü":[]}'), ({"a": 1}, '{"a":1}'), (None, "{}"), ("rm -rf", '"rm -rf"')],
+    [
+        ('{"a": 1, "ü": [ ]}', '{"a":1,"ü":[]}'),
+        ('{"z": 1, "a": 2}', '{"z":1,"a":2}'),
+        ({"a": 1}, '{"a":1}'),
+        (None, "{}"),
+        ("", "{}"),
+        ("rm -rf", '"rm -rf"'),
+        ("[1]", "[1]"),
+    ],
 )
 def test_arguments_become_compact_json_and_broken_ones_a_json_string(arguments: Any, compact: str) -> None:
     message = {
@@ -51,6 +65,72 @@ def test_arguments_become_compact_json_and_broken_ones_a_json_string(arguments: 
         "tool_calls": [{"function": {"name": "f", "arguments": arguments}}],
     }
     assert normalise(message)["tool_calls"][0]["function"] == {"name": "f", "arguments": compact}
+
+
+@pytest.mark.parametrize(
+    ("call", "written"),
+    [
+        ({"id": "a", "function": {"name": "f"}}, {"id": "a", "name": "f"}),
+        ({"id": "", "function": {"name": "f"}}, {"name": "f"}),
+        ({"id": 7, "function": {"name": "f"}}, {"name": "f"}),
+        ({"id": "a", "type": "custom", "function": {"name": "f"}}, {"id": "a", "name": "f"}),
+        ({"id": "a"}, {"id": "a", "name": ""}),
+        ({"id": "a", "function": None}, {"id": "a", "name": ""}),
+        ("no object", None),
+    ],
+)
+def test_a_call_of_any_shape_has_a_type_a_name_and_arguments(call: Any, written: dict[str, str] | None) -> None:
+    message = normalise({"role": "assistant", "content": "", "tool_calls": [call]})
+    if written is None:
+        assert "tool_calls" not in message
+        return
+    expected = {"type": "function", "function": {"name": written["name"], "arguments": "{}"}}
+    assert message["tool_calls"] == [({"id": written["id"]} if "id" in written else {}) | expected]
+
+
+@pytest.mark.parametrize("calls", [None, []])
+def test_a_turn_without_calls_has_no_list_of_them(calls: Any) -> None:
+    assert "tool_calls" not in normalise({"role": "assistant", "content": "a", "tool_calls": calls})
+
+
+@pytest.mark.parametrize("text", ["(empty)", "You are GLM-5.2-FP8.", "Conversation title generator"])
+def test_words_that_the_earlier_converter_replaced_are_as_they_were(text: str) -> None:
+    assert normalise({"role": "assistant", "content": text})["content"] == text
+
+
+@pytest.mark.parametrize(
+    ("message", "reasoning"),
+    [
+        ({"content": "a"}, ""),
+        ({"content": "a", "reasoning_content": None}, ""),
+        ({"content": "a", "reasoning_content": " t\n"}, "t"),
+        ({"content": "a", "reasoning_content": ""}, ""),
+        ({"content": "<think>t</think>a", "reasoning_content": ""}, ""),
+        ({"content": "<think>t</think>a"}, "t"),
+        ({"content": [{"type": "text", "text": "<think>t</think>a"}]}, "t"),
+        ({"content": "a", "thinking_blocks": [{"thinking": "t"}, {"thinking": " "}, {"thinking": "u"}]}, "t\n\nu"),
+        ({"content": "a", "thinking_blocks": [{"type": "redacted_thinking", "data": "x"}]}, ""),
+        ({"content": "a", "thinking_blocks": "t"}, ""),
+        ({"content": "a", "reasoning_content": ["t"]}, '["t"]'),
+    ],
+)
+def test_reasoning_is_looked_for_in_its_field_then_in_signed_blocks_then_in_the_text(
+    message: dict[str, Any], reasoning: str
+) -> None:
+    assert normalise({"role": "assistant"} | message)["reasoning_content"] == reasoning
+
+
+@pytest.mark.parametrize(
+    ("extra", "kept"),
+    [
+        ({"name": "n"}, {"name": "n"}),
+        ({"name": ""}, {}),
+        ({"tool_call_id": "c"}, {"tool_call_id": "c"}),
+        ({"x": 1}, {}),
+    ],
+)
+def test_of_other_messages_name_and_id_are_kept(extra: dict[str, Any], kept: dict[str, Any]) -> None:
+    assert normalise({"role": "tool", "content": "a"} | extra) == {"role": "tool", "content": "a"} | kept
 
 
 def test_an_empty_system_message_comes_first_where_there_is_none() -> None:
@@ -80,6 +160,9 @@ def ids(calls: list[str | None], results: list[str | None]) -> tuple[list[str], 
         ([None, "b"], ["b", "a"], (["a", "b"], ["b", "a"])),
         (["a", "b"], [None, "a"], (["a", "b"], ["b", "a"])),
         (["a", None], [None, None], (["a", "call_000001"], ["a", "call_000001"])),
+        ([None, "b"], ["b", None], (["call_000001", "b"], ["b", "call_000001"])),
+        (["a", "b"], ["b", None], (["a", "b"], ["b", "a"])),
+        ([None, None, "c"], ["c", "x", "y"], (["x", "y", "c"], ["c", "x", "y"])),
     ],
 )
 def test_calls_and_results_are_paired_by_the_ids_there_are(
@@ -94,3 +177,5 @@ def test_tool_definitions_of_each_dialect_become_one_shape() -> None:
     one = {"name": "f", "description": "d", "parameters": {"type": "object"}}
     assert normalise_tools([bare, wrapped]) == [one, one]
     assert normalise_tools(None) == []
+    assert normalise_tools(["f", {"function": None}, {"function": "f"}]) == []
+    assert normalise_tools([{"name": "f", "strict": True}]) == [{"name": "f", "description": "", "parameters": {}}]

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -85,9 +86,35 @@ def test_an_open_call_at_the_end_is_no_submission() -> None:
     assert (shown["sub_score"], shown["evidence"]["dpi"]["truncated"]) == (0.0, True)
 
 
+def test_a_late_test_is_worth_nothing_where_the_work_is_not_concluded() -> None:
+    shown = Talk().call("Edit", file_path="a.py").call("Bash", "3 passed", command="pytest").score()
+    assert (shown["sub_score"], shown["evidence"]["sub"]["late_test_turn"]) == (0.0, 2)
+
+
+@pytest.mark.parametrize(("n_before", "n_after", "late_turn"), [(0, 0, 1), (7, 1, 8), (7, 5, None), (8, 0, 9)])
+def test_a_test_is_late_from_four_fifths_of_the_turns_on(n_before: int, n_after: int, late_turn: int | None) -> None:
+    talk = Talk()
+    for command in [*["ls"] * n_before, "pytest", *["ls"] * n_after]:
+        talk.call("Bash", command=command)
+    assert talk.say("Done.").score()["evidence"]["sub"]["late_test_turn"] == late_turn
+
+
 @pytest.mark.parametrize(
     ("text", "base"),
-    [("All tests pass.", 1.0), ("It is fixed.", 0.8), ("I looked around.", 0.5)],
+    [
+        ("All tests pass.", 1.0),
+        ("The task is complete.", 1.0),
+        ("The bug has been fixed.", 1.0),
+        ("Successfully implemented it.", 1.0),
+        ("It is fixed.", 0.8),
+        ("Done.", 0.8),
+        ("Work completed", 0.8),
+        ("I verified it.", 0.8),
+        ("Resolved?", 0.8),
+        ("I looked around.", 0.5),
+        ("It is undone, incompletely.", 0.5),
+        ("", 0.5),
+    ],
 )
 def test_openhands_is_judged_by_its_last_words(text: str, base: float) -> None:
     assert Talk("openhands_sdk").call("terminal", command="ls").say(text).score()["sub_score"] == base
@@ -117,6 +144,51 @@ def test_tests_count_by_what_was_written_run_and_seen() -> None:
     assert Talk().call("Read", file_path="a").say("Done").score()["tvr_score"] == 0.0
     unseen = Talk().call("Bash", "3 passed", command="pytest").call("Bash", None, command="pytest").score()
     assert unseen["evidence"]["tvr"]["outcome"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("is_written", "observed", "value"),
+    [
+        (False, None, 0.0),
+        (True, None, 0.3),
+        (False, "3 passed", 0.7),
+        (False, "hello", 0.3 + 0.4 * 0.6),
+        (False, "1 failed", 0.3 + 0.4 * 0.3),
+        (True, "3 passed", 1.0),
+        (True, "hello", 0.6 + 0.4 * 0.6),
+        (True, "1 failed", 0.6 + 0.4 * 0.3),
+    ],
+)
+def test_tvr_is_the_sum_of_its_three_parts(is_written: bool, observed: str | None, value: float) -> None:
+    talk = Talk().call("Read", file_path="a.py")
+    if is_written:
+        talk.call("Write", file_path="tests/test_a.py")
+    if observed is not None:
+        talk.call("Bash", observed, command="pytest")
+    assert talk.say("Done.").score()["tvr_score"] == pytest.approx(value, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("files", "value"), [("a", 1.0), ("aa", 0.75), ("aaab", 0.75), ("ab", 1.0), ("aaaaa", 0.0), ("aaaaaaaaa", 0.0)]
+)
+def test_fec_falls_by_a_quarter_for_each_further_edit_of_a_file(files: str, value: float) -> None:
+    talk = Talk()
+    for file in files:
+        talk.call("Edit", file_path=f"{file}.py")
+    assert talk.say("Done.").score()["fec_score"] == value
+
+
+@pytest.mark.parametrize(
+    ("build", "value"),
+    [
+        (lambda: Talk().call("Edit", file_path="a.py").say("Done."), 1.0),
+        (lambda: Talk().call("Read", file_path="a.py").say("Done."), 0.6),
+        (lambda: Talk().call("Edit", file_path="a.py").call("Read", file_path="a.py"), 0.6),
+        (lambda: Talk().call("Read", file_path="a.py"), 0.2),
+    ],
+)
+def test_dpi_counts_a_missing_write_and_an_open_end(build: Callable[[], Talk], value: float) -> None:
+    assert build().score()["dpi_score"] == pytest.approx(value)
 
 
 def test_many_edits_of_one_file_cost_and_none_leaves_the_mean() -> None:

@@ -148,6 +148,8 @@ def test_what_only_looks_like_a_test_is_none(command: str) -> None:
         ("ls 2>/dev/null", ()),
         ("echo x > /dev/null", ()),
         ("echo x >&2", ()),
+        ("cp a.py b.py", ()),
+        ("mv a.py b.py", ()),
         ("grep x a.py > found.txt", ()),
         ("python3 - <<'PY'\nprint(open('a.py').read())\nPY", ()),
     ],

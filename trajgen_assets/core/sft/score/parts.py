@@ -23,13 +23,15 @@ class Part:
 
 
 def submission(turns: list[Turn], scaffold: str) -> Part:
-    """SUB: the work is concluded, without errors towards its end, and tested late."""
+    """SUB: the work is concluded, without errors towards its end, and tested late. What is not concluded has none."""
     base = ending_base(turns, scaffold)
     last = _last_share(observations_of(turns))
     clean = sum(not each.is_error for each in last) / len(last) if last else 1.0
     from_turn = max(1, int(rules.LATE_TEST_FROM * len(turns)))
     tested = next((at for at, action in _numbered(turns) if at >= from_turn and action.test_run == "formal"), None)
-    value = base * (rules.CLEAN_FLOOR + rules.CLEAN_SHARE * clean) + rules.LATE_TEST_BONUS * (tested is not None)
+    value = base * (rules.CLEAN_FLOOR + rules.CLEAN_SHARE * clean) + rules.LATE_TEST_BONUS * (
+        base > 0 and tested is not None
+    )
     return Part(min(1.0, value), {"base": base, "clean_share": round(clean, 4), "late_test_turn": tested})
 
 
