@@ -1,7 +1,7 @@
 """The table of contents, in the order in which data flows.
 
-swegen/verified_tasks → prepared_tasks → trajectories → job_result → sft_im → sft_lf → sft/training_run
-   (one manifest)          [one task]    ↗ [one task]     [one job]   [one job] [one job]   (the sft block)
+swegen/verified_tasks → prepared_tasks → trajectories → job_result → sft_im → sft_lf → sft_data_set → sft/training_run
+   (one manifest)          [one task]    ↗ [one task]     [one job]   [one job] [one job] [one name]     (the sft block)
                     harbor_env, litellm_env
 """
 
@@ -12,12 +12,23 @@ from sensors.finished_jobs import finished_jobs
 from sensors.verified_tasks import verified_tasks as verified_tasks_sensor
 from trajgen_assets.assets.catalogue import with_bodies
 from trajgen_assets.assets.checks.host import host_checks
+from trajgen_assets.assets.data_sets import data_set
 from trajgen_assets.assets.datasets import job_data
 from trajgen_assets.assets.environments import environment_assets
 from trajgen_assets.assets.pausing import pause_rollouts, resume_rollouts
 from trajgen_assets.assets.rollouts import rollout
 from trajgen_assets.assets.sources import training_run, verified_tasks
-from trajgen_assets.names import DATA_JOB, JOB_RESULT, PREPARED_TASKS, ROLLOUT_JOB, SFT_IM, SFT_LF, TRAJECTORIES
+from trajgen_assets.names import (
+    DATA_JOB,
+    DATA_SET_JOB,
+    JOB_RESULT,
+    PREPARED_TASKS,
+    ROLLOUT_JOB,
+    SFT_DATA_SET,
+    SFT_IM,
+    SFT_LF,
+    TRAJECTORIES,
+)
 
 rollout_job = dg.define_asset_job(
     ROLLOUT_JOB,
@@ -29,15 +40,20 @@ data_job = dg.define_asset_job(
     selection=[JOB_RESULT, SFT_IM, SFT_LF],
     description="Sum up a finished job and turn its accepted trajectories into training data.",
 )
+data_set_job = dg.define_asset_job(
+    DATA_SET_JOB,
+    selection=[SFT_DATA_SET],
+    description="Join the rows of chosen jobs into one data set, and look at it.",
+)
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """Everything that the web UI shows. Steps run in the run worker itself: a killed worker leaves none behind."""
     return dg.Definitions(
-        assets=with_bodies([verified_tasks, *environment_assets(), rollout, job_data, training_run]),
+        assets=with_bodies([verified_tasks, *environment_assets(), rollout, job_data, data_set, training_run]),
         asset_checks=host_checks(),
-        jobs=[rollout_job, data_job, pause_rollouts, resume_rollouts],
+        jobs=[rollout_job, data_job, data_set_job, pause_rollouts, resume_rollouts],
         sensors=[verified_tasks_sensor, finished_jobs],
         resources={"platform": PlatformResource()},
         executor=dg.in_process_executor,

@@ -11,12 +11,15 @@ TRAJECTORIES = dg.AssetKey("trajectories")
 JOB_RESULT = dg.AssetKey("job_result")
 SFT_IM = dg.AssetKey("sft_im")
 SFT_LF = dg.AssetKey("sft_lf")
+SFT_DATA_SET = dg.AssetKey("sft_data_set")
 TRAINING_RUN = dg.AssetKey(["sft", "training_run"])
 
 # Partitions definitions.
 TASKS = "tasks"
 JOBS = "jobs"
+DATA_SETS = "data_sets"
 
 # The Dagster jobs over each of them, and the multi-asset that the first consists of.
 ROLLOUT_JOB, ROLLOUT_OP = "rollout_job", "rollout"
 DATA_JOB = "data_job"
+DATA_SET_JOB, DATA_SET_OP = "data_set_job", "data_set"

@@ -1,4 +1,4 @@
-"""The two partitions definitions and their key rules.
+"""The three partitions definitions and their key rules.
 
 Partitions are added and never deleted: a range of them means "all keys between, in order of insertion".
 """
@@ -19,10 +19,11 @@ from trajgen_assets.core.ledger.rows import chunked
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.rollout.trials import load_trials
 from trajgen_assets.core.sft.scaffolds import is_training_data
-from trajgen_assets.names import JOB_RESULT, JOBS, SFT_IM, SFT_LF, TASKS, TRAJECTORIES
+from trajgen_assets.names import DATA_SETS, JOB_RESULT, JOBS, SFT_IM, SFT_LF, TASKS, TRAJECTORIES
 
 task_partitions = dg.DynamicPartitionsDefinition(name=TASKS)
 job_partitions = dg.DynamicPartitionsDefinition(name=JOBS)
+data_set_partitions = dg.DynamicPartitionsDefinition(name=DATA_SETS)
 
 # One call looks its keys up in a single SQL statement; stock SQLite takes 32,766 variables.
 MAX_KEYS_PER_CALL = 20_000

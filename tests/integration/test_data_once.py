@@ -4,100 +4,32 @@ import json
 import multiprocessing
 import os
 import signal
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from resources.instance import dagster_environ, open_instance, prepare_instance
+from resources.instance import dagster_environ, open_instance
 from resources.platform import PlatformResource
-from sensors.finished_jobs import HEAD_START_S, MAX_RUNS, finished_jobs
-from tests.configuration import config_text
-from tests.faults import Points
-from tests.unit.ledger.twins import SetClock, batch, graded, listed, register, settle
-from tests.unit.sft.twin import JobOnDisk, lines_of, solved
+from sensors.finished_jobs import HEAD_START_S, MAX_RUNS
+from tests.integration.finished_job import ALL, JOB, Host, finished_host
+from tests.unit.ledger.twins import SetClock, batch, register
+from tests.unit.sft.twin import lines_of
 from tests.waiting import wait_until
 from trajgen_assets.cli.start import make_data
 from trajgen_assets.core.faults import FAULTS_ENV
-from trajgen_assets.core.ledger import Ledger, create_ledger, open_ledger
-from trajgen_assets.core.ledger.models import AskedBy, JobRow, JobState
+from trajgen_assets.core.ledger import open_ledger
+from trajgen_assets.core.ledger.models import AskedBy, JobState
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.sft.making import making_data
 from trajgen_assets.core.sft.receipt import load_receipt, stands
 from trajgen_assets.definitions import defs
-from trajgen_assets.launches import RUN_KEY_TAG
-from trajgen_assets.names import DATA_JOB, JOB_RESULT, SFT_IM, SFT_LF
+from trajgen_assets.names import JOB_RESULT
 
 fork = multiprocessing.get_context("forkserver")
 fork.set_forkserver_preload(["tests.integration.test_data_once"])
-
-JOB = "demo-job"
-ALL = [JOB_RESULT, SFT_IM, SFT_LF]
-
-
-@dataclass
-class Host:
-    """A root with one job that is over, and whoever makes its data."""
-
-    root: Root
-    points: Points
-    instance: dg.DagsterInstance
-
-    def configure(self, *, enabled: bool = True) -> None:
-        conversion = {"enabled": enabled, "instance_status": "all"}
-        text = config_text(self.root.path / "py-cc", sft_conversion=conversion)
-        (self.root.path / "config.yaml").write_text(text)
-
-    def ledger(self) -> AbstractContextManager[Ledger]:
-        return open_ledger(self.root)
-
-    def begin(self) -> BaseProcess:
-        """Make the data in another process, as `trajgen start` does."""
-        child = fork.Process(target=make_in_child, args=(self.root.path, self.points.folder))
-        child.start()
-        return child
-
-    def tick(self) -> tuple[list[dg.RunRequest], str]:
-        """What a tick of the sensor asks for, and else its words."""
-        result = finished_jobs(
-            dg.build_sensor_context(instance=self.instance, resources={"platform": PlatformResource()})
-        )
-        if isinstance(result, dg.SkipReason):
-            return [], str(result.skip_message)
-        assert isinstance(result, dg.SensorResult)
-        return list(result.run_requests or []), ""
-
-    def follow(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
-        """Execute the run that was asked for, with the tags that the daemon gives it."""
-        return self.materialize(
-            list(request.asset_selection or []), tags={**request.tags, RUN_KEY_TAG: str(request.run_key)}
-        )
-
-    def materialize(self, assets: list[dg.AssetKey], tags: dict[str, str] | None = None) -> dg.ExecuteInProcessResult:
-        return (
-            defs()
-            .resolve_job_def(DATA_JOB)
-            .execute_in_process(
-                instance=self.instance,
-                partition_key=JOB,
-                asset_selection=assets,
-                tags=tags,
-                raise_on_error=False,
-            )
-        )
-
-    def materialized(self) -> Counter[dg.AssetKey]:
-        found = {key: self.instance.fetch_materializations(key, limit=10).records for key in ALL}
-        return Counter({key: len(records) for key, records in found.items() if records})
-
-    def job(self) -> JobRow:
-        with self.ledger() as ledger:
-            return ledger.job(JOB)
 
 
 def make_in_child(path: Path, points: Path) -> None:
@@ -107,34 +39,17 @@ def make_in_child(path: Path, points: Path) -> None:
         assert make_data(platform, instance, platform.ledger.job(JOB), defs())
 
 
+def begin(host: Host) -> BaseProcess:
+    """Make the data in another process, as `trajgen start` does."""
+    child = fork.Process(target=make_in_child, args=(host.root.path, host.points.folder))
+    child.start()
+    return child
+
+
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
-    root = Root(tmp_path / "root")
-    for name, value in dagster_environ(root, root.path / "config.yaml").items():
-        monkeypatch.setenv(name, value)
-    create_ledger(root)
-    prepare_instance(root, max_jobs=1)
-    job_that_is_over(root)
-    with open_instance(root) as instance:
-        made = Host(root, Points(tmp_path / "points"), instance)
-        made.configure()
+    with finished_host(tmp_path, monkeypatch) as made:
         yield made
-
-
-def job_that_is_over(root: Root) -> None:
-    on_disk = JobOnDisk(root.path)
-    with open_ledger(root, now=SetClock()) as ledger:
-        register(ledger, listed("a", "d1"), listed("b", "d1"))
-        assert ledger.assign(JOB, batch(), asked_by=AskedBy.START)
-        lease = ledger.claim(JOB, "run", ttl_s=60)
-        for task_id in ("a", "b"):
-            trial = f"{task_id}__1"
-            on_disk.add(trial, solved(f"Look at {task_id}."), task_id=task_id, task_key=f"py-cc/{task_id}")
-            path = f"jobs/{JOB}/{trial}/agent/litellm-trajectory.jsonl"
-            digest = on_disk.entries[-1].trajectory_sha256
-            settle(ledger, lease, task_id, graded(trial, trajectory_path=path, trajectory_sha256=digest))
-        ledger.release(lease, JobState.FINISHED)
-    on_disk.write()
 
 
 def check_made_once(host: Host) -> None:
@@ -161,7 +76,7 @@ def kill(child: BaseProcess) -> None:
 @pytest.mark.parametrize("point", ["during_conversion", "before_replace", "after_replace", "before_commit"])
 def test_what_a_killed_start_was_making_is_made_by_the_next_tick(host: Host, point: str) -> None:
     host.points.arm("during_conversion")
-    child = host.begin()
+    child = begin(host)
     assert host.points.wait("during_conversion") == child.pid
     if point != "during_conversion":  # the first file, and the note in the ledger, that come after it
         host.points.arm(point)
@@ -177,9 +92,9 @@ def test_what_a_killed_start_was_making_is_made_by_the_next_tick(host: Host, poi
 
 def test_two_that_make_the_same_data_take_turns_and_leave_one_event_of_each(host: Host) -> None:
     host.points.arm("during_conversion")
-    first = host.begin()
+    first = begin(host)
     host.points.wait("during_conversion")
-    second = host.begin()
+    second = begin(host)
     wait_until(lambda: says(host.instance, "another process is making its data"))
     host.points.release("during_conversion")
     for child in (first, second):

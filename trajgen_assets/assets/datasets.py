@@ -10,6 +10,7 @@ from resources.platform import PlatformResource
 from trajgen_assets.assets import columns
 from trajgen_assets.assets.catalogue import Grain, Group, Words, entry
 from trajgen_assets.assets.checks.jobs import check_job, job_check_specs
+from trajgen_assets.assets.checks.training_data import JOB_SPECS, fail_by, log_checks
 from trajgen_assets.assets.links import task_table
 from trajgen_assets.assets.standing import is_news, log_version
 from trajgen_assets.assets.summaries import im_summary, job_summary, lf_figures
@@ -100,37 +101,50 @@ NO_PARTITION = dg.SpecificPartitionsPartitionMapping([])
             code=[write_lf, lf_row],
         ),
     ],
-    check_specs=job_check_specs(),
+    check_specs=[*job_check_specs(), *JOB_SPECS],
     partitions_def=job_partitions,
     can_subset=True,
 )
 def job_data(context: dg.AssetExecutionContext, platform: PlatformResource) -> Iterator[dg.AssetMaterialization]:
-    """Summarize each selected job and convert it; on unchanged inputs the standing events and files stay."""
+    """Summarize each selected job, convert it and look at its data; on unchanged inputs the events and files stay."""
+    faults: list[str] = []
     with platform.opened() as opened:
         for job in context.partition_keys:
             try:
-                _make(context, opened, job)
+                faults += _make(context, opened, job)
             except TrajgenError as error:
                 raise dg.Failure(Redactor.of(opened.config).error(error), allow_retries=False) from None
+    fail_by(faults)
     yield from ()
 
 
-def _make(context: dg.AssetExecutionContext, platform: Platform, job: str) -> None:
+def _make(context: dg.AssetExecutionContext, platform: Platform, job: str) -> list[str]:
     """Make what was selected of a job, and tell the ledger last: whoever dies before has made nothing.
 
     What another process made meanwhile is no news, so two runs of one job leave one event of each asset.
+
+    Returns:
+        What blocking checks found. The data was made all the same, and made again it would be no other.
     """
     if is_data_being_made(platform.root, job):
         context.log.info(f"{job}: another process is making its data; this run waits for it")
     with making_data(platform.root, job):
         row = platform.ledger.job(job)
-        _report(context, platform, job)
+        may_have_data = _report(context, platform, job)
+        faults = _check(context, platform, job) if may_have_data else []
         convert = is_converted(platform.config, row.campaign, platform.root.job(job).trials)
         if context.selected_asset_keys.issuperset(data_assets(convert=convert)):  # a click may leave out a part
             platform.ledger.record_downstream(job, row.accepted_digest or "")
+        return faults
 
 
-def _report(context: dg.AssetExecutionContext, platform: Platform, job: str) -> None:
+def _check(context: dg.AssetExecutionContext, platform: Platform, job: str) -> list[str]:
+    """Look at the data of a job, whether it was made just now or stands."""
+    return [fault for asset in (SFT_IM, SFT_LF) for fault in log_checks(context, platform, asset, job)]
+
+
+def _report(context: dg.AssetExecutionContext, platform: Platform, job: str) -> bool:
+    """Make and log what was selected and is news. Returns whether the job is one that data can be made of."""
     files, selected = platform.root.job(job), context.selected_asset_keys
     supersede(files.trials, platform.ledger.superseded_trials(job))
     trials = load_trials(files.trials)
@@ -139,20 +153,17 @@ def _report(context: dg.AssetExecutionContext, platform: Platform, job: str) -> 
     if JOB_RESULT in selected and is_news(context.instance, JOB_RESULT, job, result.digest):
         log_version(context, JOB_RESULT, job, result.digest, result_metadata(result, trials.trials) | tasks)
     why_blocked = check_job(context, job, files, trials)
-    if not {SFT_IM, SFT_LF} & selected:
-        return
-    if why_blocked:
-        context.log.warning(f"{job}: no training data is made of it: {'; '.join(why_blocked)}")
-        return
-    if (why := why_no_data(trials)) is not None:
-        context.log.warning(f"{job}: {why}")
-        return
+    if (why := why_no_data(trials) or "; ".join(why_blocked)) or not {SFT_IM, SFT_LF} & selected:
+        if why and {SFT_IM, SFT_LF} & selected:
+            context.log.warning(f"{job}: no training data is made of it: {why}")
+        return not why
     reached("during_conversion")
     place_data(platform.root, platform.config, files)
     receipt = convert_job(files, ConversionSettings.of(platform.config), tasks_today(platform, job))
     for asset, metadata in ((SFT_IM, im_metadata(receipt)), (SFT_LF, lf_metadata(receipt) | tasks)):
         if asset in selected and is_news(context.instance, asset, job, receipt.signature):
             log_version(context, asset, job, receipt.signature, metadata)
+    return True
 
 
 def result_metadata(result: JobResult, trials: Iterable[TrialEntry]) -> dict[str, Any]:
@@ -190,4 +201,5 @@ def lf_metadata(receipt: Receipt) -> dict[str, Any]:
         "dagster/row_count": receipt.n_rows,
         "path": dg.MetadataValue.path(str(files.lf)),
         "dataset_info": dg.MetadataValue.path(str(files.dataset)),
+        "summary": im_summary(receipt),
     }

@@ -6,7 +6,7 @@ from trajgen_assets.assets import columns
 from trajgen_assets.assets.catalogue import Grain, Group, Words, entry
 from trajgen_assets.core.intake.manifest import read_manifest
 from trajgen_assets.core.sft.lf import dataset_entry
-from trajgen_assets.names import SFT_LF, TRAINING_RUN, VERIFIED_TASKS
+from trajgen_assets.names import SFT_DATA_SET, SFT_LF, TRAINING_RUN, VERIFIED_TASKS
 
 HERE = Path(__file__).resolve()
 
@@ -36,13 +36,14 @@ training_run = entry(
     TRAINING_RUN,
     Words(
         what=(
-            "One materialization is one run of the trainer over LLaMA-Factory data. It happens in the sft block; the "
-            "trainer may report it here, so that a checkpoint leads back to the tasks that it was trained on."
+            "One materialization is one run of the trainer over a data set, or over the data of one job. It happens in "
+            "the sft block; the trainer may report it here, so that a checkpoint leads back to the tasks that it was "
+            "trained on."
         ),
         writes="nothing here: the trainer reads `lf.json` by the `dataset_info.json` beside it.",
         fails="never here: what the trainer does not report is not shown.",
     ),
-    deps=[SFT_LF],
+    deps=[SFT_LF, SFT_DATA_SET],
     group=Group.DOWNSTREAM,
     grain=Grain.WHOLE,
     owner="team:sft",

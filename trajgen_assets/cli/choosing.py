@@ -9,6 +9,7 @@ from trajgen_assets.core.errors import ConfigError, RefusedError, UnknownNameErr
 from trajgen_assets.core.ledger.models import JobRow
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.trials import load_trials
+from trajgen_assets.core.sft.candidates import why_left_out
 from trajgen_assets.core.sft.scaffolds import why_no_data
 
 LATEST = "latest"
@@ -56,15 +57,8 @@ def _name(platform: Platform, name: str) -> str:
 
 
 def _usable(platform: Platform, rows: Sequence[JobRow]) -> ChosenJobs:
-    left_out = {row.name: why for row in rows if (why := _why_left_out(platform, row)) is not None}
+    left_out = {row.name: why for row in rows if (why := why_left_out(platform.root, row)) is not None}
     return ChosenJobs([row.name for row in rows if row.name not in left_out], left_out)
-
-
-def _why_left_out(platform: Platform, row: JobRow) -> str | None:
-    if not row.state.is_over:
-        return f"it is {row.state.value}"
-    trials = platform.root.job(row.name).trials
-    return why_no_data(load_trials(trials)) if trials.exists() else "it left no trials.json"
 
 
 def _since(rows: Sequence[JobRow], since: str) -> Iterator[JobRow]:

@@ -19,6 +19,7 @@ from trajgen_assets.cli import (
     build_runtime,
     convert,
     dashboard,
+    dataset,
     demo,
     dryrun,
     exclude_list,
@@ -98,6 +99,7 @@ for module in (
 app.add_typer(config_commands.app, name="config", help="Show the configuration, check it, or bring over an old one.")
 app.add_typer(runs.app, name="runs")
 app.add_typer(service.app, name="service")
+app.add_typer(dataset.app, name="dataset")
 app.add_typer(ledger.app, name="ledger", help="Look into the ledger, and decide about tasks.")
 
 

@@ -211,7 +211,7 @@ def _roll_out(
     launch = launch_of(instance, [row.key.partition for row in rows])
     with shown(JobView(state.root, job.name, len(rows), platform.ledger)):
         definitions.resolve_job_def(ROLLOUT_JOB).execute_in_process(
-            run_config=_quiet(run_config(ROLLOUT_OP, job=job.name, wait=True)),
+            run_config=quiet(run_config(ROLLOUT_OP, job=job.name, wait=True)),
             instance=instance,
             partition_key=launch.partition_key,
             tags={**launch.tags, "trajgen/job": job.name, "trajgen/dataset": job.dataset},
@@ -231,7 +231,7 @@ def make_data(platform: Platform, instance: dg.DagsterInstance, job: JobRow, def
     add_partitions(instance, JOBS, [job.name])
     convert = is_converted(platform.config, job.campaign, platform.root.job(job.name).trials)
     result = definitions.resolve_job_def(DATA_JOB).execute_in_process(
-        run_config=_quiet({}),
+        run_config=quiet({}),
         raise_on_error=False,
         instance=instance,
         partition_key=job.name,
@@ -254,6 +254,6 @@ def _was_interrupted(result: dg.ExecuteInProcessResult) -> bool:
     return any(error is not None and error.cls_name == interrupt for error in errors)
 
 
-def _quiet(values: dict[str, Any]) -> dict[str, Any]:
+def quiet(values: dict[str, Any]) -> dict[str, Any]:
     """Run configuration that keeps Dagster's own log off the terminal; it is all in the web UI."""
     return {**values, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}

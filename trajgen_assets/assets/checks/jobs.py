@@ -1,11 +1,11 @@
 """Checks of a job that is over, made by the step that sums it up; one partition is one job, as of its assets."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import dagster as dg
 
+from trajgen_assets.assets.checks.partitioned import partition_check
 from trajgen_assets.assets.standing import target_of
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.report.job_checks import BLOCKING, Verdict, capture_complete, error_share, has_valid_result
@@ -54,19 +54,11 @@ JOB_CHECKS = (
 
 
 def job_check_specs() -> list[dg.AssetCheckSpec]:
-    """What `job_data` declares. That a check has partitions is a preview in Dagster; a test of ours holds it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.PreviewWarning)
-        return [
-            dg.AssetCheckSpec(
-                each.name,
-                asset=JOB_RESULT,
-                description=each.description,
-                blocking=each.blocking,
-                partitions_def=job_partitions,
-            )
-            for each in JOB_CHECKS
-        ]
+    """What `job_data` declares."""
+    return [
+        partition_check(each.name, JOB_RESULT, each.description, job_partitions, blocking=each.blocking)
+        for each in JOB_CHECKS
+    ]
 
 
 def check_job(context: dg.AssetExecutionContext, job: str, files: JobPaths, trials: TrialsFile) -> list[str]:

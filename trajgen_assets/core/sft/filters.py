@@ -73,7 +73,7 @@ def trial_filters(
     tasks: Mapping[str, TaskToday],
 ) -> tuple[Filter[TrialEntry], ...]:
     """Return the filters that need no more of a trial than its entry in trials.json, its task, and its final patch."""
-    excluded = {repo: _repo_pattern(repo) for repo in excluded_repos}
+    excluded = {repo: repo_pattern(repo) for repo in excluded_repos}
 
     def excluded_repo(trial: TrialEntry) -> str | None:
         return next((repo for repo, pattern in excluded.items() if pattern.fullmatch(trial.task_id)), None)
@@ -156,15 +156,20 @@ def none_or(value: T | None, claim: Callable[[T], bool]) -> bool | None:
 
 def roles_in_order(messages: list[Json]) -> bool:
     """Whether user, assistant and tool messages follow each other as they can, ending with the assistant."""
+    return role_fault(messages) is None
+
+
+def role_fault(messages: list[Json]) -> str | None:
+    """Return which message first stands where its role cannot, or None where all are in order."""
     before: str | None = None
     for index, message in enumerate(messages):
         role = message["role"]
         if index == 0 and role == "system":
             continue
         if before not in _MAY_FOLLOW.get(role, set()):
-            return False
+            return f"message {index} is {role!r} after {before!r}" if before else f"message {index} is {role!r}, first"
         before = role
-    return before == "assistant"
+    return None if before == "assistant" else f"message {len(messages) - 1} is {before!r}, last"
 
 
 def pairing_fault(messages: list[Json]) -> str | None:
@@ -220,7 +225,7 @@ def read_excluded_repos(path: Path | None) -> tuple[str, ...]:
     return tuple(repos)
 
 
-def _repo_pattern(repo: str) -> re.Pattern[str]:
+def repo_pattern(repo: str) -> re.Pattern[str]:
     """Match the ids of tasks from `repo`: owner, two underscores, repo, a number, perhaps a suffix.
 
     SWE-bench Pro has `instance_` in front, and in place of the number a commit and a version.

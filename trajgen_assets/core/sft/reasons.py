@@ -42,6 +42,8 @@ class Reason(StrEnum):
     UNENCODABLE = "unencodable"
     DUPLICATE = "duplicate"
 
+    ONE_PER_TASK = "one_per_task"  # of a data set of several jobs: another trial of the task is in it
+
     UNKNOWN = "unknown"  # of a trial or a row: a bar could not be evaluated
 
 
