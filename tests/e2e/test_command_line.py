@@ -124,6 +124,7 @@ def test_start_rolls_out_converts_and_then_has_nothing_to_do(installation: Insta
         "lf.stats.json",
         "dataset_info.json",
         "receipt.json",
+        "rows.parquet",
     }
     assert len((data / "im.jsonl").read_text().splitlines()) == 4
     assert files_with(SECRET, installation.root.path) == []

@@ -351,7 +351,9 @@ def test_a_trajectory_that_turns_up_later_is_converted_then(tmp_path: Path) -> N
     assert convert_job(job, DEFAULT).n_rows == 1
 
 
-@pytest.mark.parametrize("name", ["im.jsonl", "rejected.jsonl", "lf.json", "lf.stats.json", "dataset_info.json"])
+@pytest.mark.parametrize(
+    "name", ["im.jsonl", "rejected.jsonl", "rows.parquet", "lf.json", "lf.stats.json", "dataset_info.json"]
+)
 def test_a_damaged_or_missing_file_is_written_again(tmp_path: Path, name: str) -> None:
     job = job_with(tmp_path, [solved(), b""])
     convert_job(job, DEFAULT)
@@ -392,6 +394,7 @@ def test_no_temporary_file_and_no_path_of_the_machine_is_left(tmp_path: Path) ->
         "lf.stats.json",
         "receipt.json",
         "rejected.jsonl",
+        "rows.parquet",
     ]
     assert all(str(tmp_path).encode() not in content for content in written.values())
 

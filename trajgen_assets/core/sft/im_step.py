@@ -1,4 +1,4 @@
-"""The first step of a conversion: im.jsonl and rejected.jsonl of a job, one trial at a time."""
+"""The first step of a conversion: im.jsonl, rejected.jsonl and rows.parquet of a job, one trial at a time."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO
 
 from trajgen_assets.core.atomic import open_atomic
+from trajgen_assets.core.rollout.patch import PatchRecord
 from trajgen_assets.core.rollout.trials import TrialEntry
 from trajgen_assets.core.sft.encoding import encode
 from trajgen_assets.core.sft.filters import first_refusal
@@ -16,6 +17,7 @@ from trajgen_assets.core.sft.reasons import Reason
 from trajgen_assets.core.sft.receipt import Balance, ImReceipt, SftPaths, TrialReceipt, digests
 from trajgen_assets.core.sft.rows import TrialRows, without_duplicates
 from trajgen_assets.core.sft.score.rules import SCORE_VERSION
+from trajgen_assets.core.sft.table import RowTable, trial_columns
 
 
 @dataclass
@@ -53,7 +55,7 @@ class Tally:
 
 
 def write_im(plan: Plan, folder: Path, *, n_workers: int | None = None) -> ImReceipt:
-    """Write im.jsonl and rejected.jsonl of a job into `folder`.
+    """Write im.jsonl, rejected.jsonl and rows.parquet of a job into `folder`.
 
     Args:
         plan: what the conversion starts from.
@@ -65,7 +67,8 @@ def write_im(plan: Plan, folder: Path, *, n_workers: int | None = None) -> ImRec
     """
     paths = SftPaths(folder)
     with open_atomic(paths.im) as kept, open_atomic(paths.rejected) as rejected:
-        tally = convert_trials(plan, kept, rejected, n_workers)
+        tally = convert_trials(plan, kept, rejected, table := RowTable(), n_workers)
+    table.write(paths.table)
     return ImReceipt(
         signature=plan.signature(),
         score_version=SCORE_VERSION,
@@ -73,12 +76,14 @@ def write_im(plan: Plan, folder: Path, *, n_workers: int | None = None) -> ImRec
         rows=Balance.of(tally.row_reasons),
         per_trial=tuple(tally.per_trial),
         placeholders=dict(sorted(tally.placeholders.items())),
-        files=digests(paths.im, paths.rejected),
+        files=digests(paths.im, paths.rejected, paths.table),
     )
 
 
-def convert_trials(plan: Plan, kept: IO[bytes], rejected: IO[bytes], n_workers: int | None) -> Tally:
-    """Write the rows of all trials, kept ones to one file and rejected ones with their reasons to the other.
+def convert_trials(
+    plan: Plan, kept: IO[bytes], rejected: IO[bytes], table: RowTable | None, n_workers: int | None
+) -> Tally:
+    """Write the rows of all trials, kept ones to one file and rejected ones with their reasons to the other, and all to `table`.
 
     Raises:
         ConversionError: a process died.
@@ -100,6 +105,8 @@ def convert_trials(plan: Plan, kept: IO[bytes], rejected: IO[bytes], n_workers: 
             else:
                 verdict = TrialRows(refusal.reason, refusal.detail)
             _write_trial(trial, verdict, kept, rejected)
+            if table is not None:
+                _add_lines(table, trial, verdict, plan.patches.get(str(trial.trial_name)))
             tally.add(trial, verdict)
     return tally
 
@@ -115,3 +122,9 @@ def _write_trial(trial: TrialEntry, verdict: TrialRows, kept: IO[bytes], rejecte
         else:
             refusal = {**label, "level": "row", "conversation": ordinal, "reason": row.reason, "detail": row.detail}
             rejected.write(encode(refusal)[:-1] + b',"row":' + row.line + b"}\n")
+
+
+def _add_lines(table: RowTable, trial: TrialEntry, verdict: TrialRows, patch: PatchRecord | None) -> None:
+    for row in verdict.rows:
+        why: Json = {"reason": row.reason.value if row.reason else None, "detail": row.detail}
+        table.add(row.columns | trial_columns(trial, patch) | why)

@@ -178,6 +178,7 @@ class SftPaths:
         self.folder = folder
         self.im = folder / "im.jsonl"
         self.rejected = folder / "rejected.jsonl"
+        self.table = folder / "rows.parquet"
         self.lf = folder / "lf.json"
         self.stats = folder / "lf.stats.json"
         self.dataset = folder / "dataset_info.json"

@@ -12,6 +12,7 @@ from trajgen_assets.core.sft.receipt import ImReceipt, Receipt, SftPaths, digest
 from trajgen_assets.core.sft.score.composite import scored
 from trajgen_assets.core.sft.score.rules import SCORE_VERSION
 from trajgen_assets.core.sft.score.story import story_of_row
+from trajgen_assets.core.sft.table import write_table_again
 from trajgen_assets.core.sft.versions import carry_over
 
 
@@ -51,13 +52,20 @@ def scored_again(standing: Receipt) -> Rescored:
 
 
 def write_scored_again(standing: Receipt, folder: Path) -> ImReceipt:
-    """Write im.jsonl of a standing result into `folder`, scored by today's rules, and rejected.jsonl as it is."""
+    """Write the rows of a standing result into `folder`, scored by today's rules, and rejected.jsonl as it is."""
     earlier, paths = SftPaths(standing.folder), SftPaths(folder)
     carry_over(earlier.rejected, folder)
+    changed: list[tuple[Json | None, int]] = []
     with open_atomic(paths.im) as file:
         for _, new in _rows(earlier):
-            file.write(encode(new) + b"\n")
-    files = standing.sft_im.files | digests(paths.im)
+            line = encode(new)
+            file.write(line + b"\n")
+            changed.append((new["meta_info"]["unique_info"]["_score"], len(line)))
+    written = [paths.im]
+    if earlier.table.exists():  # earlier versions wrote none
+        write_table_again(earlier.table, paths.table, iter(changed))
+        written.append(paths.table)
+    files = standing.sft_im.files | digests(*written)
     return standing.sft_im.model_copy(update={"score_version": SCORE_VERSION, "files": files})
 
 

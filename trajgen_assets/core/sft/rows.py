@@ -18,6 +18,7 @@ from trajgen_assets.core.sft.reasons import Reason, TrialRejectedError
 from trajgen_assets.core.sft.scaffolds import Conversation
 from trajgen_assets.core.sft.score.composite import scored
 from trajgen_assets.core.sft.score.story import story_of_row
+from trajgen_assets.core.sft.table import row_columns
 from trajgen_assets.core.sft.tokens.length import ruler_of
 from trajgen_assets.core.sft.tool_errors import UNCOUNTED, error_counts
 from trajgen_assets.core.sft.trajectory import read_trajectory
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 class Row:
     """One conversation as it will be written, and the reason for leaving it out, if there is one.
 
-    Rows of equal messages have one `key`.
+    Rows of equal messages have one `key`. `columns` are what rows.parquet has from the row itself.
     """
 
     line: bytes
@@ -39,6 +40,7 @@ class Row:
     n_unmatched_reasoning: int
     n_joined_user_messages: int
     n_left_out_messages: int = 0
+    columns: Json = field(default_factory=dict)
     n_placeholders: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -106,14 +108,16 @@ def _row(plan: Plan, conversation: Conversation, origin: Origin, evidence: Evide
     facts["has_instruction"] = _has_instruction(row, origin.trial)
     row, _, n_placeholders = plan.placeholders.filled(with_facts(row, facts))
     row, refusal = _judged(plan, conversation, row, evidence)
+    line = encode(row)
     return Row(
-        line=encode(row),
+        line=line,
         key=conversation_key(row),
         reason=refusal.reason if refusal else None,
         detail=refusal.detail if refusal else None,
         n_unmatched_reasoning=conversation.n_unmatched_reasoning,
         n_joined_user_messages=conversation.n_joined_user_messages,
         n_left_out_messages=n_left_out(row),
+        columns=row_columns(row, len(line)),
         n_placeholders=n_placeholders,
     )
 
