@@ -83,7 +83,8 @@ def write_im(plan: Plan, folder: Path, *, n_workers: int | None = None) -> ImRec
 def convert_trials(
     plan: Plan, kept: IO[bytes], rejected: IO[bytes], table: RowTable | None, n_workers: int | None
 ) -> Tally:
-    """Write the rows of all trials, kept ones to one file and rejected ones with their reasons to the other, and all to `table`.
+    """Write kept rows of all trials to one file, rejected ones with their reasons to the other, and a line of each to
+    `table`, if there is one.
 
     Raises:
         ConversionError: a process died.
