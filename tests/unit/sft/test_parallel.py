@@ -76,6 +76,7 @@ def test_a_process_whose_verdicts_nobody_reads_ends(tmp_path: Path) -> None:
         worker.stdout.close()
         with worker.stdin as its_input:
             pickle.dump(plan, its_input)
+            pickle.dump(plan.trials.trials[0], its_input)
         assert worker.wait(timeout=60) == 1
 
 
