@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults import Points
-from tests.unit.sft.test_convert import everything_in
-from tests.unit.sft.twin import JobOnDisk, TerminusTwin, answer_text, solved
+from tests.unit.sft.test_convert import BAD_FILES, everything_in
+from tests.unit.sft.twin import JobOnDisk, TerminusTwin, answer_text, lines_of, solved
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.faults import FAULTS_ENV
 from trajgen_assets.core.paths import JobPaths
@@ -53,10 +53,33 @@ def test_several_processes_write_the_bytes_that_one_writes(tmp_path: Path) -> No
     assert len(by_one["im.jsonl"].splitlines()) == 8
 
 
+def test_bad_trajectories_cost_their_own_trials_in_several_processes_too(tmp_path: Path) -> None:
+    job = JobOnDisk(tmp_path).add("first", solved())
+    for number, (lines, _) in enumerate(BAD_FILES.values()):
+        job.add(f"bad_{number}", lines)
+    written = convert_job(job.add("last", solved(None)).write(), ConversionSettings(), n_workers=3)
+    reasons = [None, *(reason for _, reason in BAD_FILES.values()), None]
+    assert [each.reason for each in written.sft_im.per_trial] == reasons
+
+
+def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path) -> None:
+    job = JobOnDisk(tmp_path).add("endless", b'{"a":"', trajectory_sha256=None).add("good", solved()).write()
+    os.truncate(job.trajectory("endless"), 400 << 20)
+    program = (
+        "import pickle, re, sys; from trajgen_assets.core.sft.convert import ConversionSettings, convert_job; "
+        "convert_job(pickle.load(sys.stdin.buffer), ConversionSettings()); "
+        "print(re.search('VmHWM: *(.*) kB', open('/proc/self/status').read())[1])"
+    )
+    argv = [sys.executable, "-c", program]
+    done = subprocess.run(argv, input=pickle.dumps(job), stdout=subprocess.PIPE, check=True, timeout=60)
+    assert [each["reason"] for each in lines_of(job.sft / "rejected.jsonl")] == ["broken_line"]
+    assert int(done.stdout) < 200_000
+
+
 def test_a_process_that_dies_is_an_error_and_leaves_what_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job, points = mixed_job(tmp_path), Points(tmp_path / "points")
     convert_job(job, ConversionSettings())
-    stood = everything_in(job.sft)
+    stood = {path: path.read_bytes() for path in job.sft.parent.rglob("*") if path.is_file()}
     points.arm("trial_converted")
     monkeypatch.setenv(FAULTS_ENV, str(points.folder))
     with ThreadPoolExecutor() as pool:
@@ -64,7 +87,7 @@ def test_a_process_that_dies_is_an_error_and_leaves_what_stood(tmp_path: Path, m
         os.kill(points.wait("trial_converted"), signal.SIGKILL)
         with pytest.raises(ConversionError, match="ended with -9"):
             conversion.result(timeout=60)
-    assert everything_in(job.sft) == stood
+    assert {path: path.read_bytes() for path in job.sft.parent.rglob("*") if path.is_file()} == stood
 
 
 def test_a_process_whose_verdicts_nobody_reads_ends(tmp_path: Path) -> None:
