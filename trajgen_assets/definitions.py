@@ -8,6 +8,7 @@ swegen/verified_tasks → prepared_tasks → trajectories → job_result → sft
 import dagster as dg
 
 from resources.platform import PlatformResource
+from sensors.alerts import alerts
 from sensors.finished_jobs import finished_jobs
 from sensors.verified_tasks import verified_tasks as verified_tasks_sensor
 from trajgen_assets.assets.catalogue import with_bodies
@@ -54,7 +55,7 @@ def defs() -> dg.Definitions:
         assets=with_bodies([verified_tasks, *environment_assets(), rollout, job_data, data_set, training_run]),
         asset_checks=host_checks(),
         jobs=[rollout_job, data_job, data_set_job, pause_rollouts, resume_rollouts],
-        sensors=[verified_tasks_sensor, finished_jobs],
+        sensors=[verified_tasks_sensor, finished_jobs, alerts],
         resources={"platform": PlatformResource()},
         executor=dg.in_process_executor,
     )

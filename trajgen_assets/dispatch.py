@@ -14,17 +14,13 @@ from trajgen_assets.core.intake.exclusions import excluded_ids
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.models import (
     AskedBy,
-    Breaker,
     BreakerState,
     FreeTasks,
     JobRow,
     JobState,
 )
 from trajgen_assets.core.platform import Platform
-from trajgen_assets.core.report.alerts import alert
 from trajgen_assets.core.rollout.batch import assign_batch
-from trajgen_assets.core.rollout.budget import tell_of_budget
-from trajgen_assets.core.rollout.disk import tell_of_disk
 from trajgen_assets.core.rollout.limits import max_runtime_s
 from trajgen_assets.core.rollout.pausing import why_none_begins
 from trajgen_assets.core.rollout.trial_slots import least_to_begin, this_host
@@ -46,8 +42,6 @@ def due_requests(instance: dg.DagsterInstance, platform: Platform, words: list[s
     """
     ledger, automation = platform.ledger, platform.config.runtime_info.input.automation
     let_go(instance, platform, words)
-    tell_of_disk(platform)
-    tell_of_budget(platform)
     assigned = ledger.jobs_to_launch()
     waiting = [job for job in assigned if is_lost(instance, job, ledger.now())]
     room = _Room.of(platform, in_flight=[job for job in assigned if job not in waiting])
@@ -218,19 +212,12 @@ def _may_launch(platform: Platform, dataset: str, words: list[str]) -> int:
     breaker = ledger.breaker_state(dataset)
     if breaker.state is BreakerState.CLOSED:
         return UNLIMITED
-    _tell(platform, breaker)
     if ledger.try_probe(dataset, within_s=PROBE_TIME_S):
         words.append(f"{dataset}: one task goes to see whether the {breaker.cause} works again")
         return 1
     until = ledger.breaker_state(dataset).until
     words.append(f"{dataset}: paused until {until:%H:%M:%S} UTC after failures of the {breaker.cause}")
     return 0
-
-
-def _tell(platform: Platform, breaker: Breaker) -> None:
-    """Alert once about each outage."""
-    if platform.ledger.mark_alerted(breaker.dataset):
-        alert(platform.root, "outage", f"launches of {breaker.dataset} are paused: {breaker.why}")
 
 
 def _left_today(platform: Platform) -> int:

@@ -28,6 +28,8 @@ from trajgen_assets.core.ledger.models import (
 from trajgen_assets.core.ledger.store import create_ledger, open_ledger
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.report.alarms import standing_alarms
+from trajgen_assets.core.report.alerts import raise_alerts
 from trajgen_assets.core.rollout.trial_slots import TrialSlots, trial_slots
 from trajgen_assets.dispatch import due_requests
 
@@ -87,12 +89,13 @@ class Host:
             event()
 
     def tick(self, begin: Callable[[str], None]) -> None:
-        """One tick of the sensor, as far as it asks for runs, and the next one after it."""
+        """One tick of the sensors, as far as they ask for runs and tell of what is wrong, and the next one after it."""
         words: list[str] = []
         for request in due_requests(self.instance, self.platform, words):
             self.n_requests += 1
             self.last_assigned_s = self.clock.seconds
             begin(request.tags["trajgen/job"])
+        raise_alerts(self.platform.root, standing_alarms(self.platform))
         self.at(self.clock.seconds + TICK_S, lambda: self.tick(begin))
 
     def begin_later(self, job: str) -> None:

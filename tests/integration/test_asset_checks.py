@@ -1,114 +1,22 @@
 """Each check of the catalogue holds of a job in order, and fails for what it is there to find."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-
 import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from resources.instance import dagster_environ, open_instance, prepare_instance
-from tests.configuration import config_text
-from tests.unit.intake.conftest import write_task
-from tests.unit.ledger.twins import SetClock, batch, graded, key, settle
-from tests.unit.sft.twin import JobOnDisk, solved
+from tests.integration.site import DATASET, JOB, TASK_IDS, Site, site
+from tests.unit.ledger.twins import key
 from trajgen_assets.assets.checks.host import DISK, LEDGER, MANIFEST, STAGED, host_checks
 from trajgen_assets.assets.checks.jobs import JOB_CHECKS
 from trajgen_assets.core.intake.digest import task_digest
-from trajgen_assets.core.intake.staging import stage_task
-from trajgen_assets.core.ledger import create_ledger, open_ledger
-from trajgen_assets.core.ledger.models import AskedBy, JobState, ListedTask, ManifestSeen
-from trajgen_assets.core.paths import Root
+from trajgen_assets.core.ledger import open_ledger
+from trajgen_assets.core.ledger.models import ListedTask, ManifestSeen
 from trajgen_assets.definitions import defs
-from trajgen_assets.names import DATA_JOB, JOB_RESULT, JOBS, PREPARED_TASKS, SFT_IM, VERIFIED_TASKS
-from trajgen_assets.partitions import add_partitions
+from trajgen_assets.names import JOB_RESULT, PREPARED_TASKS, VERIFIED_TASKS
 
-JOB, DATASET = "demo-job", "py-cc"
-TASK_IDS = ("a", "b")
+__all__ = ["site"]
+
 ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
-Evaluations = dict[str, dg.AssetCheckEvaluation]
-
-
-@dataclass
-class Site:
-    """A root with two tasks, staged and rolled out by one job that is over; what is wrong with it a test decides."""
-
-    root: Root
-    source: Path
-    instance: dg.DagsterInstance
-    on_disk: JobOnDisk
-    harbor_job: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def config(self) -> Path:
-        return self.root.path / "config.yaml"
-
-    def configure(self, **harbor_job: float) -> None:
-        conversion = {"enabled": True, "instance_status": "all"}
-        self.config.write_text(config_text(self.source, sft_conversion=conversion, harbor_job=harbor_job))
-
-    def sum_up(self) -> Evaluations:
-        """What is evaluated beside a job's result and data."""
-        self.on_disk.write()
-        assets = [JOB_RESULT, SFT_IM]
-        job = defs().resolve_job_def(DATA_JOB)
-        return evaluations(
-            job.execute_in_process(instance=self.instance, partition_key=JOB, asset_selection=assets), JOB_RESULT
-        )
-
-    def execute(self, asset: dg.AssetKey, name: str) -> dg.AssetCheckEvaluation:
-        """What *Execute* on the check's page does."""
-        check = dg.AssetCheckKey(asset, name)
-        job = defs().get_repository_def().get_job("__ASSET_JOB")
-        alone = job.get_subset(asset_selection=set(), asset_check_selection={check})
-        return evaluations(alone.execute_in_process(instance=self.instance), asset)[name]
-
-    def has_data(self) -> bool:
-        return self.root.job(JOB).sft.exists() or bool(self.instance.fetch_materializations(SFT_IM, limit=1).records)
-
-
-def evaluations(result: dg.ExecuteInProcessResult, asset: dg.AssetKey) -> Evaluations:
-    assert result.success
-    data = (event.event_specific_data for event in result.all_events)
-    found = [each for each in data if isinstance(each, dg.AssetCheckEvaluation)]
-    assert {each.asset_key for each in found} == {asset}
-    return {each.check_name: each for each in found}
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    root, source = Root(tmp_path / "root"), tmp_path / DATASET
-    for name, value in dagster_environ(root, root.path / "config.yaml").items():
-        monkeypatch.setenv(name, value)
-    create_ledger(root)
-    prepare_instance(root, max_jobs=1)
-    for task_id in TASK_IDS:
-        write_task(source / task_id)
-        stage_task(source / task_id, root.tasks / DATASET / task_id)
-    (source / "verifiable_tasks.txt").write_text("".join(f"{task_id}\n" for task_id in TASK_IDS))
-    on_disk = job_that_is_over(root, source)
-    with open_instance(root) as instance:
-        add_partitions(instance, JOBS, [JOB])
-        made = Site(root, source, instance, on_disk)
-        made.configure()
-        yield made
-
-
-def job_that_is_over(root: Root, source: Path) -> JobOnDisk:
-    on_disk = JobOnDisk(root.path)
-    listed = [ListedTask(task_id, task_digest(source / task_id), eligible=True) for task_id in TASK_IDS]
-    with open_ledger(root, now=SetClock()) as ledger:
-        ledger.register("main", DATASET, listed, ManifestSeen("m", "sha", len(listed)))
-        assert ledger.assign(JOB, batch(), asked_by=AskedBy.SENSOR)
-        lease = ledger.claim(JOB, "run", ttl_s=60)
-        for task_id in TASK_IDS:
-            trial = f"{task_id}__1"
-            on_disk.add(trial, solved(f"Look at {task_id}."), task_id=task_id, task_key=key(task_id).partition)
-            path = f"jobs/{JOB}/{trial}/agent/litellm-trajectory.jsonl"
-            settle(ledger, lease, task_id, graded(trial, trajectory_path=path))
-        ledger.release(lease, JobState.FINISHED)
-    return on_disk
 
 
 def test_all_hold_of_a_job_in_order_and_beside_its_result_are_made_those_of_the_job_the_ledger_and_the_disk(
@@ -180,7 +88,7 @@ def test_a_ledger_that_does_not_add_up_is_a_failure(site: Site) -> None:
 
 
 def test_a_disk_below_the_mark_is_a_failure(site: Site) -> None:
-    site.configure(min_free_gb=1e9)
+    site.configure(harbor_job={"min_free_gb": 1e9})
     found = site.sum_up()[DISK]
     assert (found.passed, found.severity) == (False, ERROR)
     assert "fewer than harbor_job.min_free_gb" in (found.description or "")

@@ -13,6 +13,8 @@ from trajgen_assets.core.config import parse_config
 from trajgen_assets.core.config.budget import BudgetChoice, LimitChoice
 from trajgen_assets.core.ledger.models import AskedBy, BreakerState, JobRow, JobState
 from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.report.alarms import standing_alarms
+from trajgen_assets.core.report.alerts import raise_alerts, read_alerts
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.trial_slots import this_host
 from trajgen_assets.dispatch import due_requests
@@ -270,8 +272,8 @@ def test_below_the_disk_mark_no_run_is_asked_for_and_one_alert_says_so(host: Hos
     for _ in range(2):
         jobs, words = asked(on_full_disk)
         assert (jobs, "fewer than harbor_job.min_free_gb" in words) == ([], True)
-    alerts = (platform.root.logs / "alerts.jsonl").read_text().splitlines()
-    assert [json.loads(line)["kind"] for line in alerts] == ["disk"]
+        raise_alerts(platform.root, standing_alarms(platform))
+    assert [each.kind for each in read_alerts(platform.root)] == ["disk"]
     assert asked(host)[0]
 
 
@@ -288,7 +290,7 @@ def test_once_the_day_s_budget_is_used_up_no_run_is_asked_for_until_the_next_and
     for _ in range(2):
         jobs, words = asked(thrifty)
         assert (jobs, "the day's budget of 1,000 tokens is used up" in words) == ([], True)
-    alerts = (root.logs / "alerts.jsonl").read_text().splitlines()
-    assert [json.loads(line)["kind"] for line in alerts] == ["budget"]
+        raise_alerts(root, standing_alarms(platform))
+    assert [each.kind for each in read_alerts(root)] == ["budget"]
     host.clock.set(86400)
     assert asked(thrifty)[0]

@@ -1,6 +1,5 @@
 """Hours of a host, simulated over the real ledger and dispatch: slots stay busy, and an outage costs nothing."""
 
-import json
 import random
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from trajgen_assets.core.ledger.models import (
     TaskFilter,
     TaskStatus,
 )
+from trajgen_assets.core.report.alerts import read_alerts
 from trajgen_assets.core.report.archive import ArchiveEntry
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.holding import released
@@ -57,9 +57,9 @@ def test_six_hours_without_the_endpoint_cost_no_task_and_few_runs_and_alert_once
         host.run_until(lambda: host.clock.seconds > 6 * HOUR_S)
         assert ledger.check_balance().pending == N_TASKS
         assert host.n_requests <= 20
-        alerts = [json.loads(line) for line in (root.logs / "alerts.jsonl").read_text().splitlines()]
-        assert [each["kind"] for each in alerts] == ["outage"]
-        assert "model_provider" in alerts[0]["text"]
+        (alert,) = read_alerts(root)
+        assert alert.kind == "outage"
+        assert "model_provider" in alert.text
         (entry,) = yaml.safe_load(root.index.read_text())["runs"]
         assert (entry["status"], entry["n_runs"]) == ("refused", host.n_requests)
 

@@ -214,7 +214,7 @@ def test_nothing_rolls_out_by_itself_what_is_out_of_date() -> None:
     repository = defs().get_repository_def()
     graph = repository.asset_graph
     assert [key for key in graph.get_all_asset_keys() if graph.get(key).automation_condition is not None] == []
-    assert {sensor.name for sensor in repository.sensor_defs} == {"verified_tasks", "finished_jobs"}
+    assert {sensor.name for sensor in repository.sensor_defs} == {"verified_tasks", "finished_jobs", "alerts"}
 
 
 def test_trajectories_are_made_in_both_environments_and_tasks_in_none() -> None:

@@ -70,6 +70,15 @@ class Root:
         return self.path / "logs"
 
     @property
+    def alerts(self) -> Path:
+        return self.logs / "alerts.jsonl"
+
+    @property
+    def alerts_sent(self) -> Path:
+        """One line for each try to send an alert out."""
+        return self.logs / "alerts_sent.jsonl"
+
+    @property
     def heartbeat(self) -> Path:
         return self.logs / "heartbeat"
 

@@ -403,3 +403,11 @@ def test_another_model_of_a_campaign_is_asked_for_at_each_endpoint() -> None:
     config = config_of(input={"llm_api": pooled, "campaigns": {"other": {"model": "openai/n"}}})
     assert [each.model for each in config.campaign().llm_api.pool] == ["openai/m", "openai/m-at-b"]
     assert [each.model for each in config.campaign("other").llm_api.pool] == ["openai/n", "openai/n"]
+
+
+def test_the_address_of_a_webhook_is_named_and_never_written_into_the_file() -> None:
+    named = config_of(input={"alerts": {"webhook": "${ALERTS}", "file": "alerts.jsonl"}})
+    assert named.named_references() >= {"ALERTS"}
+    with pytest.raises(ConfigError, match="whoever knows the address can write there") as refused:
+        config_of(input={"alerts": {"webhook": "https://hooks.example/T0/planted-webhook"}})
+    assert "planted-webhook" not in str(refused.value)

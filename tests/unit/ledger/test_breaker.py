@@ -55,17 +55,6 @@ def test_a_tripped_breaker_lets_one_probe_through_after_each_pause(ledger: Ledge
     assert ledger.trip(DATASET, "sandbox").delay_s == 60
 
 
-def test_one_outage_alerts_once(ledger: Ledger) -> None:
-    assert not ledger.mark_alerted(DATASET)
-    ledger.trip(DATASET, "sandbox")
-    assert ledger.mark_alerted(DATASET)
-    ledger.trip(DATASET, "sandbox")
-    assert not ledger.mark_alerted(DATASET)
-    ledger.clear(DATASET)
-    ledger.trip(DATASET, "sandbox")
-    assert ledger.mark_alerted(DATASET)
-
-
 def test_what_an_outage_did_counts_towards_no_cap(ledger: Ledger) -> None:
     register(ledger, "a", "b")
     for n in (1, 2):

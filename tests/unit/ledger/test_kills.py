@@ -60,12 +60,11 @@ WRITES: dict[str, Callable[[Ledger], object]] = {
     "forgive": lambda ledger: ledger.forgive("over", "sandbox"),
     "try_probe": lambda ledger: ledger.try_probe(DATASET, within_s=60),
     "clear": lambda ledger: ledger.clear(DATASET),
-    "mark_alerted": lambda ledger: ledger.mark_alerted(DATASET),
     "acquire_slots": lambda ledger: ledger.acquire_slots("host", "assigned", want=2, max_trials=8),
     "ask_to_stop": lambda ledger: ledger.ask_to_stop("running", "somebody", drain=True),
     "pause": lambda ledger: ledger.pause("other", "somebody", "lunch"),
     "resume": lambda ledger: ledger.resume(DATASET),
-    "note_once": lambda ledger: ledger.note_once("configuration", "broken"),
+    "wrong_since": lambda ledger: ledger.wrong_since("disk", is_wrong=True),
     "release_unclaimed_slots": lambda ledger: ledger.release_unclaimed_slots("assigned"),
 }
 

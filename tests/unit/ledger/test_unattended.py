@@ -61,8 +61,17 @@ def test_resuming_everything_lifts_the_pauses_of_data_sets_too(ledger: Ledger) -
     assert len(ledger.resume("")) == 2
 
 
-def test_what_is_noted_once_is_news_only_when_it_is_another(ledger: Ledger) -> None:
-    assert [ledger.note_once("k", value) for value in ("a", "a", "b", "b")] == [True, False, True, False]
+def test_something_is_wrong_since_it_was_first_said_until_it_is_said_to_be_right(
+    ledger: Ledger, clock: SetClock
+) -> None:
+    began = clock()
+    assert ledger.wrong_since("disk", is_wrong=False) is None
+    assert ledger.wrong_since("disk", is_wrong=True) == began
+    clock.pass_s(60)
+    assert ledger.wrong_since("disk", is_wrong=True) == began
+    assert ledger.wrong_since("budget", is_wrong=True) == clock()
+    assert ledger.wrong_since("disk", is_wrong=False) is None
+    assert ledger.wrong_since("disk", is_wrong=True) == clock()
 
 
 def test_a_ledger_from_before_people_could_ask_gets_the_tables_and_keeps_its_rows(root: Root) -> None:

@@ -14,7 +14,9 @@ from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.ledger.store import create_ledger, open_ledger
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.platform import Platform
-from trajgen_assets.core.rollout.budget import day_used_up, proxy_budget, tell_of_budget
+from trajgen_assets.core.report.alarms import standing_alarms
+from trajgen_assets.core.report.alerts import raise_alerts, read_alerts
+from trajgen_assets.core.rollout.budget import day_used_up, proxy_budget
 
 
 @pytest.fixture
@@ -83,10 +85,9 @@ def test_a_broken_file_lets_no_job_begin_and_says_which_line(platform: Platform)
 def test_one_alert_is_given_for_each_time_that_it_is_used_up(platform: Platform, clock: SetClock) -> None:
     spend(platform, 1000)
     for _ in range(3):
-        tell_of_budget(platform)
+        raise_alerts(platform.root, standing_alarms(platform))
     clock.at += timedelta(days=1)
-    tell_of_budget(platform)
+    raise_alerts(platform.root, standing_alarms(platform))
     spend(platform, 1000)
-    tell_of_budget(platform)
-    alerts = [json.loads(line) for line in (platform.root.logs / "alerts.jsonl").read_text().splitlines()]
-    assert [each["kind"] for each in alerts] == ["budget", "budget"]
+    raise_alerts(platform.root, standing_alarms(platform))
+    assert [each.kind for each in read_alerts(platform.root)] == ["budget", "budget"]

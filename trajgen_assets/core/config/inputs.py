@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from trajgen_assets.core.config.alerts import AlertsChoice
 from trajgen_assets.core.config.budget import BudgetChoice
 from trajgen_assets.core.config.llm_api import LlmApi
 from trajgen_assets.core.config.scaffolds import (
@@ -318,6 +319,7 @@ class Inputs(Section):
     runtime_mount: RuntimeMount = RuntimeMount()
     campaigns: dict[SafeName, CampaignChoice] = Field(default_factory=dict)
     automation: Automation = Automation()
+    alerts: AlertsChoice = AlertsChoice()
     sft_conversion: SftConversion = SftConversion()
     env_extra: EnvMap = Field(default_factory=dict)
 

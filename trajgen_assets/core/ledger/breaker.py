@@ -94,14 +94,6 @@ def clear(conn: sa.Connection, dataset: str) -> None:
     _put(conn, Breaker(dataset, BreakerState.CLOSED, None, None, None, 0.0, 0, None))
 
 
-def mark_alerted(conn: sa.Connection, now: datetime, dataset: str) -> bool:
-    """Whether the caller is the one to alert about this outage; True once until the breaker closes."""
-    first = (
-        (breakers.c.dataset == dataset) & (breakers.c.state != BreakerState.CLOSED) & breakers.c.alerted_at.is_(None)
-    )
-    return conn.execute(sa.update(breakers).where(first).values(alerted_at=now)).rowcount == 1
-
-
 def _put(conn: sa.Connection, breaker: Breaker) -> None:
     conn.execute(sa.delete(breakers).where(breakers.c.dataset == breaker.dataset))
     values = {column.name: getattr(breaker, column.name) for column in breakers.columns}

@@ -276,13 +276,17 @@ class Ledger:
         """The pause by which a data set gets no new job; None if people let it."""
         return next((each for each in self.pauses() if each.dataset in (unattended.EVERY, dataset)), None)
 
-    def note_once(self, key: str, value: str) -> bool:
-        """Whether `value` is news under `key`, so that the caller is the one to tell of it."""
-        with self.store.read() as conn:  # mostly it is not, and ticks need not take turns with writers for that
-            if unattended.noted(conn, key) == value:
-                return False
+    def wrong_since(self, what: str, *, is_wrong: bool) -> datetime | None:
+        """Since when something is wrong: from the first call that says so, until one says that it no longer is."""
+        with self.store.read() as conn:  # mostly it is as before, and ticks need not take turns with writers for that
+            since = unattended.wrong_since(conn, what)
+        if is_wrong is (since is not None):
+            return since
         with self.store.write() as conn:
-            return unattended.note_once(conn, key, value)
+            if is_wrong:
+                return unattended.note_wrong(conn, self.now(), what)
+            unattended.note_right(conn, what)
+            return None
 
     # Circuit breaker and trial slots
 
@@ -315,11 +319,6 @@ class Ledger:
         """End the pause of a data set."""
         with self.store.write() as conn:
             breaker.clear(conn, dataset)
-
-    def mark_alerted(self, dataset: str) -> bool:
-        """Whether the caller is the one to alert about this pause."""
-        with self.store.write() as conn:
-            return breaker.mark_alerted(conn, self.now(), dataset)
 
     def acquire_slots(self, host: str, job: str, *, want: int, max_trials: int) -> int:
         """Set a job's trial slots to as much of `want` as is free; returns how many it holds."""

@@ -7,10 +7,13 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from trajgen_assets.core.clock import stamp
 from trajgen_assets.core.errors import LedgerError
 from trajgen_assets.core.ledger.models import JobState, Pause, StopRequest
 from trajgen_assets.core.ledger.rows import get_job
 from trajgen_assets.core.ledger.schema import meta, pauses, stop_requests
+
+WRONG_SINCE = "wrong since: "
 
 EVERY = ""
 """Stands for every data set."""
@@ -70,15 +73,20 @@ def standing_pauses(conn: sa.Connection) -> list[Pause]:
     return [Pause(*row) for row in conn.execute(sa.select(pauses).order_by(pauses.c.paused_at, pauses.c.dataset))]
 
 
-def noted(conn: sa.Connection, key: str) -> str | None:
-    """What stands under `key`."""
-    return conn.scalar(sa.select(meta.c.value).where(meta.c.key == key))
+def wrong_since(conn: sa.Connection, what: str) -> datetime | None:
+    """Since when something is known to be wrong; None if it is not."""
+    noted = conn.scalar(sa.select(meta.c.value).where(meta.c.key == WRONG_SINCE + what))
+    return datetime.fromisoformat(noted) if noted else None
 
 
-def note_once(conn: sa.Connection, key: str, value: str) -> bool:
-    """Write down `value` under `key`. Returns whether it is another one than stood there."""
-    if noted(conn, key) == value:
-        return False
-    conn.execute(sa.delete(meta).where(meta.c.key == key))
-    conn.execute(meta.insert(), {"key": key, "value": value})
-    return True
+def note_wrong(conn: sa.Connection, now: datetime, what: str) -> datetime:
+    """Note that something is wrong from now on, if it was not. Returns since when it is."""
+    since = wrong_since(conn, what)
+    if since is None:
+        conn.execute(meta.insert(), {"key": WRONG_SINCE + what, "value": stamp(now)})
+    return since or now
+
+
+def note_right(conn: sa.Connection, what: str) -> None:
+    """Forget that something was wrong."""
+    conn.execute(sa.delete(meta).where(meta.c.key == WRONG_SINCE + what))

@@ -9,11 +9,8 @@ from typing import Any
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.paths import Root
-from trajgen_assets.core.platform import Platform
-from trajgen_assets.core.report.alerts import alert
 from trajgen_assets.guest.spending import Limit, SpendFile, Spent, UnreadableSpendError, day_file
 
-NOTE = "budget"
 MEND = "wait for the next day in UTC, or raise runtime_info.input.budget.day"
 UNREADABLE_MEND = "correct that line, which says what one call took, or delete it"
 
@@ -58,13 +55,6 @@ def day_used_up(root: Root, config: Config, ledger: Ledger) -> UsedUp | None:
         return UsedUp(f"what was spent today is not known: {error}", UNREADABLE_MEND)
     reached = limit.reached_by(in_file + _lost(ledger, moment, in_file))
     return UsedUp(f"the day's budget of {reached} is used up") if reached else None
-
-
-def tell_of_budget(platform: Platform) -> None:
-    """Alert once when the day's budget is used up, and again only after something was left in between."""
-    used_up = day_used_up(platform.root, platform.config, platform.ledger)
-    if platform.ledger.note_once(NOTE, "left" if used_up is None else "used up") and used_up is not None:
-        alert(platform.root, "budget", f"no job begins: {used_up.words}")
 
 
 # A day of many jobs has a file of many megabytes, and each tick looks at it: it is read on, not anew.

@@ -4,10 +4,6 @@ import shutil
 
 from trajgen_assets.core.errors import ShortageError
 from trajgen_assets.core.paths import Root
-from trajgen_assets.core.platform import Platform
-from trajgen_assets.core.report.alerts import alert
-
-NOTE = "disk"
 
 # SQLite, the logs and a few trajectories need this much to be written at all, whatever the mark.
 FULL_MB = 16
@@ -34,10 +30,3 @@ def refuse_below_mark(root: Root, min_free_gb: float) -> None:
     if why is not None:
         mend = "make room, lower harbor_job.min_free_gb, or name another root with --root"
         raise ShortageError("too little disk is free", why=why, mend=mend)
-
-
-def tell_of_disk(platform: Platform) -> None:
-    """Alert once when too little disk is free, and again only after there was enough in between."""
-    why = low_disk(platform.root, platform.config.runtime_info.input.harbor_job.min_free_gb)
-    if platform.ledger.note_once(NOTE, "enough" if why is None else "low") and why is not None:
-        alert(platform.root, "disk", f"no trial begins: {why}")
