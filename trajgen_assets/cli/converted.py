@@ -14,7 +14,8 @@ from trajgen_assets.core.sft.receipt import Balance, Receipt, SftPaths
 class Converted:
     """What became of one job: its data, or why there is none.
 
-    `state` is one of written, unchanged, failed, and would be written for a dry run.
+    `state` is one of written, unchanged, taken again (an earlier version is the current one now), failed; of a dry
+    run would be written or unchanged.
     """
 
     job: str
@@ -28,7 +29,7 @@ class Converted:
     @classmethod
     def of(cls, receipt: Receipt) -> "Converted":
         """Return what a receipt says."""
-        state = "written" if receipt.changed else "unchanged"
+        state = "taken again" if receipt.taken_again else "written" if receipt.changed else "unchanged"
         im = receipt.sft_im
         return cls(receipt.job, state, im.trials, im.rows, _mean_score(receipt), receipt.folder)
 

@@ -64,7 +64,7 @@ def test_other_settings_leave_the_earlier_version_and_coming_back_to_them_takes_
     second = convert_job(job, OTHER)
     assert names(job) == sorted(each.signature[:16] for each in (first, second))
     again = convert_job(job, DEFAULT)
-    assert again.changed
+    assert (again.changed, again.taken_again, second.taken_again) == (True, True, False)
     assert (again.signature, again.im.stat().st_mtime_ns) == (first.signature, made_at)
     assert len(names(job)) == 2
 

@@ -69,7 +69,7 @@ def convert_job(
     versions.adopt()
     if (standing := _standing(versions, _signature(plan))) is not None:
         is_changed = versions.make_current(standing.folder)
-        return standing.model_copy(update={"changed": is_changed, "folder": job.sft})
+        return standing.model_copy(update={"changed": is_changed, "taken_again": is_changed, "folder": job.sft})
     current = load_receipt(job.sft)
     with versions.making() as folder:
         im = _carried_over(plan, current, folder) or write_im(plan, folder, n_workers=n_workers)

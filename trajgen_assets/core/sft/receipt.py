@@ -107,6 +107,7 @@ class Receipt(BaseModel):
 
     Attributes:
         changed: whether the call that returned this wrote anything. Not stored.
+        taken_again: whether that was only the link, to an earlier version. Not stored.
         folder: where the files lie. Not stored.
     """
 
@@ -123,6 +124,7 @@ class Receipt(BaseModel):
     sft_im: ImReceipt
     sft_lf: LfReceipt
     changed: bool = Field(default=True, exclude=True)
+    taken_again: bool = Field(default=False, exclude=True)
     folder: Path = Field(default=Path(), exclude=True)
 
     @property
