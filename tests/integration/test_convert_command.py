@@ -134,6 +134,15 @@ def test_a_job_that_cannot_be_converted_does_not_stop_the_others_and_the_exit_co
     assert not root.job("job-2").sft.exists()
 
 
+@pytest.mark.parametrize("which", [["--all"], JOBS])
+def test_a_job_whose_trials_cannot_be_read_does_not_stop_the_others(root: Root, which: list[str]) -> None:
+    root.job("job-1").trials.write_text("{")
+    result = convert(root, *which, "--json")
+    assert result.exit_code == EXIT_FAILED
+    assert [each["state"] for each in told(result).values()] == ["failed", "written", "written"]
+    assert "trials.json cannot be read" in told(result)["job-1"]["error"]
+
+
 def test_a_wrong_scaffold_is_refused_with_the_right_one(root: Root) -> None:
     result = convert(root, "job-1", "--scaffold", "claude_code")
     assert result.exit_code == EXIT_FAILED

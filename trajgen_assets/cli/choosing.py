@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from trajgen_assets.cli.jobs import refuse_unknown_job
-from trajgen_assets.core.errors import ConfigError, RefusedError, UnknownNameError
+from trajgen_assets.core.errors import ConfigError, ConversionError, RefusedError, UnknownNameError
 from trajgen_assets.core.ledger.models import JobRow
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.trials import load_trials
@@ -30,7 +30,6 @@ def choose_jobs(platform: Platform, named: Sequence[str], *, take_all: bool, sin
         ConfigError: nothing is asked for, or names and one of the others, or `since` is no job and no time.
         RefusedError: a named job is one that no training data can be made of.
         UnknownNameError: there is no such job.
-        ConversionError: a named job has no readable trials.json.
     """
     if bool(named) == (take_all or since is not None):
         raise ConfigError("a conversion is about named jobs, or about --all, or about those --since", mend="say which")
@@ -49,11 +48,18 @@ def _name(platform: Platform, name: str) -> str:
             raise UnknownNameError("there is no job that data can be made of", where=name)
         return usable[-1]
     refuse_unknown_job(platform.root, name)
-    why = why_no_data(load_trials(platform.root.job(name).trials))
+    _refuse_if_never_data(platform, name)
+    return name
+
+
+def _refuse_if_never_data(platform: Platform, name: str) -> None:
+    try:
+        why = why_no_data(load_trials(platform.root.job(name).trials))
+    except ConversionError:  # said when it is its turn: others may be converted
+        return
     if why is not None:
         mend = "roll the tasks out in another campaign, or with another scaffold: `trajgen start`"
         raise RefusedError("no training data can be made of the job", where=name, why=why, mend=mend)
-    return name
 
 
 def _usable(platform: Platform, rows: Sequence[JobRow]) -> ChosenJobs:

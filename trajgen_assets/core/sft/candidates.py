@@ -1,5 +1,6 @@
 """Which jobs training data can be made of, for whoever names none."""
 
+from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.ledger.models import JobRow
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.rollout.trials import load_trials
@@ -7,12 +8,16 @@ from trajgen_assets.core.sft.scaffolds import why_no_data
 
 
 def why_left_out(root: Root, job: JobRow) -> str | None:
-    """Why no training data can be made of a job now, in words; None where it can.
+    """Why no training data can be made of a job now, in words; None where it may be.
 
-    Raises:
-        ConversionError: its trials.json cannot be read.
+    What is wrong with a trials.json that cannot be read is said when the job is converted.
     """
     if not job.state.is_over:
         return f"it is {job.state.value}"
     trials = root.job(job.name).trials
-    return why_no_data(load_trials(trials)) if trials.exists() else "it left no trials.json"
+    if not trials.exists():
+        return "it left no trials.json"
+    try:
+        return why_no_data(load_trials(trials))
+    except ConversionError:
+        return None
