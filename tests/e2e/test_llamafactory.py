@@ -17,10 +17,11 @@ from tests.unit.sft.test_golden import SCAFFOLDS as TOOL_SCAFFOLDS
 from tests.unit.sft.twin import JobOnDisk, solved
 from trajgen_assets.core.paths import PROJECT, JobPaths, Root
 from trajgen_assets.core.rollout.trials import TaskRecord
-from trajgen_assets.core.sft.convert import convert_job, write_lf
+from trajgen_assets.core.sft.convert import convert_job
 from trajgen_assets.core.sft.encoding import encode
 from trajgen_assets.core.sft.im import read_im, with_facts
 from trajgen_assets.core.sft.lf import OBSERVATION_JOINT, check_lf_row, dataset_entry, lf_row
+from trajgen_assets.core.sft.lf_step import write_lf
 from trajgen_assets.core.sft.messages import normalise_all, normalise_tools
 from trajgen_assets.core.sft.receipt import SftPaths
 from trajgen_assets.core.sft.settings import ConversionSettings, LfFormat

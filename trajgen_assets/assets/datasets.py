@@ -21,8 +21,10 @@ from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.job_result import JobResult, job_result_of
 from trajgen_assets.core.rollout.trials import TrialEntry, load_trials, supersede
-from trajgen_assets.core.sft.convert import ConversionSettings, Receipt, convert_job, write_im, write_lf
+from trajgen_assets.core.sft.convert import ConversionSettings, Receipt, convert_job
+from trajgen_assets.core.sft.im_step import write_im
 from trajgen_assets.core.sft.lf import lf_row
+from trajgen_assets.core.sft.lf_step import write_lf
 from trajgen_assets.core.sft.making import is_data_being_made, making_data
 from trajgen_assets.core.sft.receipt import SftPaths
 from trajgen_assets.core.sft.scaffolds import why_no_data

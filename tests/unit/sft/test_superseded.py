@@ -1,6 +1,5 @@
 """Only training data that a later conversion replaced goes, and none that a data set was made of."""
 
-import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,12 +9,16 @@ from tests.unit.sft.twin import job_with, solved
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.paths import JobPaths, Root
 from trajgen_assets.core.sft.convert import convert_job
+from trajgen_assets.core.sft.data_sets.build import Order, build_data_set
+from trajgen_assets.core.sft.data_sets.receipt import load_data_set
+from trajgen_assets.core.sft.data_sets.selection import Selection
 from trajgen_assets.core.sft.receipt import Receipt, load_receipt
 from trajgen_assets.core.sft.settings import ConversionSettings
 from trajgen_assets.core.sft.superseded import Superseded, superseded_versions
 from trajgen_assets.core.sft.versions import EARLIER, Versions
 
 NOW = timedelta()
+FIRST, SECOND = ConversionSettings(), ConversionSettings(instance_status="unresolved")
 
 
 @pytest.fixture
@@ -26,8 +29,8 @@ def root(tmp_path: Path) -> Root:
 def converted_twice(root: Root) -> tuple[JobPaths, Receipt, Receipt]:
     """A job whose first version was replaced by one with no rows."""
     job = job_with(root.path, [solved()])
-    first = convert_job(job, ConversionSettings())
-    return job, first, convert_job(job, ConversionSettings(instance_status="unresolved"))
+    first = convert_job(job, FIRST)
+    return job, first, convert_job(job, SECOND)
 
 
 def the_only(root: Root) -> Superseded:
@@ -35,12 +38,11 @@ def the_only(root: Root) -> Superseded:
     return job
 
 
-def data_set_of(root: Root, receipt: Receipt) -> None:
-    parts = [{"job": receipt.job, "im": {"sha256": receipt.sft_im.files["im.jsonl"].sha256}}]
-    versions = Versions.of(root.sft_data / "every-row")
-    with versions.making() as folder:
-        (folder / "receipt.json").write_text(json.dumps({"data_set": "every-row", "jobs": parts}))
-        versions.publish(folder, "made")
+def data_set_of(root: Root, settings: ConversionSettings) -> None:
+    """Build a data set of the job as it is with these settings, which are no longer current afterwards."""
+    job = root.job("demo-job")
+    convert_job(job, settings)
+    build_data_set(Order.of("every-row", [job], Selection(jobs=("demo-job",)), settings), root.job("every-row").sft)
 
 
 def test_the_version_that_was_replaced_goes_and_the_current_one_stays(root: Root) -> None:
@@ -58,14 +60,18 @@ def test_the_version_that_was_replaced_goes_and_the_current_one_stays(root: Root
 
 def test_a_version_that_a_data_set_was_made_of_stays(root: Root) -> None:
     _, first, _ = converted_twice(root)
-    data_set_of(root, first)
+    data_set_of(root, FIRST)
+    convert_job(root.job("demo-job"), SECOND)
     assert (the_only(root).folders, the_only(root).kept) == ((), {first.signature[:16]: "a data set was made of it"})
 
 
 def test_it_stays_too_when_its_data_set_has_a_newer_version(root: Root) -> None:
-    _, first, second = converted_twice(root)
-    data_set_of(root, first)
-    data_set_of(root, second)
+    _, _, second = converted_twice(root)
+    data_set_of(root, FIRST)
+    data_set_of(root, SECOND)
+    receipt = load_data_set(root.job("every-row").sft)
+    assert receipt is not None
+    assert [part.signature for part in receipt.jobs] == [second.signature]
     assert the_only(root).folders == ()
 
 

@@ -15,7 +15,7 @@ from trajgen_assets.core.faults import reached
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.sft.filters import row_filters
 from trajgen_assets.core.sft.im_step import convert_trials, write_im
-from trajgen_assets.core.sft.lf_step import lf_signature, style_tokenizer, write_lf, write_lf_files
+from trajgen_assets.core.sft.lf_step import lf_signature, style_tokenizer, write_lf
 from trajgen_assets.core.sft.plan import CODE_VERSION, Plan
 from trajgen_assets.core.sft.reasons import Reason
 from trajgen_assets.core.sft.receipt import (
@@ -36,7 +36,7 @@ from trajgen_assets.core.sft.task_today import TaskToday
 from trajgen_assets.core.sft.tokens.source import TokenizerFiles
 from trajgen_assets.core.sft.versions import Versions, carry_over
 
-__all__ = ["ConversionSettings", "Receipt", "convert_job", "rescore_job", "write_im", "write_lf", "write_lf_files"]
+__all__ = ["ConversionSettings", "Receipt", "convert_job", "foresee_job", "rescore_job"]
 
 logger = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from typing import Self
 
 from trajgen_assets.core.atomic import open_atomic
 from trajgen_assets.core.paths import JobPaths
-from trajgen_assets.core.sft.convert import write_lf_files
 from trajgen_assets.core.sft.data_sets.inputs import JobRows, differences_between, rows_of_jobs
 from trajgen_assets.core.sft.data_sets.joining import Joined, join
 from trajgen_assets.core.sft.data_sets.receipt import DataSetReceipt, load_data_set, total, write_data_set
 from trajgen_assets.core.sft.data_sets.selection import Selection
+from trajgen_assets.core.sft.lf_step import write_lf_files
 from trajgen_assets.core.sft.plan import CODE_VERSION, sha256_json
 from trajgen_assets.core.sft.receipt import FileDigest, SftPaths, digests, version_name
 from trajgen_assets.core.sft.settings import ConversionSettings
