@@ -36,6 +36,7 @@ MEANS = {
     Reason.OVER_LENGTH: "it is longer than a trainer takes",
     Reason.UNENCODABLE: "it holds what has no JSON form",
     Reason.DUPLICATE: "an earlier row has the same messages",
+    Reason.ONE_PER_TASK: "another trial of its task is in the data set",
     Reason.UNKNOWN: "a filter could not be evaluated",
 }
 

@@ -47,6 +47,20 @@ def test_a_long_text_is_cut_to_its_beginning_and_lies_elsewhere_as_a_whole() -> 
     assert files["texts-0"] == ["x" * 50]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ('{"path":"a.py","range":[1,2]}', "path: a.py\nrange: [1,2]"),
+        (r'{"command":"echo \u001b[2J\u202e"}', "command: echo ␛[2J⟨U+202E⟩"),  # what an escape stands for, too
+        ("[1]", "[1]"),
+        ("ls -la", "ls -la"),
+    ],
+)
+def test_arguments_stand_in_lines_with_nothing_hidden_in_them(arguments: str, shown: str) -> None:
+    files = made([turn(1, calls=(ToolCall("Bash", arguments),))], Limits())
+    assert files["turns-0"][0]["calls"][0]["arguments"] == shown
+
+
 def test_what_is_beyond_all_measure_is_left_out_and_said_to_be() -> None:
     files = made([turn(1, text="x" * 10_000_000)], Limits())
     shown = files["turns-0"][0]["text"]

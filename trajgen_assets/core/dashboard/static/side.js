@@ -114,4 +114,4 @@
   selects.b.value = index(asked.b, "1");
   await inTurn(choose);
   section.dataset.ready = "yes";
-})();
+})().catch(trajgen.fail);

@@ -76,18 +76,6 @@ const trajectory = (() => {
     return el("div", { class: `part ${kind}` }, bar, pre);
   }
 
-  function pretty(json) {
-    if (typeof json !== "string") return json;
-    try {
-      const value = JSON.parse(json);
-      if (value === null || typeof value !== "object" || Array.isArray(value)) return json;
-      const lines = Object.entries(value).map(([name, each]) => `${name}: ${typeof each === "string" ? each : JSON.stringify(each)}`);
-      return lines.join("\n");
-    } catch {
-      return json;
-    }
-  }
-
   const message = (view, each, status) => block(view, `${each.error ? "✗ " : ""}${each.role}`, each.text, `observation${each.error ? " has-error" : ""}`, status);
 
   // What a turn holds, in the order in which it came to be.
@@ -100,7 +88,7 @@ const trajectory = (() => {
     else if (!isEmpty(body.text)) made.push(block(view, "Text", body.text, "text", status));
     body.commands.forEach((each, at) => made.push(block(view, `Command ${at + 1}`, each, "calls", status)));
     for (const call of body.calls) {
-      made.push(block(view, `Call: ${start(call.name)}`, pretty(call.arguments), "calls", status));
+      made.push(block(view, `Call: ${start(call.name)}`, call.arguments, "calls", status));
       if (call.result) made.push(message(view, call.result, status));
       else if (entry.isLast === false) made.push(el("p", { class: "note part calls" }, "No result came back."));
     }
@@ -137,7 +125,7 @@ const trajectory = (() => {
   function summary(entry, body) {
     if (entry.kind === UNREADABLE) return "cannot be read";
     if (entry.kind === FAILED) return `failed: ${body.error} ${firstLine(body.message)}`;
-    const calls = body.calls.map((each) => `${start(each.name)} ${firstLine(pretty(each.arguments))}`);
+    const calls = body.calls.map((each) => `${start(each.name)} ${firstLine(each.arguments)}`);
     const commands = body.commands.map(firstLine);
     return [...calls, ...commands].join(" · ") || firstLine(body.said) || firstLine(body.text) || firstLine(body.reasoning) || "nothing";
   }
@@ -190,5 +178,5 @@ const trajectory = (() => {
     return Promise.all(found.map(view.whole));
   }
 
-  return { open, article, block, message, texts, copy, say, start, pretty, TURN, FAILED, UNREADABLE, FLAGS };
+  return { open, article, block, message, texts, copy, say, start, TURN, FAILED, UNREADABLE, FLAGS };
 })();

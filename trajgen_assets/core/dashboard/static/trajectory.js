@@ -300,4 +300,4 @@
   await inTurn(() => choose(view.conversations.length > 1 ? String(view.main) : kinds.length ? "1" : ""));
   if (location.hash) await inTurn(followLink);
   section.dataset.ready = "yes";
-})();
+})().catch(trajgen.fail);

@@ -15,6 +15,7 @@ import orjson
 
 from trajgen_assets.core.dashboard.render import SiteFile, data_file
 from trajgen_assets.core.dashboard.trajectory.model import Entry, FailedCall, Figures, Message, Opening, Turn
+from trajgen_assets.core.sft.encoding import encode
 
 ERROR, LEAK, CUT, NOT_TAKEN = 1, 2, 4, 8
 TURN, FAILED, UNREADABLE = 0, 1, 2
@@ -157,7 +158,7 @@ class Shards:
         calls = [
             {
                 "name": self.text(each.name),
-                "arguments": self.text(each.arguments),
+                "arguments": self.text(_in_lines(each.arguments)),
                 "result": self._message(each.result) if each.result else None,
             }
             for each in turn.calls
@@ -208,6 +209,22 @@ class Shards:
         if len(text) > self._limits.raw:
             text = f"{text[: self._limits.raw]}\n… {len(text) - self._limits.raw} characters more"
         return list(self._raw.add(text, len(text)))
+
+
+def _in_lines(arguments: str) -> str:
+    """The arguments of a call, one a line and texts as they are; what is no JSON object as it is.
+
+    Here and not in the page's script: what an escape of JSON stands for has to be made visible, too.
+    """
+    try:
+        value = orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return arguments
+    if not isinstance(value, dict):
+        return arguments
+    return "\n".join(
+        f"{name}: {each if isinstance(each, str) else encode(each).decode()}" for name, each in value.items()
+    )
 
 
 def _line_of(entry: Entry, place: tuple[int, int]) -> _Line:
