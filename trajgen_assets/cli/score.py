@@ -1,11 +1,12 @@
 """`trajgen score`: the rows of jobs scored again, without converting or rolling out anything."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from trajgen_assets.cli.jobs import refuse_unknown_job
+from trajgen_assets.cli.judged import judge_jobs
 from trajgen_assets.cli.state import state_of
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.sft.convert import rescore_job
@@ -24,13 +25,20 @@ def score(
     context: typer.Context,
     job: Annotated[list[str], typer.Argument(metavar="JOB...", help="Names of jobs that have training data.")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for each job.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change, or be asked.")] = False,
+    llm: Annotated[
+        Literal["checklist", "dynamic"] | None,
+        typer.Option(help="Have rows judged by a model, which costs money: by a fixed list, or by one for each task."),
+    ] = None,
 ) -> None:
     """Score the rows of jobs again by today's rules; rows whose score stays are left as they are."""
     with state_of(context).platform() as platform:
-        settings = ConversionSettings.of(platform.config)
         for name in job:
             refuse_unknown_job(platform.root, name)
+        if llm is not None:
+            judge_jobs(platform, job, llm, as_json=as_json, dry_run=dry_run)
+            return
+        settings = ConversionSettings.of(platform.config)
         for name in job:
             with making_data(platform.root, name):
                 result = rescore_job(platform.root.job(name), settings, dry_run=dry_run)

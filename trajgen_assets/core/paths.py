@@ -127,6 +127,11 @@ class JobPaths:
         return self.dir / "trials.json"
 
     @property
+    def llm_scores(self) -> Path:
+        """What judges answered about the job's rows."""
+        return self.dir / "llm_scores.jsonl"
+
+    @property
     def host(self) -> Path:
         return self.dir / "host.json"
 

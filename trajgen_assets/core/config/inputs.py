@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from pydantic_core import PydanticCustomError
 
 from trajgen_assets.core.config.alerts import AlertsChoice
-from trajgen_assets.core.config.budget import BudgetChoice
+from trajgen_assets.core.config.budget import BudgetChoice, LimitChoice
 from trajgen_assets.core.config.llm_api import LlmApi
 from trajgen_assets.core.config.scaffolds import (
     AUTO,
@@ -262,6 +262,20 @@ class Automation(Section):
         return _unless("should not be less than batch_min" if short else None, batch_max)
 
 
+class LlmScore(Section):
+    """How `trajgen score --llm` has rows judged by a model; nothing else does that.
+
+    Attributes:
+        llm_api: the judge's endpoint and model; without it, those of the rollouts.
+        concurrency: questions at a time.
+        budget: for all answers about one job, over all runs of the command.
+    """
+
+    llm_api: LlmApi | None = None
+    concurrency: Positive = 4
+    budget: LimitChoice = LimitChoice()
+
+
 class SftConversion(Section):
     """Which trajectories of a job become training data, and how."""
 
@@ -284,6 +298,7 @@ class SftConversion(Section):
     cutoff_len: Positive = 131072
     over_length: Literal["reject", "cut"] = "reject"
     mask_error_turns: bool = False
+    llm_score: LlmScore = LlmScore()
     out_dir: DataDir | None = None
 
     @model_validator(mode="after")

@@ -84,7 +84,7 @@ def ask_patiently(question: Question, *, timeout_s: float = ANSWER_TIMEOUT_S, pa
 
 def ask(question: Question, *, timeout_s: float) -> Answer:
     """Ask for one short reply. Whatever goes wrong is in the answer; nothing is raised."""
-    litellm = _litellm()
+    litellm = quiet_litellm()
     try:
         reply = litellm.completion(
             model=question.model,
@@ -99,7 +99,7 @@ def ask(question: Question, *, timeout_s: float) -> Answer:
         )
         return _judge(reply)
     except Exception as error:  # noqa: BLE001  LiteLLM lets through whatever its many clients raise
-        return _judge_error(error, question.model, timeout_s)
+        return answer_to_error(error, question.model, timeout_s)
 
 
 def models_at(base_url: str, key: str) -> list[str]:
@@ -125,7 +125,8 @@ def _judge(reply: Any) -> Answer:
     return Answer(Verdict.EMPTY, f"an empty text (finish_reason {reason})")
 
 
-def _judge_error(error: Exception, model: str, timeout_s: float) -> Answer:
+def answer_to_error(error: Exception, model: str, timeout_s: float) -> Answer:
+    """What an error of LiteLLM's means."""
     causes = list(_chain(error))
     status = getattr(error, "status_code", None)
     verdict = _of_connection(causes) or _of_status(status)
@@ -140,7 +141,7 @@ def _judge_error(error: Exception, model: str, timeout_s: float) -> Answer:
 
 
 def _of_provider(name: str) -> str:
-    known = [str(getattr(each, "value", each)) for each in _litellm().provider_list]
+    known = [str(getattr(each, "value", each)) for each in quiet_litellm().provider_list]
     near = difflib.get_close_matches(name, known, n=3)
     return f"{name} is no provider that LiteLLM knows" + (f"; the nearest: {', '.join(near)}" if near else "")
 
@@ -176,7 +177,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _litellm() -> Any:
+def quiet_litellm() -> Any:
     """LiteLLM, told to fetch no price list and to print nothing. Importing it takes two seconds, so it comes late."""
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     import litellm

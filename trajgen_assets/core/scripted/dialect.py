@@ -8,6 +8,7 @@ from typing import Any
 from trajgen_assets.core.scripted.conversation import Conversation, Tool
 from trajgen_assets.core.scripted.script import Script, ScriptedTurn
 
+JUDGED_FORM = "Answer with one JSON object of exactly this form"
 SHELL_TOOLS = ("bash", "terminal", "execute_bash", "shell", "exec_command", "local_shell")
 COMMAND_PARAMETERS = ("command", "cmd")
 FINISH_TOOLS = ("finish",)
@@ -44,9 +45,12 @@ class Step:
 def answer(script: Script, conversation: Conversation) -> Answer:
     """The next answer in the dialect that the request shows.
 
-    A shell-like tool asks for tool calls, the word keystrokes for Terminus-2's JSON, a mini-swe-agent code block for
-    one; any other request (a title, a probe of the endpoint) gets one plain line.
+    A judge that is told the form of its answer gives that form. A shell-like tool asks for tool calls, the word
+    keystrokes for Terminus-2's JSON, a mini-swe-agent code block for one; any other request (a title, a probe of the
+    endpoint) gets one plain line.
     """
+    if JUDGED_FORM in conversation.user_text:
+        return Answer(conversation.user_text.rpartition("\n")[2], "The form is an answer.")
     shell = find_tool(conversation, SHELL_TOOLS)
     if shell is not None:
         return _tool_answer(_step(script, conversation.n_calls), shell, conversation)
