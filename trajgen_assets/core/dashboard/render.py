@@ -5,6 +5,7 @@ text as safe. A page carries a policy by which the browser runs no script and ap
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,7 +26,8 @@ POLICY = (
     "base-uri 'none'; form-action 'self'; object-src 'none'"
 )
 
-_HTML_IN_JSON = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+_HTML_IN_JSON = re.compile("[<>&]")
+_MAY_HIDE = re.compile(r"\\[ubfr]|\x7f")  # in JSON of plain ASCII: what is no such, no line feed and no tab
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,14 @@ def script_json(value: Any) -> str:
     Raises:
         ValueError: a number in it is not finite.
     """
-    return json.dumps(all_visible(value), allow_nan=False, separators=(",", ":")).translate(_HTML_IN_JSON)
+    text = _dumped(value)
+    if _MAY_HIDE.search(text):  # else there is nothing to show, and looking at each text takes longer than writing all
+        text = _dumped(all_visible(value))
+    return _HTML_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
 
 
 def json_for_page(value: Any) -> Markup:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from trajgen_assets.core.clock import stamp
 from trajgen_assets.core.dashboard.datasets.parts import data_set_parts
 from trajgen_assets.core.dashboard.facts.overview import overview_of
 from trajgen_assets.core.dashboard.facts.scene import Scene, looking_at
@@ -12,7 +13,7 @@ from trajgen_assets.core.dashboard.pages.history import ledger_pages, run_pages
 from trajgen_assets.core.dashboard.pages.home import home_pages
 from trajgen_assets.core.dashboard.pages.jobs import job_pages, jobs_pages
 from trajgen_assets.core.dashboard.pages.tasks import task_pages
-from trajgen_assets.core.dashboard.render import SiteFile
+from trajgen_assets.core.dashboard.render import SiteFile, data_file
 from trajgen_assets.core.dashboard.trajectory.parts import side_parts, trial_parts
 from trajgen_assets.core.dashboard.writing import Part, SiteReport, write_site
 from trajgen_assets.core.locks import locked
@@ -29,7 +30,7 @@ def build_site(root: Root, folder: Path | None = None) -> SiteReport:
         OSError: it cannot be written.
     """
     with locked(root.dashboard / ".lock"), looking_at(root) as scene:
-        return write_site(folder or site_folder(root), parts_of(scene))
+        return write_site(folder or site_folder(root), parts_of(scene), _stamp)
 
 
 def site_folder(root: Root) -> Path:
@@ -63,6 +64,11 @@ def code_digest() -> str:
     for file in files:
         digest.update(f"{file.relative_to(here)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def _stamp(digest: str) -> SiteFile:
+    """When the site became what it is, which pages show, and by which those that are open see that it is another."""
+    return data_file("stamp", {"digest": digest, "built_at": stamp()})
 
 
 def _static_files() -> Iterator[SiteFile]:

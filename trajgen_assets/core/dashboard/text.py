@@ -23,6 +23,8 @@ _HIDDEN = re.compile(
 
 def visible(text: str) -> str:
     """Return `text` with nothing in it that a reader cannot see or that changes the order of what they see."""
+    if text.isascii() and text.isprintable():
+        return text  # nearly every text is short and plain, and a site has millions
     if "\x1b" in text:
         text = _COLOURS.sub("", text)
     return _HIDDEN.sub(_name, text)

@@ -8,12 +8,12 @@ whose inputs and files stand is not made again, and what others put beside our f
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -39,10 +39,8 @@ class Part:
     make: Callable[[], Iterable[SiteFile]]
 
 
-class Written(BaseModel):
+class Written(NamedTuple):
     """A file as it was written: the digest of its content, and by what it is known again without reading it."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     sha256: str
     size_bytes: int
@@ -83,8 +81,10 @@ class SiteReport:
         return bool(self.n_written or self.n_removed)
 
 
-def write_site(folder: Path, parts: Iterable[Part]) -> SiteReport:
+def write_site(folder: Path, parts: Iterable[Part], stamp: Callable[[str], SiteFile] | None = None) -> SiteReport:
     """Make `folder` hold the files of `parts`, in their order, and no other file of an earlier build.
+
+    `stamp` makes one more file, of the digest of all others, when that is another than before.
 
     Raises:
         DashboardError: the folder holds something and is no site of ours; or two parts make the same file.
@@ -96,7 +96,7 @@ def write_site(folder: Path, parts: Iterable[Part]) -> SiteReport:
     record, report = SiteRecord(), SiteReport(folder)
     owner: dict[str, str] = {}
     try:
-        for part in parts:
+        for part in chain(parts, _stamp_part(record, stamp)):
             made = _standing(folder, part, before) or _make(folder, part, before, report)
             for path in made.files:
                 if owner.setdefault(path, part.name) != part.name:
@@ -113,11 +113,20 @@ def write_site(folder: Path, parts: Iterable[Part]) -> SiteReport:
     return report
 
 
+def _stamp_part(record: SiteRecord, stamp: Callable[[str], SiteFile] | None) -> Iterator[Part]:
+    """The last part, which is about all the others: so it is asked for when they stand in `record`."""
+    if stamp is not None:
+        files = sorted((path, file.sha256) for made in record.parts.values() for path, file in made.files.items())
+        digest = hashlib.sha256(repr(files).encode()).hexdigest()
+        yield Part("stamp", digest, lambda: [stamp(digest)])
+
+
 def _standing(folder: Path, part: Part, before: SiteRecord) -> PartMade | None:
     made = before.parts.get(part.name)
     if made is None or part.inputs is None or made.inputs != part.inputs:
         return None
-    return made if all(_is_still(folder / path, written) for path, written in made.files.items()) else None
+    top = f"{folder}/"  # a Path for each of ten thousands of files would take longer than looking at them
+    return made if all(_is_still(top + path, written) for path, written in made.files.items()) else None
 
 
 def _make(folder: Path, part: Part, before: SiteRecord, report: SiteReport) -> PartMade:
@@ -136,9 +145,9 @@ def _put(path: Path, data: bytes, known: Written | None, report: SiteReport) -> 
     return Written(sha256=digest, size_bytes=len(data), mtime_ns=path.stat().st_mtime_ns)
 
 
-def _is_still(path: Path, written: Written) -> bool:
+def _is_still(path: Path | str, written: Written) -> bool:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116  see `_standing`
     except (FileNotFoundError, NotADirectoryError):
         return False
     return found.st_size == written.size_bytes and found.st_mtime_ns == written.mtime_ns
@@ -162,9 +171,7 @@ def _replace(path: Path, data: bytes) -> None:
 def _remove_stale(folder: Path, before: SiteRecord, kept: Collection[str], report: SiteReport) -> None:
     """Take away what an earlier build wrote, or began to write, and this one did not."""
     known = {path for made in before.parts.values() for path in made.files}
-    files = (each for top in OURS for each in (folder / top).rglob("*") if each.is_file())
-    found = {each.relative_to(folder).as_posix() for each in files}
-    for path in sorted((known | found) - set(kept)):
+    for path in sorted((known | set(_files_of_ours(folder))) - set(kept)):
         with suppress(FileNotFoundError):
             (folder / path).unlink()
             report.n_removed += 1
@@ -173,6 +180,13 @@ def _remove_stale(folder: Path, before: SiteRecord, kept: Collection[str], repor
                 parent.rmdir()
             except OSError:  # something is in it
                 break
+
+
+def _files_of_ours(folder: Path) -> Iterator[str]:
+    for top in OURS:
+        for parent, _, names in os.walk(folder / top):
+            below = os.path.relpath(parent, folder)
+            yield from (f"{below}/{name}" for name in names)
 
 
 def _read_record(folder: Path) -> SiteRecord:

@@ -6,13 +6,14 @@ const trajgen = (() => {
   const waiting = new Map(); // name of a data file to those who wait for it
 
   // Data lies in scripts, each of which hands over one value: a page from disk may load these and no JSON.
-  function load(name) {
+  function load(name, { again = false } = {}) {
+    if (again) waiting.delete(name);
     if (!waiting.has(name)) {
       let settle;
       const promise = new Promise((resolve, reject) => { settle = { resolve, reject }; });
       waiting.set(name, { promise, ...settle });
       const script = document.createElement("script");
-      script.src = `${top}data/${name}.js`;
+      script.src = `${top}data/${name}.js${again ? `?${Date.now()}` : ""}`;
       script.onload = () => script.remove();
       script.onerror = () => {
         waiting.delete(name);
@@ -159,3 +160,20 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     });
   }
 }
+
+// When the site was built, and whether there is a newer one: while a job runs it is built again and again.
+(async () => {
+  const LOOK_EVERY_MS = 15_000;
+  const stamp = await trajgen.load("stamp").catch(() => null);
+  if (!stamp) return;
+  const built = document.querySelector("[data-built]");
+  built.textContent = `as of ${stamp.built_at.slice(0, 16).replace("T", " ")} UTC`;
+  document.querySelector("[data-reload]").addEventListener("click", () => location.reload());
+  const timer = setInterval(async () => {
+    if (document.visibilityState !== "visible") return;
+    const now = await trajgen.load("stamp", { again: true }).catch(() => stamp);
+    if (now.digest === stamp.digest) return;
+    document.querySelector("[data-news]").hidden = false;
+    clearInterval(timer);
+  }, LOOK_EVERY_MS);
+})();
