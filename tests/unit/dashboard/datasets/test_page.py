@@ -8,9 +8,11 @@ import pytest
 from tests.unit.sft.agent_twin import AgentTwin, fixed, tool_call, tool_result
 from tests.unit.sft.twin import JobOnDisk
 from trajgen_assets.core.dashboard.datasets.listing import COLUMNS
-from trajgen_assets.core.dashboard.datasets.page import DataSet, data_of_job, data_set_pages
-from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.dashboard.datasets.page import DataSet, data_of_job, data_of_jobs, data_set_pages
+from trajgen_assets.core.paths import JobPaths, Root
 from trajgen_assets.core.sft.convert import ConversionSettings, convert_job
+from trajgen_assets.core.sft.data_sets.build import Order, build_data_set
+from trajgen_assets.core.sft.data_sets.selection import Selection
 from trajgen_assets.core.sft.receipt import SftPaths
 from trajgen_assets.core.sft.score.rules import WEIGHTS
 
@@ -36,7 +38,8 @@ def data_of(job: JobPaths) -> DataSet:
 
 def shown(data: DataSet) -> tuple[str, list[dict[str, Any]]]:
     """The page, and its rows."""
-    *lists, page = data_set_pages(data)
+    trials = {("demo-job", name) for name in ("good__1", "leaks__1", "failed__1")}
+    *lists, page = data_set_pages(data, trials)
     rows: list[dict[str, Any]] = []
     for file in lists:
         _, values = json.loads(f"[{file.data.decode()[len('trajgen.take(') : -3]}]")
@@ -83,3 +86,22 @@ def test_rows_that_cannot_be_read_are_a_problem_on_the_page(job: JobPaths) -> No
 
 def test_a_job_that_was_not_converted_has_no_page(tmp_path: Path) -> None:
     assert data_of_job("j", tmp_path) is None
+
+
+def test_a_row_whose_trial_is_gone_leads_nowhere(job: JobPaths) -> None:
+    *_, rows, _ = data_set_pages(data_of(job), trials=())
+    assert b"jobs/demo-job" not in rows.data
+
+
+def test_a_data_set_of_several_jobs_has_its_page(tmp_path: Path) -> None:
+    root = Root(tmp_path)
+    for name in ("one", "other"):
+        files = JobOnDisk(tmp_path, name).add("good__1", fixed()).write(scaffold="claude_code", job=name)
+        convert_job(files, ConversionSettings())
+    order = Order.of("both", map(root.job, ("one", "other")), Selection(jobs=("one", "other")), ConversionSettings())
+    receipt = build_data_set(order, root.sft_data / "both")
+    page, rows = shown(data_of_jobs(receipt, stale=None))
+    assert [row["reason"] for row in rows] == [None, "duplicate"]
+    assert "1 duplicate" in page
+    stale, _ = shown(data_of_jobs(receipt, stale="one was converted anew"))
+    assert "Out of date: one was converted anew" in stale

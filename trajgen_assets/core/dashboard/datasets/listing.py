@@ -1,6 +1,6 @@
 """The rows that a page's script looks through: one line a row, in files that are loaded when they are needed."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any
 
 from trajgen_assets.core.dashboard import places
@@ -18,14 +18,16 @@ DETAIL_CHARS = 200
 class Listing:
     """The rows of one folder of training data, below `data/<name>~rows-N.js`."""
 
-    def __init__(self, name: str, job: str | None) -> None:
-        self._name, self._job = name, job
+    def __init__(self, name: str, job: str | None, trials: Container[tuple[str, str]]) -> None:
+        self._name, self._job, self._trials = name, job, trials
         self._rows: list[list[Any]] = []
         self.n_files = 0
 
     def add(self, row: RowFacts | RejectedTrial) -> Iterator[SiteFile]:
         """Take in a row, and yield the file that it fills."""
-        self._rows.append(_of_trial(row, self._job) if isinstance(row, RejectedTrial) else _of_row(row))
+        job = self._job if isinstance(row, RejectedTrial) else row.job
+        page = places.trial_page(job, row.trial) if job and row.trial and (job, row.trial) in self._trials else None
+        self._rows.append([page, *(_of_trial(row) if isinstance(row, RejectedTrial) else _of_row(row))])
         if len(self._rows) == ROWS_PER_FILE:
             yield self._file()
 
@@ -43,7 +45,6 @@ class Listing:
 
 def _of_row(row: RowFacts) -> list[Any]:
     return [
-        places.trial_page(row.job, row.trial),
         row.task_id,
         row.conversation,
         row.language,
@@ -60,10 +61,9 @@ def _of_row(row: RowFacts) -> list[Any]:
     ]
 
 
-def _of_trial(trial: RejectedTrial, job: str | None) -> list[Any]:
-    page = places.trial_page(job, trial.trial) if job and trial.trial else None
+def _of_trial(trial: RejectedTrial) -> list[Any]:
     unknown = [None] * (len(COLUMNS) - 4)
-    return [page, trial.task_id, *unknown, trial.reason, _short(trial.detail)]
+    return [trial.task_id, *unknown, trial.reason, _short(trial.detail)]
 
 
 def _short(text: str | None) -> str | None:

@@ -1,7 +1,7 @@
 """The page of a folder of training data, and the list of all of them."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from trajgen_assets.core.dashboard.datasets.measures import Measures
 from trajgen_assets.core.dashboard.facts.rows import read_rows
 from trajgen_assets.core.dashboard.facts.scoring import score_parts
 from trajgen_assets.core.dashboard.render import SiteFile, page
+from trajgen_assets.core.sft.data_sets.receipt import DataSetReceipt
 from trajgen_assets.core.sft.receipt import Balance, SftPaths, load_receipt
 
 
@@ -22,6 +23,7 @@ class DataSet:
         job: the job whose data it is; None for a data set of several jobs.
         jobs: those that it was made of, with the rows that each gave.
         trials: balance of whole trials; None for a data set, which begins with rows.
+        stale: why its jobs would give another one now; None where they would not.
     """
 
     name: str
@@ -33,6 +35,12 @@ class DataSet:
     jobs: tuple[tuple[str, Balance], ...]
     trials: Balance | None
     rows: Balance
+    stale: str | None = None
+
+    @property
+    def inputs(self) -> str:
+        """What the page shows, in a few words."""
+        return f"{self.signature} {self.stale}"
 
 
 def data_of_job(job: str, folder: Path) -> DataSet | None:
@@ -54,10 +62,34 @@ def data_of_job(job: str, folder: Path) -> DataSet | None:
     )
 
 
-def data_set_pages(data: DataSet) -> Iterator[SiteFile]:
-    """Yield the files of the list of rows, then the page."""
+def data_of_jobs(receipt: DataSetReceipt, stale: str | None) -> DataSet:
+    """A data set that was made of several jobs' rows."""
+    return DataSet(
+        name=receipt.data_set,
+        job=None,
+        folder=receipt.folder.resolve(),
+        signature=receipt.signature,
+        lf_format=receipt.lf_format,
+        score_version=None,
+        jobs=tuple((part.job, part.rows) for part in receipt.jobs),
+        trials=None,
+        rows=receipt.rows,
+        stale=stale,
+    )
+
+
+def data_set_pages(
+    data: DataSet, trials: Container[tuple[str, str]], with_page: Container[str] = ()
+) -> Iterator[SiteFile]:
+    """Yield the files of the list of rows, then the page.
+
+    Args:
+        data: the folder.
+        trials: by job and name those that have a page.
+        with_page: names of training data that have one.
+    """
     measures, problems = Measures(), []
-    listing = Listing(places.data_set_data(data.name), data.job)
+    listing = Listing(places.data_set_data(data.name), data.job, trials)
     try:
         for row in read_rows(SftPaths(data.folder)):
             measures.add(row)
@@ -76,6 +108,7 @@ def data_set_pages(data: DataSet) -> Iterator[SiteFile]:
         columns=COLUMNS,
         seed=int(hashlib.sha256(data.signature.encode()).hexdigest()[:6], 16),
         problems=problems,
+        with_page=with_page,
     )
 
 
