@@ -81,7 +81,7 @@ def in_container(mounts: list[Mount], command: str, *, image: str = BASE, folder
 @needs_docker
 def test_an_image_that_is_not_here_or_has_no_such_folder_is_refused(place: Place, image: str) -> None:
     missing = place.config(runtime_image="trajgen-test/none:9")
-    assert [each.level for each in place.found(missing)] == [Level.WARN]
+    assert [each.level for each in place.found(missing)] == [Level.FAIL]  # no registry gives it either
     with pytest.raises(RequirementError, match="the image trajgen-test/none:9 is not here"):
         place.mount(missing)
     with pytest.raises(

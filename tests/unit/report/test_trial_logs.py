@@ -118,3 +118,30 @@ def test_garbage_in_the_feed_hides_no_other_line(place: TrialPlace) -> None:
 def test_of_a_huge_log_the_end_is_shown(place: TrialPlace) -> None:
     append(place.folder / "trial.log", "a" * 100, "the end")
     assert texts(TrialLogs(place, max_bytes=16)) == ["trial: " + "a" * 7, "trial: the end"]
+
+
+def test_what_claude_code_wrote_as_json_is_shown_in_words_and_anything_else_as_it_is(place: TrialPlace) -> None:
+    said = {"type": "text", "text": "I look\nat it."}
+    call = {"type": "tool_use", "name": "Bash", "input": {"command": "ls"}}
+    gave = {"type": "tool_result", "content": [{"type": "text", "text": "calc.py"}]}
+    failed = {"type": "tool_result", "is_error": True, "content": "no such file"}
+    append(
+        place.folder / "agent" / "claude-code.txt",
+        {"type": "system", "subtype": "init", "model": "m-1", "tools": ["Bash"]},
+        {"type": "assistant", "message": {"content": [{"type": "thinking", "thinking": "Hm."}, said, call]}},
+        {"type": "user", "message": {"content": [gave, failed]}},
+        {"type": "result", "subtype": "success", "num_turns": 2, "result": "Done."},
+        {"type": "stream_event", "event": {}},
+        '{"type": "assistant", "message": 7}',
+        '{"type": "assistant"',
+    )
+    origin = "agent claude-code.txt: "
+    assert [text.removeprefix(origin) for text in texts(TrialLogs(place))] == [
+        "system: init m-1",
+        'assistant: (thinks) Hm. | I look at it. | calls Bash {"command": "ls"}',
+        "user: gave calc.py | gave failed: no such file",
+        "result: success after 2 turns: Done.",
+        '{"type": "stream_event", "event": {}}',
+        '{"type": "assistant", "message": 7}',
+        '{"type": "assistant"',
+    ]

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 
 from trajgen_assets.core.config.scaffolds import Place
-from trajgen_assets.core.errors import TrajgenError
+from trajgen_assets.core.errors import RequirementError, TrajgenError
 from trajgen_assets.core.preflight.findings import Finding, Subject, fail, ok, warn
 from trajgen_assets.core.rollout.plan import uses_docker
-from trajgen_assets.core.runtimes.images import ImageFolder, export_folder, image_id
+from trajgen_assets.core.runtimes.images import MEND, ImageFolder, export_folder, image_id, is_offered
 from trajgen_assets.core.runtimes.mounting import Choice, Mount, Origin, checked, choice_of, folder_of
 
 
@@ -43,6 +43,8 @@ def _look(subject: Subject, choice: Choice, campaign: str) -> Finding:
     subject.need_engine()
     found = image_id(choice.image)
     if found is None:
+        if not is_offered(choice.image):
+            raise RequirementError(f"the image {choice.image} is not here, and no registry gives it", mend=MEND)
         return warn(f"the image {choice.image} is not here: the next job pulls it", "pull it now", subject=campaign)
     place = export_folder(subject.root.env, found, choice.subpath)
     if ImageFolder.read(place.path) is None:

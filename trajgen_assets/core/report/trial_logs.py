@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from trajgen_assets.core.report.agent_lines import in_words
 from trajgen_assets.core.report.places import TrialPlace
 
 # Of a longer file only the end is shown; a longer line is cut.
@@ -111,7 +112,7 @@ class TrialLogs:
             names = sorted(path.name for path in folder.iterdir()) if _is_real(folder) else []
             for name in names:
                 if name.endswith((".log", ".txt", ".pane")):
-                    yield Source(f"{origin} {harmless(name)}", folder / name, _timed)
+                    yield Source(f"{origin} {harmless(name)}", folder / name, _worded)
         if self.with_job:
             yield Source("proxy.log", place.files.proxy / "proxy.log", _timed)
             yield Source("harbor.log", place.files.harbor_log, _timed)
@@ -172,6 +173,12 @@ def _timed(line: str, file_at: datetime) -> tuple[datetime | None, str]:
             at = file_at.astimezone().replace(hour=hour, minute=minute, second=second, microsecond=0)
             return (at if at <= file_at + timedelta(minutes=1) else at - timedelta(days=1)).astimezone(UTC), line
     return None, line
+
+
+def _worded(line: str, file_at: datetime) -> tuple[datetime | None, str]:
+    """As `_timed`; what an agent wrote as JSON, in words."""
+    at, text = _timed(line, file_at)
+    return at, in_words(text)
 
 
 def _object(line: str) -> dict[str, Any]:

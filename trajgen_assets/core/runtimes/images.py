@@ -24,6 +24,9 @@ from trajgen_assets.core.rollout.docker import ask_docker
 from trajgen_assets.core.runtimes.tree import measure, open_to_all
 
 PULL_TIMEOUT_S = 1800.0
+ASK_TIMEOUT_S = 10.0
+
+MEND = "pull or build it, or name another one in agent.runtime_image"
 PREFIX = "runtime-image-"
 RECORD = "export.json"
 # On the container that an image is copied out of. It is never started.
@@ -80,6 +83,15 @@ def image_id(name: str) -> str | None:
         return None
 
 
+def is_offered(name: str) -> bool:
+    """Whether a registry would give the image `name` now. It is asked for the image's description alone."""
+    try:
+        ask_docker("manifest", "inspect", name, timeout_s=ASK_TIMEOUT_S)
+    except RequirementError:
+        return False
+    return True
+
+
 def pull(name: str, say: Say) -> str:
     """Fetch the image `name`. Returns its digest.
 
@@ -87,8 +99,7 @@ def pull(name: str, say: Say) -> str:
         RequirementError: no registry gives it.
     """
     say(f"pulling {name}")
-    mend = "pull or build it, or name another one in agent.runtime_image"
-    ask_docker("pull", "--quiet", name, what=f"the image {name} is not here", mend=mend, timeout_s=PULL_TIMEOUT_S)
+    ask_docker("pull", "--quiet", name, what=f"the image {name} is not here", mend=MEND, timeout_s=PULL_TIMEOUT_S)
     return ask_docker("image", "inspect", "--format", "{{.Id}}", name).strip()
 
 
