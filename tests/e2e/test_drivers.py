@@ -15,9 +15,9 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from resources.instance import open_instance
 from tests.e2e.at_once import Seen, Span, most_at_once, overlap, watched
-from tests.e2e.browser.conftest import free_port
 from tests.e2e.clicks import WebUi
 from tests.e2e.conftest import KEY_ENV, SECRET, SOLVED, TASKS, UNSOLVED, Installation, files_with
+from tests.ports import free_port
 from tests.waiting import wait_until
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.intake.registration import register_source

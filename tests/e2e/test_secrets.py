@@ -18,6 +18,7 @@ import yaml
 
 from tests.canaries import FIELDS, UPSTREAM_KEY, found_in, plant
 from tests.e2e.conftest import TASKS, UNSOLVED, Installation
+from tests.ports import free_port
 from trajgen_assets.core.exit_codes import EXIT_REFUSED, EXIT_USAGE
 from trajgen_assets.core.paths import PROJECT, Root
 from trajgen_assets.core.rollout.trials import load_trials
@@ -62,7 +63,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory, env_dir: Path) -> Iterator
     with running_scripted_model(api_key=UPSTREAM_KEY, scripts=folder / "scripts") as model:
         config = plant(folder / "block", base_url=model.base_url, tasks=folder / "looks-cc")
         config.write_text(config.read_text() + AUTOMATION)
-        child = installation.begin("--config", str(config), "ui", "--port", str(_free_port()))
+        child = installation.begin("--config", str(config), "ui", "--port", str(free_port()))
         try:
             _wait_for_data(installation.root, child)
         finally:
@@ -96,11 +97,6 @@ def _write_script(folder: Path, root: Root) -> None:
     folder.mkdir()
     script = {"task_id": "looks", "match": None, "solves": True, "turns": [looks, done, done]}
     (folder / "looks.yaml").write_text(yaml.safe_dump(script))
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def _wait_for_data(root: Root, child: subprocess.Popen[str]) -> None:

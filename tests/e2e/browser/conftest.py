@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from playwright.sync_api import BrowserContext, Page, sync_playwright
 from resources.instance import open_instance
 from scripts.chromium import PROGRAMS
 from tests.e2e.conftest import KEY_ENV, SECRET, SOLVED, TASKS, Installation, files_with
+from tests.ports import free_port
 from tests.waiting import wait_until
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.store import open_ledger
@@ -77,12 +77,6 @@ class Served:
         """Keep what a person would see now; a moment is left for what fades in."""
         page.wait_for_timeout(700)
         page.screenshot(path=self.screenshots / f"{name}.png")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def list_many(folder: Path, numbers: range) -> None:
