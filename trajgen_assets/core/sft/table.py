@@ -4,13 +4,15 @@ A line is made where the row is, by whichever process converts its trial. Lines 
 a block, and then in columns of some hundred bytes a row, until all are written at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trajgen_assets.core.atomic import open_atomic
+from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.rollout.patch import PatchRecord
 from trajgen_assets.core.rollout.trials import TrialEntry
+from trajgen_assets.core.sft.filters import Refusal
 from trajgen_assets.core.sft.im import assistant_turns
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.score.rules import WEIGHTS
@@ -130,6 +132,22 @@ class RowTable:
         if len(self._waiting) == BLOCK:
             self._blocks.append(_frame(self._waiting))
             self._waiting = []
+
+    def add_kept(self, earlier: Path, verdicts: Sequence[Refusal | None]) -> None:
+        """Take in the kept lines of another table, each with the verdict of today.
+
+        Raises:
+            ConversionError: it has another number of them.
+        """
+        import polars as pl
+
+        lines = pl.read_parquet(earlier).filter(pl.col("reason").is_null())
+        if len(lines) != len(verdicts):
+            why = f"it has {len(lines)} kept rows, and im.jsonl {len(verdicts)}"
+            raise ConversionError("a table is not about the rows beside it", where=earlier, why=why)
+        told = [{"reason": each and each.reason.value, "detail": each and each.detail} for each in verdicts]
+        why_now = pl.DataFrame(told, schema=_schema(("reason", "detail")))
+        self._blocks.append(lines.with_columns(why_now.get_columns()))
 
     def write(self, path: Path) -> None:
         """Write all lines, in their order. Equal lines give equal bytes."""

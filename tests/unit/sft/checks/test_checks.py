@@ -241,7 +241,7 @@ def doubled(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, missing, emptied, garbage, doubled])
-@pytest.mark.parametrize("file", ["im.jsonl", "lf.json", "receipt.json", "rejected.jsonl"])
+@pytest.mark.parametrize("file", ["im.jsonl", "lf.json", "receipt.json", "rejected.jsonl", "rows.parquet"])
 def test_whatever_a_file_holds_the_receipt_tells_of_it_and_no_check_raises(
     tmp_path: Path, file: str, damage: Callable[[Path], None]
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -169,7 +170,9 @@ def stamps(folder: Path) -> dict[str, tuple[int, int]]:
     return {path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("file", ["im.jsonl", "rejected.jsonl", "lf.json", "lf.stats.json", "dataset_info.json"])
+@pytest.mark.parametrize(
+    "file", ["im.jsonl", "rejected.jsonl", "rows.parquet", "lf.json", "lf.stats.json", "dataset_info.json"]
+)
 def test_a_file_that_something_changed_is_made_anew(tmp_path: Path, file: str) -> None:
     job = converted(tmp_path, "one", {"a": ("A",)})
     receipt = build(tmp_path, job)
@@ -183,13 +186,23 @@ def not_converted(job: JobPaths) -> None:
     (job.sft / "receipt.json").unlink()
 
 
+def by_another_version(job: JobPaths) -> None:
+    path = job.sft / "receipt.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"code_version": "0"}))
+
+
 def changed(job: JobPaths) -> None:
     path = job.sft / "im.jsonl"
     path.write_bytes(path.read_bytes().replace(b"Wrong sign", b"Right sign"))
 
 
 @pytest.mark.parametrize(
-    ("damage", "why"), [(not_converted, "was not converted"), (changed, "not those of its receipt")]
+    ("damage", "why"),
+    [
+        (not_converted, "was not converted"),
+        (by_another_version, "by version 0 of the code"),
+        (changed, "not those of its receipt"),
+    ],
 )
 def test_a_job_that_gives_no_rows_to_rely_on_is_named_with_what_to_do(
     tmp_path: Path, damage: Callable[[JobPaths], None], why: str
@@ -253,6 +266,19 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert receipt.rows.n_kept == 40
     assert peak < n_bytes / 4
+
+
+def test_the_table_has_each_row_that_went_in_with_its_reason(tmp_path: Path) -> None:
+    one = converted(tmp_path, "one", {"a": ("same",), "b": ("B",)})
+    two = converted(tmp_path, "two", {"a": ("same",), "c": ("C",)})
+    table = pl.read_parquet(build(tmp_path, one, two).folder / "rows.parquet")
+    assert table.select("job", "task_id", "reason", "detail").rows() == [
+        ("one", "a", None, None),
+        ("one", "b", None, None),
+        ("two", "a", "duplicate", "of one/a__one, conversation 0"),
+        ("two", "c", None, None),
+    ]
+    assert table["composite_score"].null_count() == 0
 
 
 def test_the_receipt_of_a_data_set_is_not_taken_for_that_of_a_job(tmp_path: Path) -> None:

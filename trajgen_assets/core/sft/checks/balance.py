@@ -26,6 +26,7 @@ def check_im_balance(paths: SftPaths) -> Verdict:
     _hold(paths, total(each.rows for each in made.per_trial) == made.rows, "rows", "not the sum of its trials", verdict)
     _hold_files(paths, made.files, verdict)
     _hold_rows(paths, {"trial": made.trials, "row": made.rows}, verdict)
+    _hold_table(paths, made.rows.n_in, verdict)
     return verdict
 
 
@@ -50,6 +51,7 @@ def check_data_set_balance(paths: SftPaths) -> Verdict:
     verdict.n_rows = receipt.rows.n_in
     _hold_files(paths, receipt.files, verdict)
     _hold_rows(paths, {"row": receipt.rows}, verdict)
+    _hold_table(paths, receipt.rows.n_in, verdict)
     _hold_lf(paths, receipt.rows.n_kept, verdict)
     return verdict
 
@@ -90,6 +92,18 @@ def _hold_rows(paths: SftPaths, balances: Mapping[str, Balance], verdict: Verdic
         if n != wanted:
             found = f"{n} times {reason} of a {level}, and the receipt has {wanted}"
             verdict.add(Finding(paths.rejected.name, None, "reason", found))
+
+
+def _hold_table(paths: SftPaths, n_rows: int, verdict: Verdict) -> None:
+    """Count the lines of rows.parquet: one for each row, kept or not."""
+    import polars as pl
+
+    try:
+        found = str(pl.scan_parquet(paths.table).select(pl.len()).collect().item())
+    except (OSError, pl.exceptions.PolarsError):
+        found = "unreadable"
+    if found != str(n_rows):
+        verdict.add(Finding(paths.table.name, None, "", f"{found} rows, and the receipt has {n_rows}"))
 
 
 def _hold_lf(paths: SftPaths, n_rows: int, verdict: Verdict) -> None:

@@ -17,10 +17,11 @@ from trajgen_assets.core.sft.data_sets.inputs import JobRows, differences_betwee
 from trajgen_assets.core.sft.data_sets.joining import Joined, join
 from trajgen_assets.core.sft.data_sets.receipt import DataSetReceipt, load_data_set, total, write_data_set
 from trajgen_assets.core.sft.data_sets.selection import Selection
-from trajgen_assets.core.sft.lf_step import write_lf_files
+from trajgen_assets.core.sft.lf_step import lf_signature, style_tokenizer, write_lf_files
 from trajgen_assets.core.sft.plan import CODE_VERSION, sha256_json
 from trajgen_assets.core.sft.receipt import FileDigest, SftPaths, digests, version_name
 from trajgen_assets.core.sft.settings import ConversionSettings
+from trajgen_assets.core.sft.table import RowTable
 from trajgen_assets.core.sft.versions import Versions
 
 # Raised whenever the same rows and choices would give other bytes than before.
@@ -52,7 +53,7 @@ class Order:
         """The digest of all rows, choices and versions of the code."""
         rows = [[each.job, each.receipt.signature, each.im.sha256] for each in self.inputs]
         chosen = self.selection.model_dump(mode="json")
-        return sha256_json([JOINING_VERSION, CODE_VERSION, self.name, rows, chosen, self.settings.lf_format])
+        return sha256_json([JOINING_VERSION, self.name, rows, chosen, lf_signature(self.name, self.settings)])
 
     def standing(self, versions: Versions) -> DataSetReceipt | None:
         """The receipt of a whole version that is what this order would give."""
@@ -111,8 +112,9 @@ def _write(order: Order, folder: Path) -> DataSetReceipt:
     """Write all files of a data set, the receipt last."""
     paths = SftPaths(folder)
     with open_atomic(paths.im) as kept, open_atomic(paths.rejected) as rejected:
-        joined = join(order.inputs, order.selection.one_per_task, kept, rejected)
-    _, files = write_lf_files(paths, order.name, order.settings.lf_format)
-    receipt = order.receipt(joined, digests(paths.im, paths.rejected) | files, folder)
+        joined = join(order.inputs, order.selection.one_per_task, kept, rejected, table := RowTable())
+    table.write(paths.table)
+    _, files = write_lf_files(paths, order.name, order.settings.lf_format, style_tokenizer(order.settings))
+    receipt = order.receipt(joined, digests(paths.im, paths.rejected, paths.table) | files, folder)
     write_data_set(receipt)
     return receipt

@@ -12,6 +12,7 @@ from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.sft.data_sets.receipt import Variant
 from trajgen_assets.core.sft.messages import Json
+from trajgen_assets.core.sft.plan import CODE_VERSION
 from trajgen_assets.core.sft.receipt import FileDigest, Receipt, SftPaths, load_receipt, stands
 
 # Of so many jobs the error says what is wrong with each; the command that mends it names them all.
@@ -32,11 +33,16 @@ class JobRows:
     @property
     def im(self) -> FileDigest:
         """What its im.jsonl is."""
-        return self.receipt.sft_im.files[SftPaths(self.receipt.folder).im.name]
+        return self.receipt.sft_im.files[self.paths.im.name]
+
+    @property
+    def paths(self) -> SftPaths:
+        """Its files, in the folder of one version."""
+        return SftPaths(self.receipt.folder)
 
     def rows(self) -> Iterator[tuple[bytes, Json]]:
         """Yield each row of im.jsonl, as it stands there and parsed, one at a time."""
-        with SftPaths(self.receipt.folder).im.open("rb") as file:
+        with self.paths.im.open("rb") as file:
             for line in file:
                 yield line, orjson.loads(line)
 
@@ -67,7 +73,9 @@ def rows_of_jobs(jobs: Iterable[JobPaths]) -> list[JobRows]:
 
 def _fault(receipt: Receipt | None, folder: Path) -> str | None:
     if receipt is None:
-        return "it was not converted, or by an earlier version"
+        return "it was not converted"
+    if receipt.code_version != CODE_VERSION:  # whose rows lack what those of this one have
+        return f"it was converted by version {receipt.code_version} of the code, and this is {CODE_VERSION}"
     if not stands(receipt.sft_im.files, folder):
         return "its files are not those of its receipt"
     return None
@@ -84,8 +92,7 @@ def differences_between(inputs: Sequence[JobRows]) -> dict[str, tuple[Variant, .
 def _settings(receipt: Receipt) -> Json:
     """What the rows depend on beside the trials. The scaffold is the job's own, and of no choice of a conversion."""
     chosen = {name: value for name, value in receipt.settings.items() if name != "scaffold"}
-    versions = {"code_version": receipt.code_version, "score_version": receipt.sft_im.score_version}
-    return chosen | versions | {"lf_format": receipt.sft_lf.lf_format}
+    return chosen | {"score_version": receipt.sft_im.score_version, "lf_format": receipt.sft_lf.lf_format}
 
 
 def _variants(name: str, settings: dict[str, Json]) -> tuple[Variant, ...]:

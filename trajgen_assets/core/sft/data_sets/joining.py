@@ -14,6 +14,7 @@ from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.reasons import Reason
 from trajgen_assets.core.sft.receipt import Balance
 from trajgen_assets.core.sft.rows import conversation_key
+from trajgen_assets.core.sft.table import RowTable
 
 LEAST = float("-inf")
 
@@ -61,8 +62,14 @@ class Joined:
         )
 
 
-def join(inputs: Sequence[JobRows], one_per_task: OnePerTask | None, kept: IO[bytes], rejected: IO[bytes]) -> Joined:
-    """Write the rows of jobs, one after another, to `kept`, and those that are left out to `rejected`.
+def join(
+    inputs: Sequence[JobRows],
+    one_per_task: OnePerTask | None,
+    kept: IO[bytes],
+    rejected: IO[bytes],
+    table: RowTable | None = None,
+) -> Joined:
+    """Write the rows of jobs, one after another, to `kept`, those that are left out to `rejected`, and all to `table`.
 
     One trial of a task is chosen before duplicates are looked for: else the row that stays of two equal ones could be
     of a trial that is not chosen, and the task would be gone.
@@ -70,22 +77,24 @@ def join(inputs: Sequence[JobRows], one_per_task: OnePerTask | None, kept: IO[by
     chosen = _chosen_trials(inputs, one_per_task) if one_per_task else {}
     joined, seen = Joined(), dict[bytes, str]()
     for each in inputs:
-        reasons: list[Reason | None] = []
+        verdicts: list[Refusal | None] = []
         for line, row in each.rows():
             facts = row["meta_info"]["unique_info"]
             refusal = _refusal(row, facts, chosen, seen)
             joined.count(facts, is_kept=refusal is None)
-            reasons.append(refusal.reason if refusal else None)
+            verdicts.append(refusal)
             if refusal is None:
                 kept.write(line)
             else:
                 rejected.write(_rejection(facts, refusal, line))
-        joined.parts.append(_part(each, reasons))
+        if table is not None:
+            table.add_kept(each.paths.table, verdicts)
+        joined.parts.append(_part(each, verdicts))
     return joined
 
 
-def _part(rows: JobRows, reasons: list[Reason | None]) -> JobPart:
-    receipt, balance = rows.receipt, Balance.of(reasons)
+def _part(rows: JobRows, verdicts: list[Refusal | None]) -> JobPart:
+    receipt, balance = rows.receipt, Balance.of([each.reason if each else None for each in verdicts])
     return JobPart(job=rows.job, scaffold=receipt.scaffold, signature=receipt.signature, im=rows.im, rows=balance)
 
 
