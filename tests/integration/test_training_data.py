@@ -90,12 +90,15 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
     return str([event.step_failure_data.error for event in result.all_events if event.is_step_failure])
 
 
-def execute(host: Host, partition: str, **chosen: Any) -> dg.ExecuteInProcessResult:
+def execute(host: Host, partition: str | None, **chosen: Any) -> dg.ExecuteInProcessResult:
     """What a click in the web UI starts."""
     config = chosen.pop("config", None)
     job = defs().get_repository_def().get_job(ASSET_JOB).get_subset(**chosen)
     return job.execute_in_process(
-        instance=host.instance, tags={PARTITION_NAME_TAG: partition}, run_config=config, raise_on_error=False
+        instance=host.instance,
+        tags={PARTITION_NAME_TAG: partition} if partition else {},
+        run_config=config,
+        raise_on_error=False,
     )
 
 
@@ -184,6 +187,22 @@ def test_a_check_fails_a_run_by_data_that_would_do_harm(
     assert {record.data["row"] for record in table.records} <= {2, None}
     assert KEY not in (found.description or "") + str(found.metadata)
     assert check.value in failure(result)
+
+
+@pytest.mark.parametrize("asset", [SFT_IM, SFT_LF, SFT_DATA_SET])
+def test_a_click_on_all_checks_of_an_asset_looks_at_every_partition_that_there_is(
+    damaged: Host, asset: dg.AssetKey
+) -> None:
+    name = SET if asset == SFT_DATA_SET else JOB
+    edited(damaged.root.job(name).sft / ("lf.json" if asset == SFT_LF else "im.jsonl"), 1, say(KEY))
+    keys = {dg.AssetCheckKey(asset, check.value) for check in CHECKS[asset]}
+    result = execute(damaged, None, asset_selection=set(), asset_check_selection=keys)
+    assert not result.success
+    for key in keys:
+        history = damaged.instance.event_log_storage.get_asset_check_execution_history(key, limit=50)
+        of_run = {each.partition: each.status.value for each in history if each.run_id == result.run_id}
+        fails = key.name in {Check.NO_SECRETS.value, Check.RECEIPT_BALANCES.value}
+        assert of_run == dict.fromkeys((name, None), "FAILED" if fails else "SUCCEEDED")
 
 
 def test_what_only_looks_like_a_key_warns_and_fails_nothing(damaged: Host) -> None:

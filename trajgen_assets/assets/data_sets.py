@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from resources.platform import PlatformResource
 from trajgen_assets.assets import columns
 from trajgen_assets.assets.catalogue import Grain, Group, Words, entry
+from trajgen_assets.assets.checks.partitioned import conclude, partitions_of
 from trajgen_assets.assets.checks.training_data import DATA_SET_SPECS, fail_by, log_checks
 from trajgen_assets.assets.datasets import NO_PARTITION
 from trajgen_assets.assets.receipts import part_table
@@ -65,8 +66,8 @@ class DataSetConfig(dg.Config):
                     "campaigns in the run's configuration."
                 ),
                 writes=(
-                    "`im.jsonl`, `rejected.jsonl`, `lf.json`, `dataset_info.json`, `lf.stats.json` and `receipt.json` "
-                    "in `<root>/sft_data/<name>/`."
+                    "`im.jsonl`, `rejected.jsonl`, `rows.parquet`, `lf.json`, `dataset_info.json`, `lf.stats.json` and "
+                    "`receipt.json` in `<root>/sft_data/<name>/`."
                 ),
                 fails=(
                     "when a job was not converted or its files are not those of its receipt, and when the name is a "
@@ -92,13 +93,14 @@ def data_set(
     """Build each selected data set and look at it; on unchanged inputs the events and files stay."""
     faults: list[str] = []
     with platform.opened() as opened:
-        for name in context.partition_keys:
+        for name in partitions_of(context):
             try:
                 if SFT_DATA_SET in context.selected_asset_keys:
                     _make(context, opened, name, config.selection())
                 faults += log_checks(context, opened, SFT_DATA_SET, name)
             except TrajgenError as error:
                 raise dg.Failure(Redactor.of(opened.config).error(error), allow_retries=False) from None
+    conclude(context)
     fail_by(faults)
     yield from ()
 
@@ -114,11 +116,12 @@ def _make(context: dg.AssetExecutionContext, platform: Platform, name: str, sele
 def data_set_metadata(receipt: DataSetReceipt) -> dict[str, Any]:
     """What is in a data set, and what became of the rest; numbers are plotted over its builds by the web UI."""
     paths = SftPaths(receipt.folder)
-    return lf_figures(orjson.loads(paths.stats.read_bytes())) | {
+    return {
         "dagster/row_count": receipt.rows.n_kept,
         "tasks": receipt.tasks.n_tasks,
         "tasks_in_several_jobs": receipt.tasks.n_in_several_jobs,
         "jobs": len(receipt.jobs),
+        **lf_figures(orjson.loads(paths.stats.read_bytes())),
         "rejected": dg.MetadataValue.json(dict(receipt.rows.rejected)),
         "receipt": part_table(receipt),
         "differences": dg.MetadataValue.json(receipt.model_dump(mode="json")["differences"]),

@@ -10,6 +10,7 @@ from resources.platform import PlatformResource
 from trajgen_assets.assets import columns
 from trajgen_assets.assets.catalogue import Grain, Group, Words, entry
 from trajgen_assets.assets.checks.jobs import check_job, job_check_specs
+from trajgen_assets.assets.checks.partitioned import conclude, partitions_of
 from trajgen_assets.assets.checks.training_data import JOB_SPECS, fail_by, log_checks
 from trajgen_assets.assets.links import task_table
 from trajgen_assets.assets.standing import is_news, log_version
@@ -111,11 +112,12 @@ def job_data(context: dg.AssetExecutionContext, platform: PlatformResource) -> I
     """Summarize each selected job, convert it and look at its data; on unchanged inputs the events and files stay."""
     faults: list[str] = []
     with platform.opened() as opened:
-        for job in context.partition_keys:
+        for job in partitions_of(context):
             try:
                 faults += _make(context, opened, job)
             except TrajgenError as error:
                 raise dg.Failure(Redactor.of(opened.config).error(error), allow_retries=False) from None
+    conclude(context)
     fail_by(faults)
     yield from ()
 

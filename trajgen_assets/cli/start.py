@@ -243,7 +243,8 @@ def make_data(platform: Platform, instance: dg.DagsterInstance, job: JobRow, def
         typer.echo(f"the daemon makes what is left to be made of this job{rest}", err=True)
         raise KeyboardInterrupt
     if not result.success:
-        typer.echo(f"the job's result or data could not be made; run {result.run_id} in the web UI says why", err=True)
+        what = "the job's result or data could not be made, or a check failed"
+        typer.echo(f"{what}: run {result.run_id} in the web UI says why", err=True)
     return result.success
 
 
