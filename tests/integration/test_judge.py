@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Lock
+from threading import Barrier, Lock
 from typing import Any
 
 import pytest
@@ -253,6 +253,35 @@ def test_a_budget_bounds_all_answers_about_a_job(
         assert "the budget of" in facts(result)["stopped_for"]
     configure(root, twin.base_url, price=PRICED)
     assert facts(trajgen(root, "--llm", "checklist", "--json"))["scored"] == 3
+
+
+def test_so_many_rows_are_judged_at_a_time_and_no_more(
+    tmp_path: Path, judging: Callable[[Callable[[str], str]], JudgeTwin]
+) -> None:
+    """Each answer waits for another question: one at a time would end it, and of three the third would be alone."""
+    met, at_once, most = Barrier(2, timeout=30), [0], [0]
+
+    def say(question: str) -> str:
+        at_once[0] += 1
+        most[0] = max(most[0], at_once[0])
+        met.wait()
+        at_once[0] -= 1
+        met.wait()
+        return form_of(question)
+
+    root, twin = root_with_rows(tmp_path, 4), judging(say)
+    configure(root, twin.base_url, concurrency=2)
+    assert facts(trajgen(root, "--llm", "checklist", "--json"))["scored"] == 4
+    assert (most[0], len(twin.asked)) == (2, 4)
+
+
+def test_of_two_endpoints_the_next_is_asked_where_one_fails(tmp_path: Path, scripted: ScriptedModel) -> None:
+    root = root_with_rows(tmp_path, 1)
+    dead, alive = ({"api_base_url": url, "api_key": KEY} for url in ("http://127.0.0.1:9/v1", scripted.base_url))
+    judge = {"model": "openai/judge", "endpoints": [dead, alive]}
+    text = config_text(tmp_path / "tasks", sft_conversion={"llm_score": {"llm_api": judge}})
+    (tmp_path / "config.yaml").write_text(text)
+    assert facts(trajgen(root, "--llm", "checklist", "--json"))["scored"] == 1
 
 
 def test_a_budget_in_money_needs_a_price(tmp_path: Path, scripted: ScriptedModel) -> None:

@@ -1,10 +1,10 @@
 """One question to a judge's model, by LiteLLM, within a budget."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Lock
+from itertools import cycle, islice
+from threading import Event, Lock
 from typing import Any
 
 from trajgen_assets.core.config.budget import LimitChoice
@@ -80,11 +80,16 @@ class Spending:
 
 @dataclass(frozen=True)
 class JudgeModel:
-    """The model that judges."""
+    """The model that judges. Of several endpoints the next one is asked where one fails.
+
+    Attributes:
+        given_up: once it is set, nothing is asked again.
+    """
 
     api: LlmApi
     spending: Spending
     pause_s: float = PAUSE_S
+    given_up: Event = field(default_factory=Event)
 
     def ask(self, messages: list[Json]) -> Reply:
         """Return the model's reply; what passes by itself is tried again.
@@ -93,22 +98,21 @@ class JudgeModel:
             UsedUpError: the budget has no room for it.
             NoReplyError: none came.
         """
-        endpoint = self.api.pool[0]
         n_prompt = sum(len(message["content"]) for message in messages) // CHARACTERS_A_TOKEN
         with self.spending.held_back(n_prompt + MAX_ANSWER_TOKENS, self._price(n_prompt, MAX_ANSWER_TOKENS) or 0.0):
-            reply = self._ask_patiently(endpoint, messages)
+            reply = self._ask_patiently(messages)
             self.spending.add(reply)
             return reply
 
-    def _ask_patiently(self, endpoint: Endpoint, messages: list[Json]) -> Reply:
-        for n_asked in range(1, N_TRIES + 1):
+    def _ask_patiently(self, messages: list[Json]) -> Reply:
+        for n_asked, endpoint in enumerate(islice(cycle(self.api.pool), N_TRIES), start=1):
             try:
                 return self._ask_once(endpoint, messages)
             except Exception as error:  # noqa: BLE001  LiteLLM lets through whatever its many clients raise
                 answer = answer_to_error(error, endpoint.model, endpoint.timeout_s)
-            if answer.verdict not in PASSING or n_asked == N_TRIES:
+            is_last = answer.verdict not in PASSING or n_asked == N_TRIES
+            if is_last or self.given_up.wait(self.pause_s * 2 ** (n_asked - 1)):
                 raise NoReplyError(answer.text, is_final=answer.verdict is Verdict.REFUSED)
-            time.sleep(self.pause_s * 2 ** (n_asked - 1))
         raise AssertionError("unreachable")
 
     def _ask_once(self, endpoint: Endpoint, messages: list[Json]) -> Reply:

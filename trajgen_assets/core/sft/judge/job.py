@@ -40,7 +40,8 @@ def judge_job(root: Root, config: Config, name: str, method: Method, *, dry_run:
         if dry_run:
             judged = Judged.of_known(read_im(im), judge)
         else:
-            api.pool[0].api_key.reveal()  # before any row: an unset key is no fault of theirs
+            for endpoint in api.pool:
+                endpoint.api_key.reveal()  # before any row: an unset key is no fault of theirs
             judged = judge_rows(read_im(im), judge, concurrency=choice.concurrency)
         judged.tokens, judged.cost_usd = store.spent()
         return judged
@@ -51,6 +52,6 @@ def _refuse_unpriced(choice: LlmScore, api: LlmApi) -> None:
         raise ConfigError(
             "a budget in money needs prices",
             where="runtime_info.input.sft_conversion.llm_score",
-            why=f"LiteLLM knows none of {api.pool[0].model}",
+            why=f"none is known of {api.model}",
             mend="set input_cost_per_token and output_cost_per_token, or a budget in tokens",
         )

@@ -74,6 +74,10 @@ class Judge:
         self._making: dict[str, Lock] = {}
         self._lock = Lock()
 
+    def give_up(self) -> None:
+        """Ask nothing again that fails."""
+        self._model.given_up.set()
+
     def known(self, row: Json) -> Json | None:
         """Return the score that a row has already."""
         return next((each.score for each in self._store.of(self._blank(row, "score").key) if each.score), None)
@@ -138,7 +142,7 @@ class Judge:
         return JudgeAnswer(
             method=self._method,
             version=VERSIONS[self._method],
-            model=self._model.api.pool[0].model,
+            model=self._model.api.model,
             step=step,
             subject=row_digest(row) if step == "score" else task_digest(row),
             trial=facts.get("trial"),
@@ -156,8 +160,10 @@ def judge_rows(rows: Iterable[Json], judge: Judge, *, concurrency: int) -> Judge
         try:
             for outcome in _in_turn(pool, _unknown(rows, judge, judged), judge.score, concurrency):
                 _take(outcome, judged)
-        finally:
+        except BaseException:
+            judge.give_up()
             pool.shutdown(cancel_futures=True)
+            raise
     return judged
 
 
