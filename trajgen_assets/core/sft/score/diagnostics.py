@@ -19,7 +19,7 @@ def entropy_collapse(turns: list[Turn]) -> float | None:
     texts = [each.text[: rules.ENTROPY_LIMIT] for each in observations_of(turns)]
     if len(texts) < rules.OEC_MIN:
         return None
-    values = [_entropy([text.count(char) for char in set(text)]) for text in texts]
+    values = [_entropy(Counter(text).values()) for text in texts]
     smooth = [
         sum(part) / len(part)
         for at in range(len(values))
@@ -111,7 +111,7 @@ def _entropy(counts: Collection[int]) -> float:
     if len(counts) < 2:
         return 0.0
     total = sum(counts)
-    return log2(total) - fsum(map(_n_log2, counts)) / total  # exact, so that the order of a set is nothing to it
+    return log2(total) - fsum(map(_n_log2, counts)) / total
 
 
 @cache
