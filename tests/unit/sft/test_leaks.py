@@ -4,18 +4,34 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.unit.sft.score.test_composite import Talk
 from tests.unit.sft.twin import FIRST_PROMPT, JobOnDisk, TerminusTwin, answer_text, lines_of, solved
 from trajgen_assets.core.rollout.fix import changed_lines
 from trajgen_assets.core.rollout.trials import TaskRecord
 from trajgen_assets.core.sft.convert import convert_job
+from trajgen_assets.core.sft.leaks import rules
 from trajgen_assets.core.sft.leaks.flags import Flag, leak_flags
 from trajgen_assets.core.sft.messages import Json, normalise_all
 from trajgen_assets.core.sft.score.story import story_of
 from trajgen_assets.core.sft.settings import ConversionSettings
 
 TASK = "tox-dev__tox-3813"
+
+
+PATHS = (*rules.SOLUTION_PATHS, *rules.JUDGE_PATHS)
+
+
+@pytest.mark.parametrize("pattern", PATHS)
+def test_each_path_that_counts_holds_one_of_the_words(pattern: str) -> None:
+    @settings(max_examples=20)
+    @given(st.from_regex(pattern))
+    def holds(path: str) -> None:
+        assert any(word in path for word in rules.PATH_WORDS)
+
+    holds()
 
 
 def flags_of(talk: Talk, task_id: str = TASK) -> list[Flag]:
@@ -31,6 +47,7 @@ HITS = {
         "cat environment/bug.patch",
         "git apply -R /tmp/bug.patch",
         "less /solution/fix.patch",
+        "less /so\"lut\"i'o'\\n/x",
         "ls /solution",
         "bash /oracle/solve.sh",
         "find / -name fix.patch",

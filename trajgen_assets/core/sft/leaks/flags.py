@@ -127,7 +127,7 @@ class _Reader:
             yield Leak.JUDGE_CHANGED, f"writes {edited}"
 
     def _of_segment(self, segment: str) -> Iterator[Leak]:
-        program, arguments = head(segment), words(segment)[1:]
+        program, arguments = head(segment), words(segment)[1:] if _may_name_path(segment) else []
         read = set(arguments) - set(redirected(segment))
         if program not in rules.NAMING_HEADS and any(map(self._is_solution, read)):
             yield Leak.SOLUTION_READ
@@ -147,6 +147,12 @@ class _Reader:
             return False
         self.n_lookups += 1
         return not any(found["commit"][:7] in text for text in self.shown)
+
+
+def _may_name_path(segment: str) -> bool:
+    """Whether a word of a command may be a path that counts; it may be spelled with quotes within."""
+    text = segment.replace("'", "").replace('"', "").replace("\\", "")
+    return any(word in text for word in rules.PATH_WORDS)
 
 
 def _changed_by(program: str, arguments: list[str], segment: str) -> list[str]:

@@ -55,5 +55,8 @@ EQUAL_FIX_MIN_LINES = 10
 
 # What judges the model: the verifier's folder of tests, and the reward.
 JUDGE_PATHS = (r"^/tests(?:/|$)", r"^/logs/(?:verifier|tests)(?:/|$)", r"^/logs/(?:[^/]+/)*reward\.(?:txt|json)$")
+# Each path that one of the patterns of paths above matches holds one of these: words of a command are told apart only
+# where it does.
+PATH_WORDS = ("patch", "diff", "solution", "oracle", "tests", "logs")
 CHANGING_HEADS = frozenset({"rm", "chmod", "touch", "tee", "mkdir", "truncate", "unlink"})
 PLACING_HEADS = frozenset({"cp", "mv", "ln", "install", "rsync"})  # they change their last argument
