@@ -3,12 +3,12 @@
     .venv/bin/python benchmarks/convert.py [--only large growth branching] [--laps 5]
 
 - `large`: 200 OpenHands trials of 40 calls, 1 GB (see `recorded_job.py`), converted `--laps` times.
-- `growth`: 200, 400 and 800 trials of 15 calls: time is to grow with them, memory is not.
+- `growth`: 400, 2,000 and 10,000 trials of 10 short calls: time is to grow with them, memory hardly.
 - `branching`: 200 trials of 15, 30 and 60 calls as Claude Code makes them, its system message another in each: time is
   to grow with the bytes, not with the square of the calls.
 
 Each conversion runs in a program of its own, to nothing that stands already, on files that the page cache holds.
-Token statistics are no part of it. Jobs are made below the folder for temporary files, which needs 3 GB.
+Token statistics are no part of it. Jobs are made below the folder for temporary files, which needs 4 GB.
 
 `recorded_job.py` writes trajectories and rewards, and no final patches, without which a solved trial gives no row
 (`no_change`, where what is unknown is refused, as it is unless chosen otherwise). So the record of one that changed
@@ -43,7 +43,6 @@ from trajgen_assets.core.sft.convert import convert_job
 from trajgen_assets.core.sft.settings import ConversionSettings
 
 LOOK_EVERY_S = 0.02
-SMALL = 15  # calls of a trial
 CHANGED = PatchRecord(
     schema_version=1,
     status="ok",
@@ -87,13 +86,13 @@ def main() -> None:
     if args.convert:
         print(json.dumps(_convert(args.convert)))
         return
-    print("| job | MB | rows | wall s | CPU s | CPU ms a MB | memory MB |\n|---|---|---|---|---|---|---|")
+    print("| job | MB | rows | wall s | CPU s | CPU ms a MB | memory MB | load |\n|---|---|---|---|---|---|---|---|")
     for name in args.only:
         for make in MEASURES[name]:
             with tempfile.TemporaryDirectory(prefix="trajgen-convert-") as folder:
                 job = make(Path(folder))
                 _print_row(job, [_lap(job) for _ in range(args.laps if name == "large" else 1)])
-    print(f"\n{os.cpu_count()} cores; load average {os.getloadavg()[0]:.1f} at the end")
+    print(f"\n{os.cpu_count()} cores")
 
 
 def _parse() -> argparse.Namespace:
@@ -143,7 +142,8 @@ def _resident_bytes(pid: int) -> int:
 def _print_row(job: Job, laps: list[Lap]) -> None:
     wall_s, cpu_s = median(lap.wall_s for lap in laps), median(lap.cpu_s for lap in laps)
     figures = f"{wall_s:.2f} | {cpu_s:.2f} | {cpu_s * 1000 / job.size_mb:.1f} | {max(lap.peak_mb for lap in laps):.0f}"
-    print(f"| {job.label} | {job.size_mb:.0f} | {job.n_rows} | {figures} |", flush=True)
+    load = os.getloadavg()[0]
+    print(f"| {job.label} | {job.size_mb:.0f} | {job.n_rows} | {figures} | {load:.1f} |", flush=True)
 
 
 def _recorded(folder: Path, size: Size, *, as_claude_code: bool = False) -> Job:
@@ -206,9 +206,9 @@ def _as_claude_code(path: Path) -> Iterator[bytes]:
 MEASURES: dict[str, tuple[Callable[[Path], Job], ...]] = {
     "large": (lambda folder: _recorded(folder, Size()),),
     "growth": (
-        lambda folder: _recorded(folder, Size(n_trials=200, n_records=SMALL, clean=True)),
-        lambda folder: _recorded(folder, Size(n_trials=400, n_records=SMALL, clean=True)),
-        lambda folder: _recorded(folder, Size(n_trials=800, n_records=SMALL, clean=True)),
+        lambda folder: _recorded(folder, Size(n_trials=400, n_records=10, turn_bytes=800, clean=True)),
+        lambda folder: _recorded(folder, Size(n_trials=2000, n_records=10, turn_bytes=800, clean=True)),
+        lambda folder: _recorded(folder, Size(n_trials=10000, n_records=10, turn_bytes=800, clean=True)),
     ),
     "branching": (
         lambda folder: _recorded(folder, Size(n_records=15, turn_bytes=1500, clean=True), as_claude_code=True),

@@ -18,6 +18,7 @@ import zstandard
 from trajgen_assets.core.capture.stored import BLOCK_BYTES, UNREADABLE, opened
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.reasons import Reason, TrialRejectedError
+from trajgen_assets.core.sft.repeats import LineParser
 
 _GEN_PARAMS = (
     "model",
@@ -104,8 +105,9 @@ def read_records(lines: Lines, *, torn_tail_ok: bool) -> Iterator[tuple[Place, J
     Raises:
         TrialRejectedError: a line is not an object in JSON.
     """
+    parser = LineParser()
     for place, raw in lines:
-        record = _parse(place, raw, torn_ok=torn_tail_ok and not raw.endswith(b"\n"))
+        record = _parse(parser, place, raw, torn_ok=torn_tail_ok and not raw.endswith(b"\n"))
         if record is not None:
             yield place, record
 
@@ -162,9 +164,9 @@ def session_of(record: Json) -> str | None:
     return session if isinstance(session, str) else None
 
 
-def _parse(place: Place, raw: bytes, *, torn_ok: bool) -> Json | None:
+def _parse(parser: LineParser, place: Place, raw: bytes, *, torn_ok: bool) -> Json | None:
     try:
-        record = orjson.loads(raw)
+        record = parser.parse(raw)
     except orjson.JSONDecodeError as error:
         if torn_ok:
             return None
