@@ -1,6 +1,7 @@
 """What it takes to make training data of a job: seconds, CPU seconds, and the memory of all processes together.
 
     .venv/bin/python benchmarks/convert.py [--only large growth branching] [--laps 5]
+    .venv/bin/python benchmarks/convert.py --tokens [--laps 5]
 
 - `large`: 200 OpenHands trials of 40 calls, 1 GB (see `recorded_job.py`), converted `--laps` times.
 - `growth`: 400, 2,000 and 10,000 trials of 10 short calls: time is to grow with them, memory hardly.
@@ -8,7 +9,11 @@
   to grow with the bytes, not with the square of the calls.
 
 Each conversion runs in a program of its own, to nothing that stands already, on files that the page cache holds.
-Token statistics are no part of it. Jobs are made below the folder for temporary files, which needs 4 GB.
+`--tokens` is for token statistics: the large job without and with a tokenizer (see `trained_tokenizer.py`), and that
+tokenizer alone on the same texts (see `tokenizer_alone.py`), one after the other in each lap. Of two ratios, that of
+CPU seconds holds on a machine with other work, too.
+
+Jobs are made below the folder for temporary files, which needs 4 GB.
 
 `recorded_job.py` writes trajectories and rewards, and no final patches, without which a solved trial gives no row
 (`no_change`, where what is unknown is refused, as it is unless chosen otherwise). So the record of one that changed
@@ -33,6 +38,8 @@ from statistics import median
 import orjson
 import psutil
 from recorded_job import BuiltTrial, Size, write_job
+from tokenizer_alone import write_texts
+from trained_tokenizer import FOLDER, trained_tokenizer
 
 from trajgen_assets.core.atomic import write_json
 from trajgen_assets.core.capture.stored import content_sha256
@@ -84,7 +91,11 @@ def main() -> None:
     """Measure, and print one table."""
     args = _parse()
     if args.convert:
-        print(json.dumps(_convert(args.convert)))
+        print(json.dumps(_convert(args.convert, args.tokenizer)))
+        return
+    if args.tokens:
+        with tempfile.TemporaryDirectory(prefix="trajgen-convert-") as folder:
+            _print_tokens(_recorded(Path(folder), Size()), args.laps)
         return
     print("| job | MB | rows | wall s | CPU s | CPU ms a MB | memory MB | load |\n|---|---|---|---|---|---|---|---|")
     for name in args.only:
@@ -99,6 +110,8 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES))
     parser.add_argument("--laps", type=int, default=5)
+    parser.add_argument("--tokens", action="store_true", help="what counting tokens takes, instead of the table")
+    parser.add_argument("--tokenizer", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--convert", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -107,17 +120,19 @@ def _paths(folder: Path) -> JobPaths:
     return JobPaths(folder / "job", folder / "proxy", folder / "sft_data" / "job")
 
 
-def _convert(folder: Path) -> dict[str, float]:
+def _convert(folder: Path, tokenizer: Path | None) -> dict[str, float]:
     """Convert the job in `folder` in this process, and tell what it took."""
+    name = str(tokenizer) if tokenizer else None
     began_s, began_cpu_s = time.perf_counter(), sum(os.times()[:4])
-    receipt = convert_job(_paths(folder), ConversionSettings(instance_status="all"))
+    receipt = convert_job(_paths(folder), ConversionSettings(instance_status="all", tokenizer_name=name))
     took = {"wall_s": time.perf_counter() - began_s, "cpu_s": sum(os.times()[:4]) - began_cpu_s}
     return took | {"n_rows": receipt.n_rows}
 
 
-def _lap(job: Job) -> Lap:
+def _lap(job: Job, tokenizer: Path | None = None) -> Lap:
     shutil.rmtree(job.folder / "sft_data", ignore_errors=True)
     argv = [sys.executable, __file__, "--convert", str(job.folder)]
+    argv += ["--tokenizer", str(tokenizer)] if tokenizer else []
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:
         peak_bytes = 0
         while child.poll() is None:
@@ -144,6 +159,36 @@ def _print_row(job: Job, laps: list[Lap]) -> None:
     figures = f"{wall_s:.2f} | {cpu_s:.2f} | {cpu_s * 1000 / job.size_mb:.1f} | {max(lap.peak_mb for lap in laps):.0f}"
     load = os.getloadavg()[0]
     print(f"| {job.label} | {job.size_mb:.0f} | {job.n_rows} | {figures} | {load:.1f} |", flush=True)
+
+
+def _print_tokens(job: Job, n_laps: int) -> None:
+    """Print what each way took, and the ratios of conversions to the tokenizer of the same lap."""
+    tokenizer, texts = trained_tokenizer(), job.folder / "texts.json"
+    _lap(job, tokenizer)
+    size_mb = write_texts(_paths(job.folder), tokenizer, texts)
+    laps = [(_lap(job), _lap(job, tokenizer), _alone(texts, "fast"), _alone(texts, "plain")) for _ in range(n_laps)]
+    without, counting, fast, plain = (list(each) for each in zip(*laps, strict=True))
+    print(f"{job.n_rows} rows, {size_mb:.0f} MB of text; one tokenizer takes {fast[0].peak_mb:.0f} MB\n")
+    print("| | wall s | CPU s | memory MB |\n|---|---|---|---|")
+    _print_lap("conversion without tokens", without)
+    _print_lap("conversion with tokens", counting)
+    for label, alone in (("fast", fast), ("plain", plain)):
+        _print_lap(f"tokenizer alone, {label}", alone)
+        both = list(zip(counting, alone, strict=True))
+        wall = median(lap.wall_s / other.wall_s for lap, other in both)
+        cpu = median(lap.cpu_s / other.cpu_s for lap, other in both)
+        print(f"| conversion with tokens / tokenizer alone, {label} | {wall:.2f} | {cpu:.2f} | |")
+
+
+def _print_lap(label: str, laps: list[Lap]) -> None:
+    wall_s, cpu_s = median(lap.wall_s for lap in laps), median(lap.cpu_s for lap in laps)
+    print(f"| {label} | {wall_s:.2f} | {cpu_s:.2f} | {max(lap.peak_mb for lap in laps):.0f} |", flush=True)
+
+
+def _alone(texts: Path, way: str) -> Lap:
+    """What the tokenizer alone took; its memory is its own, without any text."""
+    argv = [sys.executable, str(Path(__file__).with_name("tokenizer_alone.py")), str(texts), str(FOLDER), way]
+    return Lap(**json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout))
 
 
 def _recorded(folder: Path, size: Size, *, as_claude_code: bool = False) -> Job:

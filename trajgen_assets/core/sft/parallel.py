@@ -57,9 +57,9 @@ def verdicts_on(plan: Plan, *, n_workers: int) -> Iterator[Iterator[TrialRows]]:
     if not n_workers:
         yield (convert_trial(plan, trial) for trial in plan.trials.trials)
         return
-    bare = plan.restricted_to(())
+    bare, n_threads = plan.restricted_to(()), max(1, n_cores() // n_workers)
     with ThreadPoolExecutor(n_workers) as pool, ExitStack() as stack:
-        workers = [stack.enter_context(_worker(bare)) for _ in range(n_workers)]
+        workers = [stack.enter_context(_worker(bare, n_threads)) for _ in range(n_workers)]
         yield _in_order(pool, workers, plan.trials.trials)
 
 
@@ -86,11 +86,11 @@ def _in_order(pool: ThreadPoolExecutor, workers: list[Worker], trials: Iterable[
 
 
 @contextmanager
-def _worker(plan: Plan) -> Iterator[Worker]:
+def _worker(plan: Plan, n_threads: int) -> Iterator[Worker]:
+    """Start a process; a tokenizer in it encodes on `n_threads`, so that all processes together fill the cores."""
     argv, pipe = [sys.executable, "-m", __name__], subprocess.PIPE
-    with subprocess.Popen(
-        argv, env=child_env(), cwd=PROJECT, stdin=pipe, stdout=pipe, start_new_session=True
-    ) as worker:
+    env = child_env({"RAYON_NUM_THREADS": str(n_threads)})
+    with subprocess.Popen(argv, env=env, cwd=PROJECT, stdin=pipe, stdout=pipe, start_new_session=True) as worker:
         try:
             with suppress(BrokenPipeError):  # a dead one is told of when it is given a trial
                 _send(plan, _pipe(worker.stdin))
