@@ -10,6 +10,7 @@ from trajgen_assets.cli.choosing import choose_jobs
 from trajgen_assets.cli.converted import Converted, sum_of
 from trajgen_assets.cli.state import state_of
 from trajgen_assets.core.config.config import Config
+from trajgen_assets.core.config.inputs import NAMED_REPO_LISTS
 from trajgen_assets.core.config.scaffolds import sft_scaffold_problem
 from trajgen_assets.core.errors import ConfigError, TrajgenError
 from trajgen_assets.core.exit_codes import EXIT_FAILED
@@ -115,8 +116,8 @@ def _settings(
         raise ConfigError(problem, where="--scaffold")
     said = {name: value for name, value in chosen.items() if value is not None}
     if exclude_repos is not None:  # an empty word is none, as it was in the earlier system
-        is_name = exclude_repos in {"swe_bench", "none", ""}
-        choice = exclude_repos or "none" if is_name else str(Path(exclude_repos).absolute())
+        choice = exclude_repos or "none"
+        choice = choice if choice in NAMED_REPO_LISTS else str(Path(choice).absolute())
         said["exclude_repos_file"] = listed_repos(config, choice)
     if tokenizer_name is not None:
         here = Path(tokenizer_name).absolute()

@@ -144,7 +144,17 @@ def test_from_another_folder_the_same_files_are_meant_and_no_exclusion_is_lost(t
     assert after.data_folder == before.data_folder
     assert after.jobs_folder is None
     assert "jobs_dir left out" in made.text
+    repos = after.runtime_info.input.sft_conversion.exclude_repos
+    assert after.resolve(repos) == before.resolve(before.runtime_info.input.sft_conversion.exclude_repos)
+    assert "renamed from exclude_repos_file" in made.text
     assert excluded_ids(after) == excluded_ids(before) == {"a-1", "b-2", "c-3"}
+
+
+@pytest.mark.parametrize("said", ["swe_bench", "none"])
+def test_a_list_of_repositories_that_has_a_name_is_no_path(tmp_path: Path, said: str) -> None:
+    old = old_file(tmp_path / "block", input={"sft_conversion": {"exclude_repos": said}})
+    made = migrated(old, tmp_path / "elsewhere" / "config.yaml")
+    assert parse_config(made.text, tmp_path).runtime_info.input.sft_conversion.exclude_repos == said
 
 
 def test_exclusions_of_both_older_places_are_joined(tmp_path: Path) -> None:

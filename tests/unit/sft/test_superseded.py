@@ -58,6 +58,22 @@ def test_the_version_that_was_replaced_goes_and_the_current_one_stays(root: Root
     assert not list(superseded_versions(root, older_than=NOW))
 
 
+def test_a_version_that_was_made_anew_beside_a_damaged_one_still_stands_when_that_is_gone(
+    root: Root, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = job_with(root.path, [solved()])
+    convert_job(job, FIRST).im.write_bytes(b"damaged")
+    convert_job(job, FIRST)
+    the_only(root).delete(root)
+    standing = job.sft.readlink()
+    assert standing.name.endswith("-2")
+    with caplog.at_level("INFO"):
+        assert not convert_job(job, FIRST).changed
+    assert "trials kept" not in caplog.text  # nothing was converted to find that out
+    assert job.sft.readlink() == standing
+    assert len(list(Versions.of(job.sft).folder.iterdir())) == 1
+
+
 def test_a_version_that_a_data_set_was_made_of_stays(root: Root) -> None:
     _, first, _ = converted_twice(root)
     data_set_of(root, FIRST)

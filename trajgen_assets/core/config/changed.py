@@ -31,9 +31,9 @@ CHANGED: Mapping[str, str] = MappingProxyType(
         f"{_IN}.sft_conversion.out_dir": (
             "changed: data lies here as before, and sft_data/ of the artifacts root has a link to each job's"
         ),
-        f"{_IN}.sft_conversion.exclude_repos_file": (
-            "changed: also exclude_repos, where swe_bench (the default) is a list that comes with this system and "
-            "none is no list. Empty, it is the default; a file that is not there is an error"
+        f"{_IN}.sft_conversion.exclude_repos": (
+            "changed: a file that is not there is an error. Left out, it is swe_bench, a list that comes with this "
+            "system; none is no list"
         ),
         f"{_IN}.sft_conversion.tokenizer_name": (
             "changed: a folder, or a model that the hub's client has on this machine; it is fetched only with @ and a "

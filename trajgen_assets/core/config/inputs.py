@@ -1,10 +1,11 @@
 """`runtime_info.input`: the model endpoint, the tasks, the job, the agent, automation, conversion."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from trajgen_assets.core.config.alerts import AlertsChoice
@@ -262,6 +263,10 @@ class Automation(Section):
         return _unless("should not be less than batch_min" if short else None, batch_max)
 
 
+# Lists of excluded repositories that have a name; whatever else is given is a file.
+NAMED_REPO_LISTS = ("swe_bench", "none")
+
+
 class LlmScore(Section):
     """How `trajgen score --llm` has rows judged by a model; nothing else does that.
 
@@ -279,12 +284,13 @@ class LlmScore(Section):
 class SftConversion(Section):
     """Which trajectories of a job become training data, and how."""
 
+    ALIASES: ClassVar[Mapping[str, str]] = {"exclude_repos_file": "exclude_repos"}
+
     enabled: bool = False
     scaffold: str = AUTO
     instance_status: Literal["resolved", "unresolved", "all"] = "resolved"
     max_instances: Positive | None = None
-    exclude_repos: Annotated[str, Field(min_length=1)] = "swe_bench"
-    exclude_repos_file: str | None = None  # its name in the earlier system
+    exclude_repos: str = NAMED_REPO_LISTS[0]
     retired: Literal["reject", "keep"] = "reject"
     revoked: Literal["reject", "keep"] = "reject"
     task_changed: Literal["reject", "keep"] = "reject"
@@ -300,13 +306,6 @@ class SftConversion(Section):
     mask_error_turns: bool = False
     llm_score: LlmScore = LlmScore()
     out_dir: DataDir | None = None
-
-    @model_validator(mode="after")
-    def _names_one_list(self) -> Self:
-        both = self.exclude_repos_file and "exclude_repos" in self.model_fields_set
-        return _unless(
-            "exclude_repos and exclude_repos_file are one setting: leave out the latter" if both else None, self
-        )
 
     @field_validator("scaffold")
     @classmethod

@@ -22,6 +22,7 @@ from trajgen_assets.core.config.changed import (
 )
 from trajgen_assets.core.config.config import EXCLUDE_NAME, Config, without_logins
 from trajgen_assets.core.config.inline import inline
+from trajgen_assets.core.config.inputs import NAMED_REPO_LISTS
 from trajgen_assets.core.config.load import load_config, parse_config, raw_keys
 from trajgen_assets.core.config.problems import Loc, dotted, section_in
 from trajgen_assets.core.config.scaffolds import EARLIER_NAMES
@@ -33,7 +34,7 @@ from trajgen_assets.core.redact import Redactor
 WIDTH = 112
 
 # Keys whose value is a path from the folder of the file.
-PATHS = frozenset({"dataset_name", "manifest", "exclude_repos_file", "out_dir"})
+PATHS = frozenset({"dataset_name", "manifest", "exclude_repos", "out_dir"})
 # Places that have to lie below the folder of the file.
 BOUND = frozenset({"runtime_info.input.harbor_job.jobs_dir", "runtime_info.output.raw_trajectories_dir.path"})
 EARLIER_SECTIONS = frozenset({"environment", "status", "evolving"})
@@ -164,7 +165,8 @@ class _Draft:
             return self._secret(name, _key_name(place), place)
         if name == "name" and value in EARLIER_NAMES and str(place[-2]) == "agent":
             return _Key(name, EARLIER_NAMES[value], (*comments, f"was {value}"))
-        if self.moves and (name in PATHS or dotted(place) == DATA_PATH):
+        is_path = name in PATHS and value not in NAMED_REPO_LISTS
+        if self.moves and (is_path or dotted(place) == DATA_PATH):
             whole = str(self.config.resolve(str(value)))
             return _Key(name, whole, (*comments, *(["absolute, since the file moved"] if whole != value else [])))
         said = [

@@ -6,6 +6,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from trajgen_assets.core.config import Config
+from trajgen_assets.core.config.inputs import NAMED_REPO_LISTS
 
 AUTO_SCAFFOLD = "auto"
 
@@ -66,7 +67,7 @@ class ConversionSettings(BaseModel):
             scaffold=chosen.scaffold,
             instance_status=chosen.instance_status,
             max_instances=chosen.max_instances,
-            exclude_repos_file=listed_repos(config, chosen.exclude_repos_file or chosen.exclude_repos),
+            exclude_repos_file=listed_repos(config, chosen.exclude_repos),
             retired=chosen.retired,
             revoked=chosen.revoked,
             task_changed=chosen.task_changed,
@@ -86,8 +87,9 @@ class ConversionSettings(BaseModel):
 
 def listed_repos(config: Config, choice: str) -> Path | None:
     """Return the list that `exclude_repos` names: `swe_bench` is ours, `none` is no list, anything else is a file."""
-    named = {"swe_bench": SWE_BENCH_REPOS, "none": None}
-    return named[choice] if choice in named else config.resolve(choice)
+    if choice in NAMED_REPO_LISTS:
+        return SWE_BENCH_REPOS if choice == "swe_bench" else None
+    return config.resolve(choice)
 
 
 def located_tokenizer(config: Config, name: str | None) -> str | None:

@@ -5,6 +5,7 @@ the link is replaced. No later step touches it: what replaces it, and what mends
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,15 +56,14 @@ class Versions:
             reached("result_adopted")
         elif self.current.exists():
             raise ConversionError("a file is in the place of a folder", where=self.current, mend="move it away")
-        if adopted := list(self.named(EARLIER)):  # just now, or by one that was killed before it made the link
+        if adopted := self.named(EARLIER):  # just now, or by one that was killed before it made the link
             self.make_current(adopted[-1])
 
-    def named(self, name: str) -> Iterator[Path]:
-        """Yield what stands under `name`, and under it with a number because it was not whole any more."""
-        for version in self._names(name):
-            if not version.exists():
-                return
-            yield version
+    def named(self, name: str) -> list[Path]:
+        """Return what stands under `name`, and under it with a number because another was not whole any more."""
+        numbered = re.compile(rf"{re.escape(name)}(-\d+)?")
+        found = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted(version for version in found if numbered.fullmatch(version.name))
 
     @contextmanager
     def making(self) -> Iterator[Path]:
