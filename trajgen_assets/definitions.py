@@ -2,7 +2,7 @@
 
 swegen/verified_tasks → prepared_tasks → trajectories → job_result → sft_im → sft_lf → sft_data_set → sft/training_run
    (one manifest)          [one task]    ↗ [one task]     [one job]   [one job] [one job] [one name]     (the sft block)
-                    harbor_env, litellm_env
+                    harbor_env, litellm_env                         ↘ dashboard_site  [the root]
 """
 
 import dagster as dg
@@ -13,6 +13,7 @@ from sensors.finished_jobs import finished_jobs
 from sensors.verified_tasks import verified_tasks as verified_tasks_sensor
 from trajgen_assets.assets.catalogue import with_bodies
 from trajgen_assets.assets.checks.host import host_checks
+from trajgen_assets.assets.dashboard import dashboard
 from trajgen_assets.assets.data_sets import data_set
 from trajgen_assets.assets.datasets import job_data
 from trajgen_assets.assets.environments import environment_assets
@@ -52,7 +53,9 @@ data_set_job = dg.define_asset_job(
 def defs() -> dg.Definitions:
     """Everything that the web UI shows. Steps run in the run worker itself: a killed worker leaves none behind."""
     return dg.Definitions(
-        assets=with_bodies([verified_tasks, *environment_assets(), rollout, job_data, data_set, training_run]),
+        assets=with_bodies(
+            [verified_tasks, *environment_assets(), rollout, job_data, data_set, dashboard, training_run]
+        ),
         asset_checks=host_checks(),
         jobs=[rollout_job, data_job, data_set_job, pause_rollouts, resume_rollouts],
         sensors=[verified_tasks_sensor, finished_jobs, alerts],

@@ -12,6 +12,7 @@ JOB_RESULT = dg.AssetKey("job_result")
 SFT_IM = dg.AssetKey("sft_im")
 SFT_LF = dg.AssetKey("sft_lf")
 SFT_DATA_SET = dg.AssetKey("sft_data_set")
+DASHBOARD_SITE = dg.AssetKey("dashboard_site")
 TRAINING_RUN = dg.AssetKey(["sft", "training_run"])
 
 # Partitions definitions.
