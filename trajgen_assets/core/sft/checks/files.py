@@ -44,7 +44,7 @@ def check_im(subject: Subject, wanted: Collection[Check]) -> dict[Check, Verdict
     """Look at im.jsonl. Whatever it holds, this raises nothing: what cannot be read is a finding."""
     checks: dict[Check, RowCheck] = {
         Check.ROLES_ALTERNATE: _roles,
-        Check.NO_SECRETS: _secrets_of(subject.secrets),
+        Check.NO_SECRETS: subject.secrets.found_in,
         Check.NO_EXCLUDED_REPOSITORY: _exclusion_of(subject.excluded_repos),
     }
     chosen = {check: look for check, look in checks.items() if check in wanted}
@@ -59,7 +59,7 @@ def check_lf(subject: Subject, wanted: Collection[Check]) -> dict[Check, Verdict
     """Look at lf.json and dataset_info.json as LLaMA-Factory would read them. Raises nothing either."""
     checks: dict[Check, RowCheck] = {
         Check.LOADER_KEEPS_EVERY_ROW: _loading,
-        Check.NO_SECRETS: _secrets_of(subject.secrets),
+        Check.NO_SECRETS: subject.secrets.found_in,
     }
     chosen = {check: look for check, look in checks.items() if check in wanted}
     verdicts = {check: Verdict(check) for check in chosen}
@@ -117,14 +117,6 @@ def _roles(_: bytes, row: Json) -> Iterator[tuple[str, str, bool]]:
     for fault in (role_fault(messages), pairing_fault(messages)):
         if fault is not None:
             yield "messages", fault, True
-
-
-def _secrets_of(secrets: SecretFinder) -> RowCheck:
-    def look(line: bytes, row: Json) -> Iterator[tuple[str, str, bool]]:
-        if secrets.may_hold(line):
-            yield from secrets.found_in(row)
-
-    return look
 
 
 def _exclusion_of(repos: tuple[str, ...]) -> RowCheck:
