@@ -18,6 +18,8 @@ from tests.unit.sft.twin import JobOnDisk, solved
 from trajgen_assets.core.paths import PROJECT, JobPaths, Root
 from trajgen_assets.core.rollout.trials import TaskRecord
 from trajgen_assets.core.sft.convert import convert_job
+from trajgen_assets.core.sft.data_sets.build import Order, build_data_set
+from trajgen_assets.core.sft.data_sets.selection import Selection
 from trajgen_assets.core.sft.encoding import encode
 from trajgen_assets.core.sft.im import read_im, with_facts
 from trajgen_assets.core.sft.lf import OBSERVATION_JOINT, check_lf_row, dataset_entry, lf_row
@@ -365,3 +367,15 @@ def test_a_call_that_is_not_json_stops_the_loader(loader: Loader, tmp_path: Path
     done = loader.run(written(tmp_path, rows, "sharegpt"), "calls")
     assert done.returncode != 0
     assert "Invalid JSON format in function message: ['not json']" in done.stderr
+
+
+def test_a_data_set_of_jobs_that_were_converted_in_both_styles_is_taken_whole(loader: Loader, tmp_path: Path) -> None:
+    jobs = []
+    for style in STYLES:
+        jobs.append(JobOnDisk(tmp_path, style).add("trial__1", solved(f"As {style}.")).write())
+        convert_job(jobs[-1], ConversionSettings(lf_format=style))
+    order = Order.of("mixed", jobs, Selection(jobs=STYLES), ConversionSettings())
+    folder = build_data_set(order, Root(tmp_path).job("mixed").sft).folder
+    rows = json.loads((folder / "lf.json").read_bytes())
+    assert len(rows) == 2
+    assert_taken_whole(rows, loader.load(folder, "mixed"))
