@@ -75,6 +75,7 @@ def test_each_job_says_what_went_in_what_was_kept_and_why_the_rest_was_not(root:
         "  rows    1 in, 1 kept",
     ]
     assert "  score   mean 0." in result.stdout
+    assert "  tokens  310, from usage" in result.stdout
     assert f"  path    {root.sft_data}/job-1" in result.stdout
     assert result.stdout.splitlines()[-1] == "2 jobs: 2 written; 2 rows"
     assert "job-1: unchanged" in convert(root, "job-1").stdout

@@ -23,6 +23,8 @@ class Converted:
     trials: Balance = field(default_factory=Balance)
     rows: Balance = field(default_factory=Balance)
     mean_score: float | None = None
+    n_tokens: int | None = None
+    tokens_from: str | None = None
     path: Path | None = None
     error: str | None = None
 
@@ -30,8 +32,17 @@ class Converted:
     def of(cls, receipt: Receipt) -> "Converted":
         """Return what a receipt says."""
         state = "taken again" if receipt.taken_again else "written" if receipt.changed else "unchanged"
-        im = receipt.sft_im
-        return cls(receipt.job, state, im.trials, im.rows, _mean_score(receipt), receipt.folder)
+        im, stats = receipt.sft_im, json.loads(SftPaths(receipt.folder).stats.read_bytes())
+        return cls(
+            receipt.job,
+            state,
+            im.trials,
+            im.rows,
+            (stats.get("scores") or {}).get("mean"),
+            stats.get("total_tokens"),
+            stats.get("tokens_from"),
+            receipt.folder,
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return it for programs."""
@@ -41,6 +52,8 @@ class Converted:
             "trials": self.trials.model_dump(mode="json"),
             "rows": self.rows.model_dump(mode="json"),
             "mean_score": self.mean_score,
+            "n_tokens": self.n_tokens,
+            "tokens_from": self.tokens_from,
             "path": str(self.path) if self.path else None,
             "error": self.error,
         }
@@ -52,6 +65,8 @@ class Converted:
             yield f"  {label:<7} {balance.n_in} in, {balance.n_kept} kept{_reasons(balance)}"
         if self.mean_score is not None:
             yield f"  score   mean {self.mean_score:.4f}"
+        if self.n_tokens is not None:
+            yield f"  tokens  {self.n_tokens:,}, from {self.tokens_from}"
         if self.path is not None:
             yield f"  path    {self.path}"
 
@@ -62,12 +77,6 @@ def sum_of(results: Sequence[Converted]) -> str:
     told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     n_rows = sum(each.rows.n_kept for each in results)
     return f"{count_of(len(results), 'job')}{f': {told}' if told else ''}; {count_of(n_rows, 'row')}"
-
-
-def _mean_score(receipt: Receipt) -> float | None:
-    scores = json.loads(SftPaths(receipt.folder).stats.read_bytes()).get("scores") or {}
-    mean = scores.get("mean")
-    return float(mean) if mean is not None else None
 
 
 def _reasons(balance: Balance) -> str:

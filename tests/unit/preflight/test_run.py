@@ -266,6 +266,13 @@ def test_an_agent_in_containers_is_told_what_it_is_set_to_and_gives_training_dat
     assert found["configuration/agent b"].text == "claude-code, max_turns 80, temperature 0.3 (by the proxy)"
 
 
+def test_a_tokenizer_that_is_not_to_be_had_fails_before_anything_is_rolled_out(tmp_path: Path, root: Root) -> None:
+    source = write_tasks(tmp_path / "d", "t-1")
+    more = "    sft_conversion: {enabled: true, tokenizer_name: nowhere/at-all}\n"
+    found = lines(root, write_config(tmp_path / "config.yaml", source=source, more=more))["configuration/training data"]
+    assert (found.level, "the tokenizer is not on this machine" in found.text) == (Level.FAIL, True)
+
+
 def test_an_unset_key_is_named(tmp_path: Path, root: Root) -> None:
     config = write_config(tmp_path / "config.yaml", source=write_tasks(tmp_path / "d", "t-1"), key="${TRAJGEN_NOT_SET}")
     found = lines(root, config)["model/key"]

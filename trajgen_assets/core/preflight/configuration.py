@@ -10,6 +10,7 @@ from trajgen_assets.core.preflight.findings import Finding, NotLookedError, Subj
 from trajgen_assets.core.preflight.prices import has_price
 from trajgen_assets.core.rollout.budget import day_used_up
 from trajgen_assets.core.sft.filters import read_excluded_repos
+from trajgen_assets.core.sft.lf_step import check_tokenizer
 from trajgen_assets.core.sft.settings import ConversionSettings
 
 
@@ -63,6 +64,7 @@ def training_data(subject: Subject) -> Finding:
     if not chosen.enabled:
         return ok("switched off (sft_conversion.enabled)")
     read_excluded_repos(settings.exclude_repos_file)
+    check_tokenizer(settings)
     scaffolds = [subject.config.campaign(name).agent.scaffold for name in subject.campaigns]
     named = {each.sft for each in scaffolds if each.sft}
     if named and chosen.scaffold not in (AUTO, *named):

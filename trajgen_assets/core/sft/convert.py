@@ -15,7 +15,7 @@ from trajgen_assets.core.faults import reached
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.sft.filters import row_filters
 from trajgen_assets.core.sft.im_step import convert_trials, write_im
-from trajgen_assets.core.sft.lf_step import lf_signature, style_tokenizer, write_lf
+from trajgen_assets.core.sft.lf_step import check_tokenizer, lf_signature, style_tokenizer, write_lf
 from trajgen_assets.core.sft.plan import CODE_VERSION, Plan
 from trajgen_assets.core.sft.reasons import Reason
 from trajgen_assets.core.sft.receipt import (
@@ -70,6 +70,7 @@ def convert_job(
     if (standing := _standing(versions, _signature(plan))) is not None:
         is_changed = versions.make_current(standing.folder)
         return standing.model_copy(update={"changed": is_changed, "taken_again": is_changed, "folder": job.sft})
+    check_tokenizer(settings)
     current = load_receipt(job.sft)
     with versions.making() as folder:
         im = _carried_over(plan, current, folder) or write_im(plan, folder, n_workers=n_workers)

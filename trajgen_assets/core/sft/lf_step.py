@@ -45,6 +45,20 @@ def style_tokenizer(settings: ConversionSettings) -> TokenizerFiles | None:
     return find_tokenizer(settings.tokenizer_name)
 
 
+def check_tokenizer(settings: ConversionSettings) -> None:
+    """See that the tokenizer is there, and that its chat template can write the chosen style.
+
+    Raises:
+        ConversionError: it is not, or cannot.
+    """
+    if settings.tokenizer_name is None:
+        return
+    from trajgen_assets.core.sft.tokens.messages_row import template_of  # takes 50 ms
+
+    tokenizer = find_tokenizer(settings.tokenizer_name)
+    template_of(tokenizer, must_be_chatml=settings.lf_format != "sharegpt")
+
+
 def write_lf_files(
     paths: SftPaths, name: str, lf_format: LfFormat, tokenizer: TokenizerFiles | None = None
 ) -> tuple[int, dict[str, FileDigest]]:

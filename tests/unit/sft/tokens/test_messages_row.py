@@ -12,6 +12,7 @@ from tests.unit.sft.twin import job_with, solved
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.sft.convert import convert_job
 from trajgen_assets.core.sft.lf import check_lf_row, lf_row
+from trajgen_assets.core.sft.lf_step import check_tokenizer
 from trajgen_assets.core.sft.settings import ConversionSettings
 from trajgen_assets.core.sft.tokens.messages_row import messages_row
 from trajgen_assets.core.sft.tokens.source import find_tokenizer
@@ -87,6 +88,9 @@ def test_a_template_that_is_not_chatml_is_refused_for_this_style_only(tmp_path: 
     with pytest.raises(ConversionError, match=r"of the form ChatML \(tiny\)"):
         convert_job(job, OLD_STYLE.model_copy(update=named))
     assert not job.sft.exists()
+    with pytest.raises(ConversionError, match="ChatML"):
+        check_tokenizer(OLD_STYLE.model_copy(update=named))
+    check_tokenizer(ConversionSettings(tokenizer_name=str(tokenizer_folder)))
     assert convert_job(job, ConversionSettings(tokenizer_name=str(tokenizer_folder))).n_rows == 1
 
 

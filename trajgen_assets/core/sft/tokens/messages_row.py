@@ -29,7 +29,7 @@ def messages_row(im: Json, tokenizer: TokenizerFiles | None = None, as_text: Col
         RefusedByTemplateError: it does not write this row.
     """
     messages: list[Json] = []
-    for turn in chatml_turns(im, _template(tokenizer)):
+    for turn in chatml_turns(im, template_of(tokenizer)):
         role = _ROLES.get(turn["role"], turn["role"])
         content = turn["content"].replace(TURN_NUMBER, _HARMLESS_NUMBER) if role == "user" else turn["content"]
         if messages and role == "observation" == messages[-1]["role"]:  # LLaMA-Factory takes no two in a row
@@ -43,9 +43,15 @@ def messages_row(im: Json, tokenizer: TokenizerFiles | None = None, as_text: Col
 
 
 @lru_cache(maxsize=1)
-def _template(tokenizer: TokenizerFiles | None) -> ChatTemplate:
+def template_of(tokenizer: TokenizerFiles | None, *, must_be_chatml: bool = True) -> ChatTemplate:
+    """Return the chat template of a tokenizer, ours without one.
+
+    Raises:
+        ConversionError: it cannot be read, or is not ChatML where it has to be.
+    """
     template = ChatTemplate.of(tokenizer)
-    check_chatml(template, tokenizer.name if tokenizer else "our own")
+    if must_be_chatml:
+        check_chatml(template, tokenizer.name if tokenizer else "our own")
     return template
 
 
