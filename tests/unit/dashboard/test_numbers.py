@@ -1,17 +1,23 @@
 """Numbers add up: those of the funnel, of jobs and of slices, each to the ledger's own."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from tests.sites import RootSize, make_root
 from trajgen_assets.core.dashboard.facts.funnel import Stage, funnel_of
 from trajgen_assets.core.dashboard.facts.models import Figures, Outcome
+from trajgen_assets.core.dashboard.facts.overview import COLUMNS, overview_of
 from trajgen_assets.core.dashboard.facts.scene import Scene, looking_at
 from trajgen_assets.core.ledger import TaskFilter, open_ledger
 from trajgen_assets.core.paths import Root
+from trajgen_assets.core.sft.data_sets.build import Order, build_data_set
+from trajgen_assets.core.sft.data_sets.selection import Selection
+from trajgen_assets.core.sft.settings import ConversionSettings
 
 
 @pytest.fixture
@@ -81,3 +87,44 @@ def test_without_trials_nothing_is_known_and_nothing_is_0() -> None:
 def test_a_quantile_is_a_value_that_was_measured() -> None:
     figures = Figures(durations_s=(1.0, 2.0, 3.0, 4.0))
     assert [figures.quantile_s(share) for share in (0, 0.25, 0.5, 0.9, 1)] == [1.0, 1.0, 2.0, 4.0, 4.0]
+
+
+def test_a_row_counts_as_chosen_once_it_is_in_a_data_set_of_several_jobs(tmp_path: Path) -> None:
+    root = make_root(tmp_path / "root", RootSize(n_trials=24, n_per_job=8, n_turns=2))
+    before = at_end_of_funnel(root)
+    with looking_at(root) as scene:
+        job = next(job.name for job in scene.jobs if job.data and job.data.n_rows_kept)
+    settings = ConversionSettings()
+    order = Order.of("chosen", [root.job(job)], Selection(jobs=(job,)), settings)
+    assert build_data_set(order, root.job("chosen").sft).rows.n_kept
+    after = at_end_of_funnel(root)
+    assert 0 < after[0] < before[0]
+    assert after == (after[0], {"in no data set": before[0] - after[0]})
+
+
+def at_end_of_funnel(root: Root) -> tuple[int, Mapping[str, int]]:
+    """How many tasks are in a data set, and why converted ones are not."""
+    with looking_at(root) as scene:
+        *_, converted, chosen = overview_of(scene).funnel
+        return chosen.n_reached, converted.stopped
+
+
+def test_rows_of_the_task_page_are_all_tasks_and_lead_to_all_trials(scene: Scene) -> None:
+    overview = overview_of(scene)
+    rows = [dict(zip(COLUMNS, row, strict=True)) for shard in overview.shards for row in shard["rows"]]
+    assert scene.counts is not None
+    assert len(rows) == scene.counts.registered
+    for step in overview.funnel:
+        assert sum(row["stage"] >= step.stage for row in rows) == step.n_reached
+    assert sum(len(row["attempts"]) for row in rows) == scene.figures.n_trials
+    assert sum(sum(stages) for stages in overview.n_by_shard) == len(rows)
+
+
+def test_tasks_to_retire_were_tried_twice_and_solved_never(scene: Scene) -> None:
+    troubled = overview_of(scene).troubled
+    assert troubled
+    solved = {t.task_id for job in scene.jobs for t in scene.job(job.name).trials if t.outcome is Outcome.RESOLVED}
+    for task in troubled:
+        assert task.task_id not in solved
+        assert task.n_tries == task.n_unsolved + sum(task.causes.values()) >= 2
+        assert task.task_id in task.retire_line

@@ -41,7 +41,7 @@ _MEANINGS = (
     "the reward is 1",
     "every model call of the trial is on record",
     "at least one row was kept in im.jsonl",
-    "at least one row is in lf.json",
+    "at least one row is in lf.json, and where data sets of several jobs were built, in one of them",
 )
 
 
@@ -117,7 +117,7 @@ def _reached_by_record(accepted: AttemptRow | None, converted: Converted | None,
         return Reached(Stage.CAPTURED, "not converted yet")
     if not converted.n_rows:
         return Reached(Stage.CAPTURED, f"rejected: {converted.reason or 'no_row_kept'}")
-    return Reached(Stage.IN_DATA_SET, None) if in_data_set else Reached(Stage.CONVERTED, "lf.json is not made yet")
+    return Reached(Stage.IN_DATA_SET, None) if in_data_set else Reached(Stage.CONVERTED, "in no data set")
 
 
 def _why_not_rolled_out(row: TaskRow) -> str:

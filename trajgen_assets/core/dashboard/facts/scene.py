@@ -1,11 +1,12 @@
 """One look at a root: its counts, and each job without its trials. Trials are read again when a page is about them."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import reduce
 
+from trajgen_assets.core.dashboard.facts.chosen import Chosen
 from trajgen_assets.core.dashboard.facts.figures import figures_of, slices_of
 from trajgen_assets.core.dashboard.facts.funnel import TaskFacts, task_facts
 from trajgen_assets.core.dashboard.facts.jobs import read_job, read_unknown_job
@@ -14,7 +15,7 @@ from trajgen_assets.core.errors import LedgerError, UnknownNameError
 from trajgen_assets.core.keys import SMOKE_CAMPAIGN
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.looking import looking_at_ledger
-from trajgen_assets.core.ledger.models import AttemptRow, Counts, TaskRow
+from trajgen_assets.core.ledger.models import AttemptRow, Counts, JobRow, TaskRow
 from trajgen_assets.core.paths import Root
 
 N_AT_ONCE = 500
@@ -53,6 +54,7 @@ class Scene:
         jobs: newest first.
         marks: of each trial, by job and name, what pages over all tasks show of it.
         attempts: at each task, by its key, oldest first.
+        rows: of the jobs that the ledger knows, by name.
     """
 
     root: Root
@@ -62,6 +64,7 @@ class Scene:
     jobs: tuple[JobSummary, ...]
     marks: Mapping[tuple[str, str], "Mark"]
     attempts: Mapping[str, Sequence[Attempt]]
+    rows: Mapping[str, JobRow]
     problems: tuple[str, ...] = ()
 
     @property
@@ -80,7 +83,7 @@ class Scene:
         Raises:
             UnknownNameError: there is no such job.
         """
-        found = job_facts(self.root, self.ledger, name)
+        found = job_facts(self.root, self.ledger, self.rows.get(name), name)
         if found is None:
             raise UnknownNameError("there is no such job", where=name, mend="see `trajgen status` for their names")
         return found
@@ -118,35 +121,36 @@ def looking_at(root: Root) -> Iterator[Scene]:
         yield _scene(root, ledger, problems)
 
 
-def job_facts(root: Root, ledger: Ledger | None, name: str) -> JobFacts | None:
-    """A job of the ledger, or one that only lies on disk; None where there is neither."""
-    rows = {row.name: row for row in ledger.jobs()} if ledger else {}
-    if ledger is None or name not in rows:
+def job_facts(root: Root, ledger: Ledger | None, row: JobRow | None, name: str) -> JobFacts | None:
+    """A job of the ledger, by its `row`, or one that only lies on disk; None where there is neither."""
+    if ledger is None or row is None:
         return read_unknown_job(root.job(name))
-    return read_job(root.job(name), rows[name], ledger.job_attempts(name))
+    return read_job(root.job(name), row, ledger.job_attempts(name))
 
 
 def _scene(root: Root, ledger: Ledger | None, problems: tuple[str, ...]) -> Scene:
     counts = ledger.counts() if ledger else None
     smoke = ledger.counts(SMOKE_CAMPAIGN) if ledger else None
+    rows = {row.name: row for row in reversed(ledger.jobs() if ledger else [])}
+    chosen = Chosen.of(root)
     jobs: list[JobSummary] = []
     marks: dict[tuple[str, str], Mark] = {}
     attempts: dict[str, list[Attempt]] = defaultdict(list)
-    for job in _jobs(root, ledger):
+    for name in [*rows, *_unknown_jobs(root, rows)]:
+        if (job := job_facts(root, ledger, rows.get(name), name)) is None:
+            continue
         for trial in job.trials:
             attempts[trial.task_key].append(_attempt(trial))
+            marks[job.name, trial.name] = _mark(job, trial, chosen)
         jobs.append(summary_of(job))
-        marks |= {(job.name, trial.name): _mark(job, trial) for trial in job.trials}
-    return Scene(
-        root,
-        ledger,
-        counts - smoke if counts and smoke else None,
-        smoke,
-        tuple(jobs),
-        marks,
-        _in_order(attempts),
-        problems,
-    )
+    counted = counts - smoke if counts and smoke else None
+    return Scene(root, ledger, counted, smoke, tuple(jobs), marks, _in_order(attempts), rows, problems)
+
+
+def _unknown_jobs(root: Root, known: Collection[str]) -> list[str]:
+    """Names of the folders under `jobs/` that are of no job of the ledger, newest first as far as names tell."""
+    folders = root.jobs.iterdir() if root.jobs.is_dir() else ()
+    return sorted((folder.name for folder in folders if folder.name not in known), reverse=True)
 
 
 def _attempt(trial: Trial) -> Attempt:
@@ -158,21 +162,10 @@ def _in_order(attempts: Mapping[str, list[Attempt]]) -> Mapping[str, Sequence[At
     return {task: sorted(found, key=lambda each: (each.number, each.job)) for task, found in attempts.items()}
 
 
-def _mark(job: JobFacts, trial: Trial) -> Mark:
-    in_data_set = bool(job.data and job.data.has_lf and trial.converted and trial.converted.n_rows)
+def _mark(job: JobFacts, trial: Trial, chosen: Chosen) -> Mark:
+    has_row = bool(job.data and job.data.has_lf and trial.converted and trial.converted.n_rows)
+    in_data_set = has_row and chosen.holds(job.name, trial.name)
     return Mark(trial.language, trial.difficulty, trial.category, trial.converted, in_data_set)
-
-
-def _jobs(root: Root, ledger: Ledger | None) -> Iterator[JobFacts]:
-    rows = ledger.jobs() if ledger else []
-    for row in reversed(rows):
-        if ledger is not None:
-            yield read_job(root.job(row.name), row, ledger.job_attempts(row.name))
-    known = {row.name for row in rows}
-    folders = sorted(root.jobs.iterdir(), reverse=True) if root.jobs.is_dir() else []
-    for folder in folders:
-        if folder.name not in known and (found := read_unknown_job(root.job(folder.name))) is not None:
-            yield found
 
 
 def summary_of(job: JobFacts) -> JobSummary:
