@@ -1,4 +1,4 @@
-"""What it takes to make the dashboard of 10,000 trials: seconds, CPU seconds, memory, and the sizes that a reader loads.
+"""What making the dashboard of 10,000 trials takes: seconds, CPU seconds, memory; and the sizes that a reader loads.
 
     .venv/bin/python benchmarks/dashboard.py [--trials 10000] [--per-job 200] [--turns 8] [--root FOLDER]
 
