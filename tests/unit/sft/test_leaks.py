@@ -1,5 +1,6 @@
 """What is flagged as a leak, and what only looks like one."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,19 @@ def test_each_path_that_counts_holds_one_of_the_words(pattern: str) -> None:
     @given(st.from_regex(pattern))
     def holds(path: str) -> None:
         assert any(word in path for word in rules.PATH_WORDS)
+
+    holds()
+
+
+@pytest.mark.parametrize("pattern", [*rules.FETCHES, rules.ADDRESS])
+def test_each_fetch_holds_one_of_the_words(pattern: str) -> None:
+    matching = re.compile(pattern, re.IGNORECASE)
+
+    @settings(max_examples=20)
+    @given(st.from_regex(matching))
+    def holds(command: str) -> None:
+        found = matching.search(command)
+        assert found is None or any(word in found[0].lower() for word in rules.FETCH_WORDS)
 
     holds()
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from itertools import islice, takewhile
 from pathlib import Path
 from posixpath import basename
@@ -26,6 +27,7 @@ _SOLUTION = _any_of(*rules.SOLUTION_PATHS)
 _HISTORY = _any_of(*rules.FOREIGN_HISTORY)
 _JUDGE = _any_of(*rules.JUDGE_PATHS)
 _COMMIT = re.compile(rules.COMMIT)
+_ALL_FETCHES = (*rules.FETCHES, rules.ADDRESS)
 _SOLUTION_IN_SCRIPT = re.compile(rules.SOLUTION_IN_SCRIPT)
 
 
@@ -91,12 +93,19 @@ class _Reader:
     own_files: set[str] = field(default_factory=set)
     n_lookups: int = 0
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def fetches(self) -> re.Pattern[str]:
+        return re.compile("|".join(f"(?:{self._named(each)})" for each in _ALL_FETCHES), re.IGNORECASE)
+
+    @cached_property
+    def address(self) -> re.Pattern[str]:
+        return re.compile(self._named(rules.ADDRESS), re.IGNORECASE)
+
+    def _named(self, pattern: str) -> str:
+        """Return a pattern with the owner and the repository of the task."""
         found = _TASK_ID.fullmatch(self.task_id)
         owner, repo = (re.escape(found[name]) for name in ("owner", "repo")) if found else ("(?!)", "(?!)")
-        named = [each.replace("OWNER", owner).replace("REPO", repo) for each in (*rules.FETCHES, rules.ADDRESS)]
-        self.fetches = re.compile("|".join(f"(?:{each})" for each in named), re.IGNORECASE)
-        self.address = re.compile(named[-1], re.IGNORECASE)
+        return pattern.replace("OWNER", owner).replace("REPO", repo)
 
     def flags(self, turns: list[Turn]) -> Iterator[Flag]:
         """Yield all flags."""
@@ -133,7 +142,7 @@ class _Reader:
             yield Leak.SOLUTION_READ
         if _HISTORY.search(segment) or self._is_foreign_commit(segment):
             yield Leak.FOREIGN_HISTORY
-        if program in rules.FETCHING_HEADS and self.fetches.search(segment):
+        if program in rules.FETCHING_HEADS and _may_fetch(segment) and self.fetches.search(segment):
             yield Leak.REPOSITORY_FETCHED
         if any(map(_JUDGE.search, _changed_by(program, arguments, segment))):
             yield Leak.JUDGE_CHANGED
@@ -153,6 +162,11 @@ def _may_name_path(segment: str) -> bool:
     """Whether a word of a command may be a path that counts; it may be spelled with quotes within."""
     text = segment.replace("'", "").replace('"', "").replace("\\", "")
     return any(word in text for word in rules.PATH_WORDS)
+
+
+def _may_fetch(segment: str) -> bool:
+    text = segment.lower()
+    return any(word in text for word in rules.FETCH_WORDS)
 
 
 def _changed_by(program: str, arguments: list[str], segment: str) -> list[str]:

@@ -44,6 +44,8 @@ ADDRESS = (
     r"(?:(?:github|gitlab)\.com[/:]|raw\.githubusercontent\.com/|api\.github\.com/repos/|codeload\.github\.com/"
     r"|gitee\.com/|bitbucket\.org/)OWNER/REPO(?:\.git)?(?:[/@?#\s'\")]|$)"
 )
+# Whatever one of these patterns matches holds one of these words, if its letters are made small.
+FETCH_WORDS = ("fetch", "pull", "update", "download", "pack", ".com", ".org")
 # fmt: off
 FETCHING_HEADS = frozenset({
     "curl", "wget", "git", "pip", "pip3", "python", "python3", "node", "npm", "npx", "go", "cargo", "gh", "svn",
