@@ -27,9 +27,9 @@ MARKS = [
     "</think>",
     "</tools>",
 ]
-TEXT = st.lists(
-    st.sampled_from([*MARKS, "mark0x0krampus", " ", "\n", "words", "é", '"', "\\", "{{ x }}", "{% if %}"])
-).map("".join)
+TEXT = st.lists(st.sampled_from([*MARKS, "mark0x0end", " ", "\n", "words", "é", '"', "\\", "{{ x }}", "{% if %}"])).map(
+    "".join
+)
 
 
 # The shape of common templates: empty thoughts, only the last turn's thoughts, text cut at marks that it holds.
@@ -109,6 +109,43 @@ def test_a_template_that_looks_for_marks_finds_none_in_texts(tmp_path: Path, ask
         f"<think>\n\n</think>\n\n!{said}",
         "And?",
         f"<think>\nlast\n</think>\n\n!{last}",
+    ]
+
+
+# What templates of current models use of Jinja and of Python's texts.
+MODERN = """
+{%- macro shown(value) %}{{ value if value is string else value | tojson }}{% endmacro %}
+{%- set ns = namespace(last=-1) %}
+{%- for message in messages[::-1] %}
+    {%- if message.role == 'user' and ns.last < 0 %}{% set ns.last = messages|length - 1 - loop.index0 %}{% endif %}
+    {%- if loop.index0 > 50 %}{% break %}{% endif %}
+{%- endfor %}
+{%- for message in messages %}
+    {{- '<|im_start|>' + message.role + '\\n' }}
+    {%- if message.reasoning_content is defined and message.reasoning_content is string and loop.index0 > ns.last %}
+        {{- '<think>\\n' + message.reasoning_content.strip('\\n') + '\\n</think>\\n\\n' }}
+    {%- endif %}
+    {{- message.content | trim }}
+    {%- for call in message.tool_calls or [] %}
+        {%- set call = call.function if call.function is defined else call %}
+        {{- '\\n<function=' + call.name + '>\\n' }}
+        {%- for name, value in call.arguments | items %}
+            {{- '<parameter=' + name + '>' + shown(value) + '\\n' }}
+        {%- endfor %}
+    {%- endfor %}
+    {{- '<|im_end|>\\n' }}
+{%- endfor %}"""
+
+
+def test_what_templates_of_current_models_use_is_there(tmp_path: Path) -> None:
+    row = im(
+        user(" go "), assistant("Look.", "Hm.", run={"cmd": "ls", "at": [1, "<b>"]}), result("one"), assistant("ok")
+    )
+    assert [turn["content"] for turn in chatml_turns(row, template_of(tmp_path, MODERN))] == [
+        "go",
+        '<think>\nHm.\n</think>\n\nLook.\n<function=run>\n<parameter=cmd>ls\n<parameter=at>[1, "<b>"]\n',
+        "one",
+        "<think>\n\n</think>\n\nok",
     ]
 
 

@@ -110,7 +110,7 @@ def _rendered(im: Json, template: ChatTemplate) -> tuple[str, Change]:
 def _word(number: int, text: str) -> str:
     """Return a word of letters and digits that `text` does not have."""
     attempt = 0
-    while (word := f"mark{number}x{attempt}krampus") in text:
+    while (word := f"mark{number}x{attempt}end") in text:
         attempt += 1
     return word
 

@@ -5,6 +5,7 @@ What the hub's client has on this machine is taken from there. It is asked to fe
 """
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,7 @@ def _on_disk(path: Path) -> TokenizerFiles:
 
 
 def _on_hub(name: str, repo: str, revision: str | None) -> TokenizerFiles:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read as the client is imported
     from trajgen_assets.core.sft.tokens.hub import hub_file  # takes 0.1 s, and only few conversions need it
 
     tokenizer = hub_file(repo, TOKENIZER, revision)

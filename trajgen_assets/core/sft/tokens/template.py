@@ -25,12 +25,11 @@ _SPECIAL_TOKENS = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 
 class ChatTemplate:
-    """Writes conversations. `is_ours` where the tokenizer brought no template of its own."""
+    """Writes conversations."""
 
-    def __init__(self, template: Template, special_tokens: dict[str, str], *, is_ours: bool = False) -> None:
+    def __init__(self, template: Template, special_tokens: dict[str, str]) -> None:
         self._template = template
         self._special_tokens = special_tokens
-        self.is_ours = is_ours
 
     @classmethod
     def of(cls, files: TokenizerFiles | None) -> Self:
@@ -42,7 +41,7 @@ class ChatTemplate:
         config = _config(files.config) if files and files.config else {}
         source = files.template.read_text(encoding="utf-8") if files and files.template else _named_default(config)
         if source is None:
-            return cls(_compiled(OURS.read_text(encoding="utf-8"), OURS), {}, is_ours=True)
+            return cls(_compiled(OURS.read_text(encoding="utf-8"), OURS), {})
         special = {name: _token_text(config.get(name)) for name in _SPECIAL_TOKENS}
         return cls(_compiled(source, files.template or files.config if files else None), special)
 
