@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.sft.test_golden import GOLDEN
-from tests.unit.sft.test_golden import SCAFFOLDS as TOOL_SCAFFOLDS
+from tests.unit.sft.test_golden import GOLDEN, SCAFFOLDS
 from tests.unit.sft.twin import JobOnDisk, solved
 from trajgen_assets.core.paths import PROJECT, JobPaths, Root
 from trajgen_assets.core.rollout.trials import TaskRecord
@@ -167,11 +166,11 @@ def rows_of_all_scaffolds(folder: Path, n_rows: int) -> list[Row]:
     """IM rows of a recorded trial of each scaffold in turn, of mixed metadata, a fifth of them without a score."""
     metadata: list[dict[str, Any]] = [{"stars": 3}, {"stars": "many", "tags": ["a"]}, {}]
     rows = []
-    for scaffold in (*TOOL_SCAFFOLDS, "terminus2"):
-        trajectory = (GOLDEN / f"{scaffold}.jsonl").read_bytes() if scaffold in TOOL_SCAFFOLDS else solved()
+    for scaffold in SCAFFOLDS:
+        trajectory = (GOLDEN / f"{scaffold}.jsonl").read_bytes()
         job = JobOnDisk(folder / scaffold).add("fix__x", trajectory).write(scaffold=scaffold)
         rows += read_im(convert_job(job, ConversionSettings()).im)
-    assert len(rows) == len(TOOL_SCAFFOLDS) + 1
+    assert len(rows) == len(SCAFFOLDS) == 5
     mixed = [rows[number % len(rows)] for number in range(n_rows)]
     scored = [with_facts(im, {"_instance_metadata": metadata[n % len(metadata)]}) for n, im in enumerate(mixed)]
     return [with_facts(im, {"_score": None}) if n // len(rows) % 5 == 0 else im for n, im in enumerate(scored)]

@@ -1,4 +1,4 @@
-"""One trial of each agent that calls tools, as the proxy recorded it, and what becomes of it.
+"""One trial of each scaffold, as the proxy recorded it, and what becomes of it.
 
 The records are of real rollouts with the scripted model, with long texts and most tools cut away, and ids renamed.
 When other rows are meant, look at what changed, and write what `made` returns into the file.
@@ -12,6 +12,7 @@ import pytest
 
 from tests.unit.sft.twin import JobOnDisk, Record, lines_of
 from trajgen_assets.core.sft.convert import convert_job
+from trajgen_assets.core.sft.scaffolds import SCAFFOLDS as READERS
 from trajgen_assets.core.sft.settings import ConversionSettings
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -50,8 +51,8 @@ def with_own_facts(row: Record) -> Record:
     return row | {"meta_info": row["meta_info"] | {"unique_info": facts}}
 
 
-def test_there_is_a_record_of_each_agent_that_calls_tools() -> None:
-    assert SCAFFOLDS == ("claude_code", "mini_swe_agent", "open_code", "openhands_sdk")
+def test_there_is_a_record_of_each_scaffold() -> None:
+    assert set(SCAFFOLDS) == set(READERS)
 
 
 @pytest.mark.parametrize("scaffold", SCAFFOLDS)
