@@ -10,6 +10,7 @@ from typing import Any
 
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.paths import Root
+from trajgen_assets.core.sft.data_sets.receipt import load_data_set
 from trajgen_assets.core.sft.making import is_data_being_made, making_data
 from trajgen_assets.core.sft.receipt import SftPaths, sha256_file
 from trajgen_assets.core.sft.versions import Versions
@@ -17,7 +18,7 @@ from trajgen_assets.core.sft.versions import Versions
 
 @dataclass(frozen=True)
 class Superseded:
-    """What may go of one job, and what stays though it is not the current version, with the reason."""
+    """What may go of one job or data set, and what stays though it is not the current version, with the reason."""
 
     job: str
     folders: tuple[Path, ...]
@@ -36,7 +37,7 @@ class Superseded:
 
 
 def superseded_versions(root: Root, *, older_than: timedelta) -> Iterator[Superseded]:
-    """Yield the jobs with versions that are not current, if their last trial ended so long ago.
+    """Yield the jobs, and data sets, with versions that are not current, if they ended, or were built, so long ago.
 
     Raises:
         ConversionError: a receipt cannot be read, so that nobody can tell which versions a data set was made of.
@@ -44,12 +45,22 @@ def superseded_versions(root: Root, *, older_than: timedelta) -> Iterator[Supers
     in_use = _rows_of_data_sets(root)
     before = datetime.now(UTC) - older_than
     for place in sorted(root.sft_data.glob("*")):
-        trials = root.job(place.name).trials
-        is_old = trials.exists() and datetime.fromtimestamp(trials.stat().st_mtime, UTC) <= before
+        ended_at = _ended_at(root, place)
+        is_old = ended_at is not None and ended_at <= before
         if is_old and not is_data_being_made(root, place.name) and (older := Versions.of(place).superseded()):
             reasons = {folder: _why_kept(folder, in_use.get(place.name, set())) for folder in older}
             kept = {folder.name: why for folder, why in reasons.items() if why is not None}
             yield Superseded(place.name, tuple(folder for folder, why in reasons.items() if why is None), kept)
+
+
+def _ended_at(root: Root, place: Path) -> datetime | None:
+    """When the last trial of a job ended, or a data set was built last; None where neither is told."""
+    trials = root.job(place.name).trials
+    if trials.exists():
+        return datetime.fromtimestamp(trials.stat().st_mtime, UTC)
+    if load_data_set(place) is not None:
+        return datetime.fromtimestamp(SftPaths(place).receipt.stat().st_mtime, UTC)
+    return None
 
 
 def _why_kept(folder: Path, rows_in_use: set[str]) -> str | None:
