@@ -158,18 +158,23 @@ def _report(context: dg.AssetExecutionContext, platform: Platform, job: str) -> 
     result = job_result_of(files.dir, trials)
     if JOB_RESULT in selected and is_news(context.instance, JOB_RESULT, job, result.digest):
         log_version(context, JOB_RESULT, job, result.digest, result_metadata(result, trials.trials) | tasks)
-    why_blocked = check_job(context, job, files, trials)
-    if (why := why_no_data(trials) or "; ".join(why_blocked)) or not {SFT_IM, SFT_LF} & selected:
-        if why and {SFT_IM, SFT_LF} & selected:
-            context.log.warning(f"{job}: no training data is made of it: {why}")
-        return not why
+    why_none = "; ".join(check_job(context, job, files, trials)) or why_no_data(trials)
+    if {SFT_IM, SFT_LF} & selected:
+        if why_none:
+            context.log.warning(f"{job}: no training data is made of it: {why_none}")
+        else:
+            _convert(context, platform, job, tasks)
+    return not why_none
+
+
+def _convert(context: dg.AssetExecutionContext, platform: Platform, job: str, tasks: dict[str, Any]) -> None:
     reached("during_conversion")
+    files = platform.root.job(job)
     place_data(platform.root, platform.config, files)
     receipt = convert_job(files, ConversionSettings.of(platform.config), tasks_today(platform, job))
     for asset, metadata in ((SFT_IM, im_metadata(receipt)), (SFT_LF, lf_metadata(receipt) | tasks)):
-        if asset in selected and is_news(context.instance, asset, job, receipt.signature):
+        if asset in context.selected_asset_keys and is_news(context.instance, asset, job, receipt.signature):
             log_version(context, asset, job, receipt.signature, metadata)
-    return True
 
 
 def result_metadata(result: JobResult, trials: Iterable[TrialEntry]) -> dict[str, Any]:
