@@ -13,8 +13,10 @@ from trajgen_assets.core.dashboard.pages.history import ledger_pages, run_pages
 from trajgen_assets.core.dashboard.pages.home import home_pages
 from trajgen_assets.core.dashboard.pages.jobs import job_pages, jobs_pages
 from trajgen_assets.core.dashboard.pages.tasks import task_pages
+from trajgen_assets.core.dashboard.public import LIMITS, Public
 from trajgen_assets.core.dashboard.render import SiteFile, data_file
 from trajgen_assets.core.dashboard.trajectory.parts import side_parts, trial_parts
+from trajgen_assets.core.dashboard.trajectory.shards import Limits
 from trajgen_assets.core.dashboard.writing import Part, SiteReport, write_site
 from trajgen_assets.core.locks import locked
 from trajgen_assets.core.paths import Root
@@ -22,15 +24,18 @@ from trajgen_assets.core.paths import Root
 STATIC = Path(__file__).parent / "static"
 
 
-def build_site(root: Root, folder: Path | None = None) -> SiteReport:
+def build_site(root: Root, folder: Path | None = None, public: Public | None = None) -> SiteReport:
     """Make the site about `root` in `folder`, by default `dashboard/site/`; what is new is written, the rest stands.
+
+    With `public` it is one for others: with less of each text, and clean.
 
     Raises:
         DashboardError: `folder` holds something else.
         OSError: it cannot be written.
     """
     with locked(root.dashboard / ".lock"), looking_at(root) as scene:
-        return write_site(folder or site_folder(root), parts_of(scene), _stamp)
+        parts = parts_of(scene, LIMITS if public else Limits())
+        return write_site(folder or site_folder(root), public.parts(parts) if public else parts, _stamp)
 
 
 def site_folder(root: Root) -> Path:
@@ -38,13 +43,13 @@ def site_folder(root: Root) -> Path:
     return root.dashboard / "site"
 
 
-def parts_of(scene: Scene) -> Iterator[Part]:
+def parts_of(scene: Scene, limits: Limits) -> Iterator[Part]:
     """Everything that the site consists of. What is linked to comes before what links to it."""
     code = code_digest()
     yield Part("static", code, _static_files)
     for summary in scene.jobs:
         job = scene.job(summary.name)
-        yield from trial_parts(scene, job, code)
+        yield from trial_parts(scene, job, code, limits)
         yield Part(f"job/{job.name}", f"{code} {job.digest}", partial(job_pages, job, summary))
     yield from side_parts(scene, code)
     yield from data_set_parts(scene, code)

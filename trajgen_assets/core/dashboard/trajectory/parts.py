@@ -20,10 +20,10 @@ def side_parts(scene: Scene, code: str) -> Iterator[Part]:
             yield Part(f"side/{task_key}", f"{code} {made.inputs}", made.make)
 
 
-def trial_parts(scene: Scene, job: JobFacts, code: str) -> Iterator[Part]:
+def trial_parts(scene: Scene, job: JobFacts, code: str, limits: Limits) -> Iterator[Part]:
     """Yield one part for each trial of a job; `code` is what decides how facts become files."""
     files = scene.root.job(job.name)
     rows = RowsOfJob(files.sft)
     for trial in job.trials:
-        made = TrialPage(files, job, trial, rows, scene.attempts[trial.task_key], Limits())
+        made = TrialPage(files, job, trial, rows, scene.attempts[trial.task_key], limits)
         yield Part(f"trial/{trial.job}/{trial.name}", f"{code} {made.inputs}", made.make)
