@@ -9,6 +9,7 @@ import typer
 from resources.redaction import known_secrets
 from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.core.counting import count_of
+from trajgen_assets.core.dashboard.database import write_database
 from trajgen_assets.core.dashboard.public import Public
 from trajgen_assets.core.dashboard.publishing import Target, publish, publish_again
 from trajgen_assets.core.dashboard.serving import serve_site
@@ -43,13 +44,21 @@ def dashboard(
             help="Send the public form: DIR, HOST:PATH, s3://…, gs://…, rclone:REMOTE:PATH, or 'cmd:PROGRAM {site}'.",
         ),
     ] = None,
+    sqlite: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the facts as one SQLite file instead, for datasette or sqlite3."),
+    ] = None,
     every: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Publish again and again until Ctrl-C.", min=1)
     ] = None,
 ) -> None:
     """Make the dashboard, a folder of pages that any browser opens from disk, without network; say where it lies."""
-    _check(export=export, public=public, serve=serve, publish_to=publish_to, every=every)
+    ways = {"--export": export, "--serve": serve or None, "--publish": publish_to, "--sqlite": sqlite}
+    _check([name for name, way in ways.items() if way is not None], public=public, every=every)
     state = state_of(context)
+    if sqlite is not None:
+        _write_database(state, sqlite.expanduser().absolute())
+        return
     if publish_to is not None:
         _publish(state, Target.of(publish_to), every)
         return
@@ -59,13 +68,19 @@ def dashboard(
         serve_site(state.root, port, lambda origin: typer.echo(f"{origin}/  (Ctrl-C ends it)"))
 
 
-def _check(*, export: Path | None, public: bool, serve: bool, publish_to: str | None, every: float | None) -> None:
-    if sum((export is not None, serve, publish_to is not None)) > 1:
-        raise ConfigError("--export, --serve and --publish each show the dashboard to others", mend="give one of them")
-    if public and export is None:
+def _check(ways: list[str], *, public: bool, every: float | None) -> None:
+    if len(ways) > 1:
+        raise ConfigError(f"{' and '.join(ways)} are two things", mend="give one of them")
+    if public and ways != ["--export"]:
         raise ConfigError("--public says how to export", mend="add --export DIR; --publish is public anyway")
-    if every is not None and publish_to is None:
+    if every is not None and ways != ["--publish"]:
         raise ConfigError("--every says how often to publish", mend="add --publish TARGET")
+
+
+def _write_database(state: State, path: Path) -> None:
+    written = write_database(state.root, path, known_secrets(state.config).redactor())
+    typer.echo(", ".join(f"{n} {table}" for table, n in written.n_rows.items()))
+    typer.echo(str(written.path))
 
 
 def _publish(state: State, target: Target, every: float | None) -> None:

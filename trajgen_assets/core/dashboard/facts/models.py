@@ -178,6 +178,10 @@ class Figures:
         return self.n(Outcome.RESOLVED)
 
     @property
+    def n_outside(self) -> int:
+        return self.n(Outcome.OUTSIDE)
+
+    @property
     def mean_reward(self) -> float | None:
         """Over graded trials; None where there is none."""
         return self.reward_sum / self.n_graded if self.n_graded else None
