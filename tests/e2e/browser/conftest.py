@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import httpx
 import pytest
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from resources.instance import open_instance
 from scripts.chromium import PROGRAMS
@@ -136,16 +136,23 @@ CHROMIUM_ARGS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[BrowserContext]:
-    """A Chromium that finds no host but loopback, and in whose pages no script fails."""
-    failures: list[str] = []
+def chromium() -> Iterator[Browser]:
+    """A Chromium that finds no host but loopback."""
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
-        context = chromium.new_context(viewport=VIEWPORT)
-        context.set_default_timeout(PAGE_TIME_MS)
-        context.on("weberror", lambda error: failures.append(str(error.error)))
-        yield context
-        chromium.close()
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: Browser) -> Iterator[BrowserContext]:
+    """A window in whose pages no script fails."""
+    failures: list[str] = []
+    context = chromium.new_context(viewport=VIEWPORT)
+    context.set_default_timeout(PAGE_TIME_MS)
+    context.on("weberror", lambda error: failures.append(str(error.error)))
+    yield context
+    context.close()
     assert failures == []
 
 

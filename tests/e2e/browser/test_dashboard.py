@@ -9,10 +9,12 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-from tests.e2e.browser.conftest import CHROMIUM, CHROMIUM_ARGS, needs_chromium
-from tests.e2e.browser.watching import Watched, watching
+from benchmarks.trajectory_page import PAGE as LONG_PAGE
+from benchmarks.trajectory_page import RARE_WORD, make_long_root
+from tests.e2e.browser.conftest import needs_chromium
+from tests.e2e.browser.watching import Watched, pages_of, trials_of, watching
 from tests.sites import RootSize, make_root
 from trajgen_assets.core.dashboard.site import build_site
 
@@ -26,14 +28,6 @@ N_ALIKE = 20  # of the pages of trials and of tasks so many are opened: there ar
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dashboard")
     return build_site(make_root(folder / "root", RootSize(n_trials=N_TRIALS)), folder / "site").folder
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -61,22 +55,17 @@ class Links(HTMLParser):
                 self.names.add(value)
 
 
-def pages_of(site: Path) -> list[str]:
-    return sorted(each.relative_to(site).as_posix() for each in site.rglob("*.html"))
-
-
 def kinds_of(site: Path) -> list[str]:
     """A page of every kind: what lies in one folder beside others of its kind is shown once."""
-    trials = [each for each in pages_of(site) if re.fullmatch(r"jobs/[^/]+/(?!index).+\.html", each)]
     jobs = [each for each in pages_of(site) if re.fullmatch(r"jobs/[^/]+/index\.html", each)]
     others = [next(each for each in pages_of(site) if each.startswith(folder)) for folder in ("side/", "datasets/")]
-    return [*(each for each in pages_of(site) if "/" not in each), jobs[0], trials[0], *others]
+    return [*(each for each in pages_of(site) if "/" not in each), jobs[0], trials_of(site)[0], *others]
 
 
 def a_trial(site: Path) -> str:
     """A trial with more to see than others: five turns, and a call that failed."""
-    for path in pages_of(site):
-        if re.fullmatch(r"jobs/[^/]+/(?!index).+\.html", path) and "1 failed call" in (site / path).read_text():
+    for path in trials_of(site):
+        if "1 failed call" in (site / path).read_text():
             return path
     raise AssertionError("no trial has a failed call")
 
@@ -98,7 +87,7 @@ def test_pages_open_from_disk_without_a_fault_and_without_the_network(watched: W
     trials = [each for each in pages if each.startswith("jobs/") and not each.endswith("/index.html")]
     tasks = [each for each in pages if each.startswith("side/")]
     assert len(trials) == N_TRIALS
-    some = {each for alike in (trials, tasks) for each in alike[:: len(alike) // N_ALIKE]}
+    some = {each for alike in (trials, tasks) for each in alike[:: max(1, len(alike) // N_ALIKE)]}
     for path in some | (set(pages) - {*trials, *tasks}):
         assert watched.open(path).title().endswith("· trajgen")
 
@@ -242,3 +231,23 @@ def test_rows_of_a_data_set_are_found(watched: Watched) -> None:
     expect(page.get_by_label("Show")).to_have_value("trials")
     rows.first.get_by_role("link").click()
     expect(page.locator("#standing")).to_contain_text("Left out of the training data")
+
+
+def test_a_trajectory_of_two_thousand_turns_is_usable(chromium: Browser, tmp_path: Path) -> None:
+    """In twenty conversations, so that the record is small; `benchmarks/trajectory_page.py` times a single one."""
+    root = make_long_root(tmp_path / "root", 2_000, n_per_conversation=100)
+    folder = build_site(root, tmp_path / "site").folder
+    with watching(chromium, folder) as watched:
+        page = watched.open(LONG_PAGE)
+        page.locator("[data-conversation]").select_option("")
+        expect(page.locator("[data-later]")).to_contain_text("Later turns")
+        page.keyboard.press("Tab")
+        page.keyboard.press("j")
+        expect(page.locator("#t1[aria-current]")).to_be_focused()
+        page.keyboard.press("Shift+G")
+        expect(page.locator("article[aria-current]")).to_have_id("c20t100")
+        page.get_by_label("Search all turns").fill(RARE_WORD)
+        page.keyboard.press("Enter")
+        expect(page.locator("[data-status]")).to_have_text("1 of 1 turns that have it")
+        assert page.locator("article").count() < 200
+    assert watched.faults == []

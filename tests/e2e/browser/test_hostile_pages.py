@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.browser.conftest import CHROMIUM, CHROMIUM_ARGS, needs_chromium
-from tests.e2e.browser.watching import Watched, watching
+from tests.e2e.browser.conftest import needs_chromium
+from tests.e2e.browser.watching import Watched, pages_of, trials_of, watching
 from tests.hostile import make_hostile_root
 from trajgen_assets.core.dashboard.site import build_site
 from trajgen_assets.core.dashboard.text import visible
@@ -43,27 +43,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_site(make_hostile_root(folder / "root"), folder / "site").folder
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def watched(chromium: Browser, site: Path) -> Iterator[Watched]:
     with watching(chromium, site) as found:
         yield found
     assert found.faults == []
-
-
-def pages_of(site: Path) -> list[str]:
-    return sorted(each.relative_to(site).as_posix() for each in site.rglob("*.html"))
-
-
-def trials_of(site: Path) -> list[str]:
-    return [each for each in pages_of(site) if each.startswith("jobs/") and not each.endswith("/index.html")]
 
 
 def assert_unharmed(page: Page, site: Path, path: str) -> None:

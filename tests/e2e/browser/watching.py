@@ -78,3 +78,13 @@ def _listen(context: BrowserContext, watched: Watched) -> None:
     context.on("weberror", lambda error: watched.fault(f"script: {error.error}"))
     context.on("dialog", on_dialog)
     context.on("page", lambda _: watched.fault("another page was opened"))
+
+
+def pages_of(site: Path) -> list[str]:
+    """Every page, as its path below the site."""
+    return sorted(each.relative_to(site).as_posix() for each in site.rglob("*.html"))
+
+
+def trials_of(site: Path) -> list[str]:
+    """The pages of trials."""
+    return [each for each in pages_of(site) if each.startswith("jobs/") and not each.endswith("/index.html")]

@@ -20,7 +20,7 @@ from trajgen_assets.core.rollout.host_facts import HostFacts, load_host_facts
 from trajgen_assets.core.sft.placeholders import Placeholders
 
 # A preview has nothing behind it, and no record is shown as it is.
-LIMITS = Limits(preview=1_200, text=1_200, raw=0)
+LIMITS = Limits(preview=1_200, text=1_200, raw=0, file=1_200)
 
 # Keys of others that a task or an agent may have had: told by how their issuers make them. What looks like one goes.
 _KEYS = {

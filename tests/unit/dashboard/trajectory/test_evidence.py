@@ -2,7 +2,7 @@ import os
 from pathlib import Path
 
 from trajgen_assets.core.dashboard.trajectory.diff import MAX_LINES, diff_lines
-from trajgen_assets.core.dashboard.trajectory.evidence import HEAD_BYTES, TAIL_BYTES, read_evidence
+from trajgen_assets.core.dashboard.trajectory.evidence import read_evidence
 from trajgen_assets.core.paths import JobPaths, Root
 
 DIFF = """\
@@ -26,9 +26,9 @@ def trial(folder: Path) -> JobPaths:
 
 def test_the_ends_of_what_the_verifier_printed_are_shown(tmp_path: Path) -> None:
     files = trial(tmp_path)
-    printed = b"a" * HEAD_BYTES + b"-" * 1000 + b"z" * TAIL_BYTES
+    printed = b"a" * 1000 + b"-" * 1000 + b"z" * 3000
     (files.trial("t") / "verifier" / "test-stdout.txt").write_bytes(printed)
-    (shown,) = read_evidence(files, "t").verifier
+    (shown,) = read_evidence(files, "t", 4000).verifier
     assert (set(shown.head), set(shown.tail), shown.n_left_out_bytes) == ({"a"}, {"z"}, 1000)
     assert shown.size_bytes == len(printed)
 
@@ -36,7 +36,7 @@ def test_the_ends_of_what_the_verifier_printed_are_shown(tmp_path: Path) -> None
 def test_a_short_file_is_shown_once(tmp_path: Path) -> None:
     files = trial(tmp_path)
     (files.trial("t") / "verifier" / "reward.txt").write_bytes(b"1\xff\n")
-    (shown,) = read_evidence(files, "t").verifier
+    (shown,) = read_evidence(files, "t", 4000).verifier
     assert (shown.head, shown.tail, shown.n_left_out_bytes) == ("1\ufffd\n", "", 0)
 
 
@@ -46,19 +46,19 @@ def test_no_link_is_followed_and_no_pipe_is_waited_for(tmp_path: Path) -> None:
     (files.trial("t") / "verifier" / "link.txt").symlink_to(tmp_path / "secret")
     os.mkfifo(files.trial("t") / "verifier" / "pipe.txt")
     files.patch("t").symlink_to(tmp_path / "secret")
-    found = read_evidence(files, "t")
+    found = read_evidence(files, "t", 4000)
     assert (found.verifier, found.diff) == ((), None)
 
 
 def test_a_folder_that_is_gone_is_said_to_be(tmp_path: Path) -> None:
-    assert read_evidence(Root(tmp_path).job("j"), "t").problems == ("its folder is gone",)
+    assert read_evidence(Root(tmp_path).job("j"), "t", 4000).problems == ("its folder is gone",)
 
 
 def test_a_result_that_cannot_be_read_hides_nothing_else(tmp_path: Path) -> None:
     files = trial(tmp_path)
     (files.trial("t") / "result.json").write_text("{")
     (files.trial("t") / "verifier" / "reward.txt").write_text("1")
-    found = read_evidence(files, "t")
+    found = read_evidence(files, "t", 4000)
     assert (len(found.problems), len(found.verifier)) == (1, 1)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.sft.agent_twin import TASK, AgentTwin, fixed, tool_call, tool_result, user
+from tests.unit.sft.test_golden import GOLDEN
 from tests.unit.sft.twin import TerminusTwin, answer_text, entry, solved
 from trajgen_assets.core.dashboard.trajectory.model import Entry, FailedCall, Kind, Turn, Unreadable
 from trajgen_assets.core.dashboard.trajectory.reading import Reader
@@ -172,3 +173,23 @@ def test_a_damaged_compressed_file_is_shown_up_to_where_it_is_whole(tmp_path: Pa
     (only,) = Reader("claude_code").entries(path)
     assert isinstance(only, Unreadable)
     assert "damaged" in only.why
+
+
+@pytest.mark.parametrize("scaffold", SCAFFOLDS)
+def test_a_recorded_trial_of_each_scaffold_is_read_as_its_rows_are(scaffold: str) -> None:
+    reader = Reader(scaffold)
+    turns = turns_of(list(reader.entries(GOLDEN / f"{scaffold}.jsonl")))
+    rows = json.loads((GOLDEN / f"{scaffold}.json").read_bytes())
+    (main,) = [each.conversation for each in reader.openings if each.kind is Kind.MAIN]
+    shown = [each for each in turns if each.conversation == main]
+    said = [each for each in rows["im"][0]["messages"] if each["role"] == "assistant"]
+    assert [(each.text, each.reasoning) for each in shown] == [
+        (each["content"], each["reasoning_content"]) for each in said
+    ]
+    assert [[call.arguments for call in each.calls] for each in shown] == [
+        [call["function"]["arguments"] for call in each.get("tool_calls", [])] for each in said
+    ]
+    assert all(call.result for each in shown[:-1] for call in each.calls)
+    assert len(reader.row_numbers()) == len(rows["im"]) + len(
+        [each for each in rows["rejected"] if each[0] == "side_call"]
+    )

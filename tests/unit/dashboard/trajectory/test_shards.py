@@ -61,6 +61,12 @@ def test_arguments_stand_in_lines_with_nothing_hidden_in_them(arguments: str, sh
     assert files["turns-0"][0]["calls"][0]["arguments"] == shown
 
 
+def test_where_no_more_than_its_beginning_may_be_shown_the_rest_lies_nowhere() -> None:
+    files = made([turn(1, text="x" * 50)], Limits(preview=10, text=10))
+    assert files["turns-0"][0]["text"] == {"start": "x" * 10, "length": 50, "shown": 10, "at": None}
+    assert "texts-0" not in files
+
+
 def test_what_is_beyond_all_measure_is_left_out_and_said_to_be() -> None:
     files = made([turn(1, text="x" * 10_000_000)], Limits())
     shown = files["turns-0"][0]["text"]

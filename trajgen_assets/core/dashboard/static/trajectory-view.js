@@ -29,7 +29,7 @@ const trajectory = (() => {
       name, entries, main, conversations: head.conversations,
       body: async (entry) => (entry.shard ? await load(`${name}~turns-${entry.shard}`) : head.turns)[entry.place],
       raw: async ([shard, place]) => (await load(`${name}~raw-${shard}`))[place],
-      whole: async (text) => (typeof text === "string" ? text : (await load(`${name}~texts-${text.at[0]}`))[text.at[1]]),
+      whole: async (text) => (typeof text === "string" ? text : text.at === null ? text.start : (await load(`${name}~texts-${text.at[0]}`))[text.at[1]]),
     };
   }
 
@@ -64,7 +64,9 @@ const trajectory = (() => {
   function block(view, heading, text, kind, status) {
     const pre = el("pre", { class: "block", tabindex: "0" }, start(text));
     const bar = el("div", { class: "block-bar" }, el("span", { class: "block-name" }, heading));
-    if (typeof text !== "string") {
+    if (typeof text !== "string" && text.at === null) {
+      bar.append(el("span", { class: "note" }, `${format.count(text.shown)} of ${format.count(text.length)} characters`));
+    } else if (typeof text !== "string") {
       const all = text.shown === text.length ? `all ${format.count(text.length)}` : `${format.count(text.shown)} of ${format.count(text.length)}`;
       const more = button(`Show ${all} characters`, async () => {
         pre.textContent = await view.whole(text);

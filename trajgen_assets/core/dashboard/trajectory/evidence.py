@@ -16,8 +16,6 @@ from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.patch import PatchRecord, read_patch_record
 from trajgen_assets.core.rollout.results import read_trial_result
 
-HEAD_BYTES, TAIL_BYTES = 16 << 10, 48 << 10
-PATCH_BYTES = 256 << 10
 MAX_VERIFIER_FILES = 12
 
 
@@ -49,8 +47,14 @@ class Evidence:
     problems: tuple[str, ...] = ()
 
 
-def read_evidence(files: JobPaths, trial: str) -> Evidence:
-    """Look into the folder of a trial."""
+def read_evidence(files: JobPaths, trial: str, n_bytes: int) -> Evidence:
+    """Look into the folder of a trial.
+
+    Args:
+        files: those of its job.
+        trial: its name.
+        n_bytes: how much of a file is read, most of it from its end; of the patch the first four times as many.
+    """
     problems: list[str] = []
     error: tuple[str, str] | None = None
     try:
@@ -61,8 +65,10 @@ def read_evidence(files: JobPaths, trial: str) -> Evidence:
         problems.append(f"Harbor's result.json cannot be read: {fault.__class__.__name__}")
     with suppress(OSError), _opened(files.trial(trial)) as folder_fd:
         paths = walked(folder_fd, ("verifier",), limit=MAX_VERIFIER_FILES)
-        verifier = [found for path in paths if (found := _excerpt(folder_fd, path, HEAD_BYTES, TAIL_BYTES))]
-        diff = _excerpt(folder_fd, ("artifacts", files.patch(trial).name), PATCH_BYTES, 0)
+        verifier = [
+            found for path in paths if (found := _excerpt(folder_fd, path, n_bytes // 4, n_bytes - n_bytes // 4))
+        ]
+        diff = _excerpt(folder_fd, ("artifacts", files.patch(trial).name), 4 * n_bytes, 0)
         return Evidence(tuple(verifier), read_patch_record(files, trial), diff, error, tuple(problems))
     return Evidence(error=error, problems=(*problems, "its folder is gone"))
 

@@ -42,7 +42,17 @@ class TrialPage:
         """A digest of all that the page shows."""
         shown = [self.files.dir / self.trial.name / "result.json", self.files.patch_record(self.trial.name)]
         stamps = [(path.stat().st_mtime_ns, path.stat().st_size) for path in shown if path.exists()]
-        told = repr((self.trial, self.job.scaffold, self.rows.signature, self.attempts, stamps, self.limits))
+        told = repr(
+            (
+                self.trial,
+                self._has_trajectory,
+                self.job.scaffold,
+                self.rows.signature,
+                self.attempts,
+                stamps,
+                self.limits,
+            )
+        )
         return hashlib.sha256(told.encode("utf-8", "backslashreplace")).hexdigest()
 
     def make(self) -> Iterator[SiteFile]:
@@ -52,7 +62,7 @@ class TrialPage:
         yield from shards.turns(totals.counting(self._entries(reader)))
         found = fates(reader.openings, totals, reader.row_numbers(), self.rows.of(self.trial.name))
         yield from shards.head(reader.openings, leaks_of(found))
-        evidence = read_evidence(self.files, self.trial.name)
+        evidence = read_evidence(self.files, self.trial.name, self.limits.file)
         yield page(
             "trajectory.html",
             places.trial_page(self.trial.job, self.trial.name),

@@ -29,6 +29,7 @@ class Limits:
         preview: of a text until somebody asks for the rest.
         text: of a text at all; what is beyond is left out, and said to be.
         raw: of a record; 0 shows none.
+        file: bytes of what a verifier left, and four times as many of a patch.
         shard: of one file, about.
         turns: entries of one file.
     """
@@ -36,6 +37,7 @@ class Limits:
     preview: int = 2_000
     text: int = 1_000_000
     raw: int = 500_000
+    file: int = 64 << 10
     shard: int = 1_000_000
     turns: int = 64
 
@@ -195,9 +197,9 @@ class Shards:
         """A short text as it is; of a longer one its beginning, its length, and where the rest lies."""
         if len(text) <= self._limits.preview:
             return text
-        whole = text[: self._limits.text]
-        file, at = self._texts.add(whole, len(whole))
-        return {"start": text[: self._limits.preview], "length": len(text), "shown": len(whole), "at": [file, at]}
+        start, whole = text[: self._limits.preview], text[: self._limits.text]
+        place = self._texts.add(whole, len(whole)) if len(whole) > len(start) else None
+        return {"start": start, "length": len(text), "shown": len(whole), "at": place}
 
     def _record(self, raw: Mapping[str, Any]) -> list[int] | None:
         if not self._limits.raw:
