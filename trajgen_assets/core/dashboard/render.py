@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.dashboard import forms, places, reasons
 from trajgen_assets.core.dashboard.text import all_visible, visible
 
@@ -94,7 +95,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters.update(forms.FILTERS, json_for_page=json_for_page, meaning=reasons.meaning)
-    environment.globals.update(places=places)
+    environment.globals.update(places=places, count_of=count_of)
     return environment
 
 

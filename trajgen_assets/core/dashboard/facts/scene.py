@@ -19,6 +19,7 @@ from trajgen_assets.core.ledger.models import AttemptRow, Counts, JobRow, TaskRo
 from trajgen_assets.core.paths import Root
 
 N_AT_ONCE = 500
+N_TRIALS_KEPT = 20_000  # some 40 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Scene:
         marks: of each trial, by job and name, what pages over all tasks show of it.
         attempts: at each task, by its key, oldest first.
         rows: of the jobs that the ledger knows, by name.
+        kept: jobs with their trials, as many as memory is spent on; the others are read again when they are asked for.
     """
 
     root: Root
@@ -65,6 +67,7 @@ class Scene:
     marks: Mapping[tuple[str, str], "Mark"]
     attempts: Mapping[str, Sequence[Attempt]]
     rows: Mapping[str, JobRow]
+    kept: Mapping[str, JobFacts]
     problems: tuple[str, ...] = ()
 
     @property
@@ -83,7 +86,7 @@ class Scene:
         Raises:
             UnknownNameError: there is no such job.
         """
-        found = job_facts(self.root, self.ledger, self.rows.get(name), name)
+        found = self.kept.get(name) or job_facts(self.root, self.ledger, self.rows.get(name), name)
         if found is None:
             raise UnknownNameError("there is no such job", where=name, mend="see `trajgen status` for their names")
         return found
@@ -136,6 +139,7 @@ def _scene(root: Root, ledger: Ledger | None, problems: tuple[str, ...]) -> Scen
     jobs: list[JobSummary] = []
     marks: dict[tuple[str, str], Mark] = {}
     attempts: dict[str, list[Attempt]] = defaultdict(list)
+    kept: dict[str, JobFacts] = {}
     for name in [*rows, *_unknown_jobs(root, rows)]:
         if (job := job_facts(root, ledger, rows.get(name), name)) is None:
             continue
@@ -143,8 +147,10 @@ def _scene(root: Root, ledger: Ledger | None, problems: tuple[str, ...]) -> Scen
             attempts[trial.task_key].append(_attempt(trial))
             marks[job.name, trial.name] = _mark(job, trial, chosen)
         jobs.append(summary_of(job))
+        if len(marks) <= N_TRIALS_KEPT:
+            kept[job.name] = job
     counted = counts - smoke if counts and smoke else None
-    return Scene(root, ledger, counted, smoke, tuple(jobs), marks, _in_order(attempts), rows, problems)
+    return Scene(root, ledger, counted, smoke, tuple(jobs), marks, _in_order(attempts), rows, kept, problems)
 
 
 def _unknown_jobs(root: Root, known: Collection[str]) -> list[str]:

@@ -11,7 +11,9 @@ def data_sets_of(root: Root) -> Iterator[DataSetReceipt]:
     """Yield the receipt of each data set, by name. Folders of jobs' data are passed over."""
     folders = sorted(root.sft_data.iterdir()) if root.sft_data.is_dir() else []
     for folder in folders:
-        if not folder.name.startswith(".") and (receipt := load_data_set(folder)) is not None:
+        if folder.name.startswith(".") or root.job(folder.name).dir.exists():
+            continue  # versions; and the data of a job, whose name no data set has and whose receipt may be large
+        if (receipt := load_data_set(folder)) is not None:
             yield receipt
 
 
