@@ -29,6 +29,8 @@ _JUDGE = _any_of(*rules.JUDGE_PATHS)
 _COMMIT = re.compile(rules.COMMIT)
 _ALL_FETCHES = (*rules.FETCHES, rules.ADDRESS)
 _SOLUTION_IN_SCRIPT = re.compile(rules.SOLUTION_IN_SCRIPT)
+_OUTPUT_OPTION = re.compile(rules.OUTPUT_OPTION)
+_REACHING_OUT = {program: re.compile(pattern) for program, pattern in rules.REACHING_OUT.items()}
 
 
 class Leak(StrEnum):
@@ -137,12 +139,13 @@ class _Reader:
 
     def _of_segment(self, segment: str) -> Iterator[Leak]:
         program, arguments = head(segment), words(segment)[1:] if _may_name_path(segment) else []
-        read = set(arguments) - set(redirected(segment))
-        if program not in rules.NAMING_HEADS and any(map(self._is_solution, read)):
+        written = _written_by(program, arguments, segment)
+        if program not in rules.NAMING_HEADS and any(map(self._is_solution, {*arguments} - {*written})):
             yield Leak.SOLUTION_READ
+        self.own_files.update(map(basename, written))  # what stands behind `&&` may read them
         if _HISTORY.search(segment) or self._is_foreign_commit(segment):
             yield Leak.FOREIGN_HISTORY
-        if program in rules.FETCHING_HEADS and _may_fetch(segment) and self.fetches.search(segment):
+        if _may_fetch(program, segment) and self.fetches.search(segment):
             yield Leak.REPOSITORY_FETCHED
         if any(map(_JUDGE.search, _changed_by(program, arguments, segment))):
             yield Leak.JUDGE_CHANGED
@@ -164,9 +167,18 @@ def _may_name_path(segment: str) -> bool:
     return any(word in text for word in rules.PATH_WORDS)
 
 
-def _may_fetch(segment: str) -> bool:
+def _written_by(program: str, arguments: list[str], segment: str) -> list[str]:
+    """Return the files that a command writes its output to, whatever program it is."""
+    teed = arguments if program == "tee" else []
+    return [*redirected(segment), *teed, *_OUTPUT_OPTION.findall(segment)]
+
+
+def _may_fetch(program: str, segment: str) -> bool:
     text = segment.lower()
-    return any(word in text for word in rules.FETCH_WORDS)
+    if program not in rules.FETCHING_HEADS or not any(word in text for word in rules.FETCH_WORDS):
+        return False
+    reaching_out = _REACHING_OUT.get(program)
+    return reaching_out is None or reaching_out.search(segment) is not None
 
 
 def _changed_by(program: str, arguments: list[str], segment: str) -> list[str]:

@@ -15,21 +15,23 @@ SOLUTION_PATHS = (
     r"(?:^|/)solution/solve\.sh$",
 )
 SOLUTION_IN_SCRIPT = r"['\"](/(?:solution|oracle)/[^'\"\n]{0,200})['\"]"
-NAMING_HEADS = frozenset({"echo", "printf", "cd", "mkdir", "touch"})
+NAMING_HEADS = frozenset({"echo", "printf", "cd", "mkdir", "touch", "tee", "rm"})
+OUTPUT_OPTION = r"\s--output[=\s]\s*['\"]?([^\s'\"]+)"
 
-# What shows more of the history than the task was set up with.
+# What shows more of the history than the task was set up with. Git takes what stands behind ` -- ` for paths.
 _GIT = r"^git\s+(?:-\S+\s+(?:[^-\s]\S*\s+)??)*"
+_REVISIONS = r"\b(?:(?!\s--\s)[^\n])*?"
 FOREIGN_HISTORY = (
-    rf"{_GIT}(?:log|rev-list|shortlog|show-branch|show)\b[^\n]*?\s--(?:all|branches|remotes|reflog)(?:[=\s]|$)",
-    rf"{_GIT}log\b[^\n]*?\s(?:-g|--walk-reflogs)(?:\s|$)",
+    rf"{_GIT}(?:log|rev-list|shortlog|show-branch|show){_REVISIONS}\s--(?:all|branches|remotes|reflog)(?:[=\s)`]|$)",
+    rf"{_GIT}log{_REVISIONS}\s(?:-g|--walk-reflogs)(?:\s|$)",
     rf"{_GIT}reflog(?:\s|$)",
     rf"{_GIT}fsck\b[^\n]*?--(?:lost-found|unreachable|dangling|no-reflogs?)",
-    rf"{_GIT}(?:show|log|diff|checkout|switch|restore|cherry-pick|merge|rebase|cat-file|archive|reset)\b[^\n]*?[\s=]"
+    rf"{_GIT}(?:show|log|diff|checkout|switch|restore|cherry-pick|merge|rebase|cat-file|archive|reset){_REVISIONS}[\s=]"
     r"(?:(?:refs/)?(?:remotes/)?(?:origin|upstream)/|FETCH_HEAD|(?!stash@)[\w/.-]+@\{)",
 )
 # A commit by its hash is foreign where nothing that the model was shown before names it.
 COMMIT = (
-    rf"{_GIT}(?:show|checkout|cherry-pick|diff|restore|cat-file|reset|archive)\b[^\n]*?[\s=]"
+    rf"{_GIT}(?:show|checkout|cherry-pick|diff|restore|cat-file|reset|archive){_REVISIONS}[\s=]"
     r"(?P<commit>(?=[0-9a-f]*[0-9])(?=[0-9a-f]*[a-f])[0-9a-f]{7,40})(?=[\s:^~.]|$)"
 )
 
@@ -51,6 +53,13 @@ FETCHING_HEADS = frozenset({
     "curl", "wget", "git", "pip", "pip3", "python", "python3", "node", "npm", "npx", "go", "cargo", "gh", "svn",
 })
 # fmt: on
+# Of these, only what reaches the network does: a Go package of the checkout is named by the address of its repository,
+# and so are issues in the message of a commit.
+REACHING_OUT = {
+    "git": rf"{_GIT}(?:clone|fetch|pull|ls-remote|archive|remote|submodule|subtree)\b",
+    "go": r"^\S+\s+(?:get\b|mod\s+download\b|(?:install|run|list)\b[^\n]*@)",
+    "cargo": r"^\S+\s+(?:\+\S+\s+)?(?:install|add|fetch)\b",
+}
 
 # A fix of fewer lines is found twice without having been seen: so it was by the model that the demo plays.
 EQUAL_FIX_MIN_LINES = 10
