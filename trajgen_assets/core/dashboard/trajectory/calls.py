@@ -19,6 +19,7 @@ from trajgen_assets.core.dashboard.trajectory.model import FailedCall, Figures, 
 from trajgen_assets.core.sft.messages import Json
 from trajgen_assets.core.sft.reasons import TrialRejectedError
 from trajgen_assets.core.sft.records import LONGEST_LINE_BYTES, Exchange, Place, exchange_of
+from trajgen_assets.core.sft.repeats import LineParser
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -55,7 +56,7 @@ def read_calls(trajectory: Path, before: Before) -> Iterator[Answered | FailedCa
     number = 0
     with opened(trajectory) as file:
         try:
-            for line in iter_lines(file, longest_bytes=LONGEST_LINE_BYTES):
+            for line in iter_lines(file, longest_bytes=LONGEST_LINE_BYTES, parse=LineParser().parse):
                 number = line.number
                 yield _call(line, before)
         except (zstandard.ZstdError, OSError) as error:
