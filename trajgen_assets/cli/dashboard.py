@@ -9,6 +9,7 @@ import typer
 from resources.redaction import known_secrets
 from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.core.counting import count_of
+from trajgen_assets.core.dashboard.atif import write_atif
 from trajgen_assets.core.dashboard.database import write_database
 from trajgen_assets.core.dashboard.public import Public
 from trajgen_assets.core.dashboard.publishing import Target, publish, publish_again
@@ -23,7 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command("dashboard")(dashboard)
 
 
-def dashboard(
+def dashboard(  # noqa: PLR0913, PLR0917  each option of a command is an argument of its function
     context: typer.Context,
     export: Annotated[
         Path | None,
@@ -48,16 +49,23 @@ def dashboard(
         Path | None,
         typer.Option(metavar="FILE", help="Write the facts as one SQLite file instead, for datasette or sqlite3."),
     ] = None,
+    atif: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the trajectories in Harbor's form instead, for `harbor view DIR`."),
+    ] = None,
     every: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Publish again and again until Ctrl-C.", min=1)
     ] = None,
 ) -> None:
     """Make the dashboard, a folder of pages that any browser opens from disk, without network; say where it lies."""
-    ways = {"--export": export, "--serve": serve or None, "--publish": publish_to, "--sqlite": sqlite}
+    ways = {"--export": export, "--serve": serve or None, "--publish": publish_to, "--sqlite": sqlite, "--atif": atif}
     _check([name for name, way in ways.items() if way is not None], public=public, every=every)
     state = state_of(context)
     if sqlite is not None:
         _write_database(state, sqlite.expanduser().absolute())
+        return
+    if atif is not None:
+        _write_atif(state, atif.expanduser().absolute())
         return
     if publish_to is not None:
         _publish(state, Target.of(publish_to), every)
@@ -81,6 +89,12 @@ def _write_database(state: State, path: Path) -> None:
     written = write_database(state.root, path, known_secrets(state.config).redactor())
     typer.echo(", ".join(f"{n} {table}" for table, n in written.n_rows.items()))
     typer.echo(str(written.path))
+
+
+def _write_atif(state: State, folder: Path) -> None:
+    report = write_atif(state.root, folder, known_secrets(state.config).redactor())
+    typer.echo(f"{count_of(report.n_files, 'file')}, {report.n_written} written, {report.n_removed} removed")
+    typer.echo(str(folder))
 
 
 def _publish(state: State, target: Target, every: float | None) -> None:
