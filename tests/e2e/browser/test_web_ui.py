@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -10,9 +11,18 @@ import dagster as dg
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.e2e.browser.conftest import N_MANY, N_MANY_AT_FIRST, UI_TIME_S, Served, grow_many, needs_chromium
+from tests.e2e.browser.conftest import (
+    N_MANY,
+    N_MANY_AT_FIRST,
+    UI_TIME_S,
+    Served,
+    answers,
+    grow_many,
+    needs_chromium,
+)
 from tests.e2e.browser.steps import choose_partitions, materialize_dialog, open_job, open_partition, status_counts
 from tests.e2e.conftest import SOLVED, UNSOLVED
+from tests.ports import free_port
 from tests.waiting import wait_until
 from trajgen_assets.assets.links import partition_page
 from trajgen_assets.core.scripted import Fault
@@ -38,7 +48,16 @@ STANZACONF, LEASETABLE, TABLEFOLD = (f"py-cc/{task_id}" for task_id in SOLVED)
 RETRYLINE = f"py-cc/{UNSOLVED}"
 RANGE = (STANZACONF, LEASETABLE, TABLEFOLD)
 ENVIRONMENTS = {HARBOR_ENV, LITELLM_ENV}
-FLOW = ("verified_tasks", "prepared_tasks", "trajectories", "job_result", "sft_im", "sft_lf", "training_run")
+FLOW = (
+    "verified_tasks",
+    "prepared_tasks",
+    "trajectories",
+    "job_result",
+    "sft_im",
+    "sft_lf",
+    "sft_data_set",
+    "training_run",
+)
 
 DAGSTER_LOOKS_BELOW = 100
 BACKFILL_TAG = "dagster/backfill"
@@ -185,6 +204,66 @@ def test_an_asset_page_says_what_it_is_whose_it_is_and_of_what_kind(served: Serv
     }
 
 
+def test_a_job_shows_at_a_glance_how_its_trials_ended(served: Served, page: Page, range_job: str) -> None:
+    page.set_viewport_size({"width": 1440, "height": 1300})
+    page.goto(partition_of(served, range_job, JOB_RESULT))
+    summary = page.get_by_role("table").filter(has_text="resolved").last
+    expect(summary).to_contain_text("█")
+    expect(summary).to_contain_text("model_provider")
+    served.shoot(page, "job-result")
+
+
+def test_the_checks_of_a_job_are_shown_with_what_they_found(served: Served, page: Page, range_job: str) -> None:
+    page.goto(f"{served.url}/assets/job_result?view=checks")
+    for name in ("has_valid_result", "error_share", "capture_complete", "ledger_balances", "disk_is_left"):
+        expect(page.get_by_text(name).first).to_be_visible()
+    page.get_by_text("error_share").first.click()
+    expect(page.get_by_text("1 of 3 trials ended without a valid result (33%): model_provider").first).to_be_visible()
+    served.shoot(page, "checks")
+
+
+def test_a_check_is_made_by_a_click_and_says_what_it_looked_at(served: Served, page: Page) -> None:
+    page.goto(f"{served.url}/assets/prepared_tasks?view=checks&checkDetail=staged_digests_hold")
+    page.get_by_role("button", name="Execute").first.click()
+    expect(page.get_by_text("as recorded").first).to_be_visible()
+
+
+def test_a_tick_of_the_alerts_says_that_nothing_is_wrong(served: Served, page: Page, click_job: str) -> None:
+    page.goto(f"{served.url}/locations/trajgen/sensors/alerts")
+    expect(page.get_by_text("Tells of failed jobs, runs and checks").first).to_be_visible()
+    expect(page.get_by_text("nothing new is wrong").first).to_be_visible()
+    served.shoot(page, "alerts")
+
+
+LAUNCH = """
+mutation($job: JobOrPipelineSelector!) {
+  launchRun(executionParams: {selector: $job}) { __typename }
+}
+"""
+
+
+def test_read_only_shows_everything_and_starts_nothing(served: Served, page: Page, range_job: str) -> None:
+    installation, port = served.installation, free_port()
+    child = installation.begin("ui", "--port", str(port), "--read-only")
+    viewers = Served(installation, served.model, f"http://127.0.0.1:{port}", served.screenshots)
+    try:
+        wait_until(lambda: answers(viewers), limit_s=UI_TIME_S, alive=lambda: child.poll() is None)
+        job = {
+            "repositoryLocationName": "trajgen",
+            "repositoryName": "__repository__",
+            "pipelineName": "pause_rollouts",
+        }
+        assert viewers.ask(LAUNCH, job=job) == {"launchRun": {"__typename": "UnauthorizedError"}}
+        page.goto(partition_of(viewers, range_job, JOB_RESULT))
+        expect(page.get_by_text("mean_reward").first).to_be_visible()
+        expect(page.get_by_role("button", name="Materialize")).to_be_disabled()
+        assert len(installation.processes()) > 1  # those of the other UI, which runs on
+    finally:
+        child.send_signal(signal.SIGINT)
+        output, _ = child.communicate(timeout=UI_TIME_S)
+    assert child.returncode == 0, output
+
+
 def test_lineage_leads_from_the_sft_block_back_to_the_manifest(served: Served) -> None:
     key, upstream = TRAINING_RUN, [TRAINING_RUN]
     while key != VERIFIED_TASKS:
@@ -193,6 +272,9 @@ def test_lineage_leads_from_the_sft_block_back_to_the_manifest(served: Served) -
         if key == TRAJECTORIES:
             assert above >= ENVIRONMENTS
             above -= ENVIRONMENTS
+        if key == TRAINING_RUN:  # the trainer may also take one job's rows as they are
+            assert SFT_LF in above
+            above.remove(SFT_LF)
         (key,) = above
         upstream.append(key)
     assert [each.path[-1] for each in reversed(upstream)] == list(FLOW)
