@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, FloatRect, Page, sync_playwright
 
 from resources.instance import open_instance
 from scripts.chromium import PROGRAMS
@@ -73,10 +73,10 @@ class Served:
         data: dict[str, Any] = answer["data"]
         return data
 
-    def shoot(self, page: Page, name: str) -> None:
-        """Keep what a person would see now; a moment is left for what fades in."""
+    def shoot(self, page: Page, name: str, clip: FloatRect | None = None) -> None:
+        """Keep what a person would see now, or a part of it; a moment is left for what fades in."""
         page.wait_for_timeout(700)
-        page.screenshot(path=self.screenshots / f"{name}.png")
+        page.screenshot(path=self.screenshots / f"{name}.png", clip=clip)
 
 
 def list_many(folder: Path, numbers: range) -> None:
