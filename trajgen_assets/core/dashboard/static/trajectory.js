@@ -34,7 +34,7 @@
     const begun = view.conversations[Number(chosen) - 1];
     if (!begun) return;
     if (begun.forked) place.append(el("p", { class: "note" }, `It goes on from turn ${begun.forked[1]} of conversation ${begun.forked[0]}.`));
-    const told = el("details", {}, el("summary", {}, `What the model was told first: ${begun.messages.map((each) => each.role).join(", ")}; ${format.count(begun.tools.length)} tools`));
+    const told = el("details", {}, el("summary", {}, `What the model was told first: ${begun.messages.map((each) => each.role).join(", ")}; ${begun.tools.length === 1 ? "1 tool" : `${format.count(begun.tools.length)} tools`}`));
     told.addEventListener("toggle", () => {
       if (told.childElementCount > 1) return;
       if (begun.tools.length) told.append(el("p", { class: "note" }, `Tools: ${begun.tools.join(", ")}`));

@@ -1,6 +1,7 @@
 """The page of one trial, with the data that its script loads."""
 
 import hashlib
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -69,6 +70,7 @@ class TrialPage:
             section=places.JOBS,
             job=self.job,
             trial=self.trial,
+            command=f"trajgen explain {shlex.quote(self.trial.task_key)}",  # pasted into a shell it is one word
             attempts=[each for each in self.attempts if each.has_trajectory],
             problems=[*evidence.problems, *filter(None, [self.rows.problem])],
             score_parts=score_parts(),
