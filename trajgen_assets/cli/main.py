@@ -41,6 +41,7 @@ from trajgen_assets.cli import (
     stop,
     ui,
     unwind_on_interrupt,
+    update_repos,
 )
 from trajgen_assets.cli import config as config_commands
 from trajgen_assets.cli.state import State
@@ -76,6 +77,7 @@ app = typer.Typer(
 for module in (
     setup,
     setup_envs,
+    update_repos,
     build_runtime,
     init,
     status,

@@ -13,6 +13,7 @@ from trajgen_assets.cli.outcome import conclude
 from trajgen_assets.cli.prepare import register_all
 from trajgen_assets.cli.progress import JobView, shown
 from trajgen_assets.cli.state import State, console, state_of
+from trajgen_assets.cli.update_repos import update_all
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConfigError, RefusedError
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
@@ -54,12 +55,22 @@ def start(
         bool,
         typer.Option(help="Also those of --tasks that are done, failed or retired; what they had stays on record."),
     ] = False,
+    update_repos: Annotated[
+        bool,
+        typer.Option(
+            "--update-repos",
+            envvar="TRAJGEN_UPDATE_REPOS",
+            help="First as `trajgen update-repos`; refused if it fails.",
+        ),
+    ] = False,
 ) -> None:
     """Roll out one job in the foreground: stage, roll out, settle, archive, and convert where that is switched on."""
     state = state_of(context)
     if force and not tasks:
         raise typer.BadParameter("it needs --tasks: name what is to be rolled out again", param_hint="--force")
     with state.platform() as platform, open_instance(state.root) as instance:
+        if update_repos:
+            update_all(platform.config, typer.echo)
         job = next_job(platform, instance, campaign=campaign, dataset=dataset, limit=limit, tasks=tasks, force=force)
         if job is None:
             raise typer.Exit(code_of_no_job(platform.ledger, TaskFilter(campaign, dataset), tasks or [], force=force))

@@ -16,6 +16,7 @@ TrajgenError
 ├── RequirementError (RuntimeError)          the machine lacks a program, a Python or disk space
 │   └── ShortageError                        too little disk or memory is free to begin a job now
 ├── EnvironmentBuildError (RuntimeError)     a uv environment could not be built
+├── CheckoutError (RuntimeError)             a pinned repository could not be brought to its pin
 ├── EndpointError (ConnectionError)          the model endpoint does not answer as it should
 ├── ProxyError (ConnectionError)             the LiteLLM proxy did not start or died
 ├── HarnessError (RuntimeError)              Harbor did not start, or left nothing that can be read
@@ -120,6 +121,10 @@ class ShortageError(RequirementError):
 
 class EnvironmentBuildError(TrajgenError, RuntimeError):
     """A uv environment could not be built. None is left half-built."""
+
+
+class CheckoutError(TrajgenError, RuntimeError):
+    """A pinned repository could not be brought to its pin. The checkout that stood goes on standing as it was."""
 
 
 class EndpointError(TrajgenError, ConnectionError):

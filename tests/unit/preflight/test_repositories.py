@@ -5,7 +5,7 @@ import pytest
 
 from tests.unit.preflight.twins import root_at, write_config, write_tasks
 from trajgen_assets.core.preflight.findings import Finding, Level, looked_at
-from trajgen_assets.core.preflight.repositories import checkouts, normal_url
+from trajgen_assets.core.preflight.repositories import checkouts
 
 URL = "https://git.example/team/converter.git"
 
@@ -33,6 +33,7 @@ def checkout(tmp_path: Path) -> Path:
     (folder / "a").write_text("a\n")
     git(folder, "add", "a")
     git(folder, "commit", "--quiet", "-m", "one")
+    (folder / "a").chmod(0o444)
     return folder
 
 
@@ -43,27 +44,24 @@ def test_a_clean_checkout_at_its_pin_is_in_order_however_its_address_is_written(
 
 def test_another_commit_address_and_changes_are_told_each(tmp_path: Path, checkout: Path) -> None:
     git(checkout, "remote", "set-url", "origin", "https://git.example/other/converter")
+    (checkout / "a").chmod(0o664)
     (checkout / "a").write_text("b\n")
     index = checkout / ".git" / "index"
     before = index.read_bytes()
     lines = found(tmp_path, "0" * 40)
-    assert [line.level for line in lines] == [Level.WARN] * 3
-    assert [word for word in ("origin", "HEAD", "not committed") if any(word in line.text for line in lines)] == [
-        "origin", "HEAD", "not committed",
-    ]  # fmt: skip
+    assert [line.level for line in lines] == [Level.WARN] * 4
+    for said in ("origin is git.example/other", "its HEAD ", "not committed: a", "can be written, a for one"):
+        assert [line for line in lines if said in line.text], said
     assert index.read_bytes() == before
 
 
-def test_no_checkout_is_no_trouble(tmp_path: Path) -> None:
+def test_a_checkout_that_is_missing_has_the_command_that_makes_it(tmp_path: Path) -> None:
     (line,) = found(tmp_path, "0" * 40)
-    assert line.level is Level.OK
+    assert (line.level, line.mend) == (Level.WARN, "run `trajgen update-repos --repo converter`")
 
 
-def test_an_address_is_the_same_in_each_of_its_forms() -> None:
-    forms = (
-        "https://u@git.example/t/h.git",
-        "git@git.example:t/h",
-        "ssh://git@git.example/t/h",
-        "https://git.example/t/h/",
-    )
-    assert {normal_url(form) for form in forms} == {"git.example/t/h"}
+def test_something_else_in_the_place_of_a_checkout_is_to_be_moved_away(tmp_path: Path) -> None:
+    (tmp_path / "repos" / "converter").mkdir(parents=True)
+    (tmp_path / "repos" / "converter" / "file").touch()
+    (line,) = found(tmp_path, "0" * 40)
+    assert "is no git checkout" in line.text

@@ -44,7 +44,7 @@ CHANGED: Mapping[str, str] = MappingProxyType(
             "listed. `trajgen exclude-list --why` shows what comes of it"
         ),
         f"{_OUT}.sft_data_dir.format": "not changed; without this line it would be sharegpt",
-        "meta_info.repositories": "changed: checked and not checked out; Harbor comes from a lock file",
+        "meta_info.repositories": "changed: `trajgen update-repos` checks them out; Harbor comes from a lock file",
     }
 )
 

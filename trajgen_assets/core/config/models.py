@@ -7,17 +7,23 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from trajgen_assets.core.checkouts.addresses import address_problem, ref_problem
 from trajgen_assets.core.config.inputs import JOBS_DIR, DataDir, Inputs, is_under, lies_under
 from trajgen_assets.core.config.pins import harbor_commit_problem, stand_in
 from trajgen_assets.core.config.secrets import Secret
-from trajgen_assets.core.config.section import EnvMap, Notice, NoticeOn, SafeName, Section, Strings, refuse_unless
+from trajgen_assets.core.config.section import (
+    EnvMap,
+    Notice,
+    NoticeOn,
+    SafeName,
+    Section,
+    Strings,
+    refuse_for,
+    refuse_unless,
+)
 
-RepositoryUrl = Annotated[
-    str,
-    refuse_unless(
-        lambda url: not re.match(r"https?://[^/]*@", url), "should hold no login: let git ask its credential store"
-    ),
-]
+RepositoryUrl = Annotated[str, refuse_for(address_problem)]
+GitRef = Annotated[str, refuse_for(ref_problem)]
 Commit = Annotated[str, refuse_unless(re.compile(r"[0-9a-f]{40}").fullmatch, "should be 40 hex digits")]
 
 _ELSEWHERE = Notice("is not used: everything runs on the machine that it is started on")
@@ -41,8 +47,8 @@ class Repository(Section):
 
     url: RepositoryUrl
     commit: Annotated[Commit | None, NoticeOn(say=stand_in)] = None
-    ref: str | None = None
-    branch: str | None = None
+    ref: GitRef | None = None
+    branch: GitRef | None = None
     path: str = ""
     readonly: bool = True
 

@@ -94,6 +94,17 @@ def refuse_unless(holds: Callable[[Any], object], text: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def refuse_for(problem_of: Callable[[str], str | None]) -> AfterValidator:
+    """A validator that refuses a value for the problem that is told of it, if any."""
+
+    def check(value: str) -> str:
+        if problem := problem_of(value):
+            raise PydanticCustomError("refused", "{problem}", {"problem": problem})
+        return value
+
+    return AfterValidator(check)
+
+
 def _env_map(raw: Any) -> Any:
     """Numbers become text, as an environment has nothing else; a name must be one that a shell accepts."""
     if not isinstance(raw, dict):
@@ -142,7 +153,7 @@ EARLIER_ENVIRON: Mapping[str, str] = MappingProxyType(
         "LITELLM_STICKY_ROUTING_ALIASES": "is not read: name the endpoints in llm_api.endpoints",
         "HARBOR_LEDGER_EXCLUDE": "is not read: what the ledger holds for consumed is never assigned again",
         "TRAJGEN_PREPARE_TASKS": "is not read: tasks are staged when their job starts",
-        "TRAJGEN_UPDATE_REPOS": "is not read: Harbor comes from a lock file",
+        "TRAJGEN_UPDATE_REPOS": "is not read here: give `trajgen start` --update-repos, or this variable",
     }
 )
 

@@ -1,51 +1,68 @@
-"""Managed repositories, where the configuration names them and a checkout is there."""
+"""Managed repositories: each is there, of its address, at its pin, clean, and not to be written by mistake."""
 
-import re
 from collections.abc import Iterator
-from pathlib import Path
 
-from trajgen_assets.core.config.models import Repository
-from trajgen_assets.core.git import git_says
+from trajgen_assets.core.checkouts.looking import (
+    Checkout,
+    gitlink_fault,
+    has_checkout,
+    is_vacant,
+    lacks_submodules,
+    look_at,
+    named,
+    origin_fault,
+    writable_files,
+)
+from trajgen_assets.core.checkouts.pin import Pin, pins_of
+from trajgen_assets.core.errors import CheckoutError
+from trajgen_assets.core.git import Git
 from trajgen_assets.core.preflight.findings import Finding, NotLookedError, Subject, ok, warn
 
-UNUSED = "nothing here uses it yet: Harbor and LiteLLM come from the lock files"
+BY_HAND = "commit and push it, or undo it: `trajgen update-repos` never overwrites it"
 
 
 def checkouts(subject: Subject) -> Iterator[Finding]:
-    """Each checkout is of the configured address, at the pin, and clean. None of it keeps a job back now."""
-    named = subject.config.meta_info.repositories
-    if not named:
+    """Each checkout is what its pin says. A job begins all the same: its environments are built, and stand."""
+    pins = pins_of(subject.config)
+    if not pins:
         yield ok("the configuration names none")
-    for name, repository in named.items():
-        folder = subject.config.resolve(repository.path)
-        if not folder.exists():
-            yield ok(f"not checked out; {UNUSED}", subject=name)
-        elif not (folder / ".git").exists():  # of a submodule it is a file
-            yield warn(f"{folder} is there and is no git checkout", "move it away", subject=name)
+    for pin in pins.values():
+        yield from _checkout(pin)
+
+
+def _checkout(pin: Pin) -> Iterator[Finding]:
+    update = f"run `trajgen update-repos --repo {pin.name}`"
+    if not has_checkout(pin.folder):
+        if is_vacant(pin.folder):
+            yield warn(f"not checked out at {pin.folder}", update, subject=pin.name)
         else:
-            yield from _checkout(name, repository, folder)
-
-
-def _checkout(name: str, repository: Repository, folder: Path) -> Iterator[Finding]:
-    head = git_says(folder, "rev-parse", "HEAD")
-    if head is None:
-        raise NotLookedError(f"git cannot read {folder}")
-    origin = git_says(folder, "config", "--get", "remote.origin.url") or "none"
-    faults = []
-    if normal_url(origin) != normal_url(repository.url):
-        faults.append(f"its origin is {origin} and not {repository.url}")
-    if head != (git_says(folder, "rev-parse", "--verify", "--quiet", f"{repository.target}^{{commit}}") or ""):
-        faults.append(f"its HEAD {head[:12]} is not {repository.target}")
-    if git_says(folder, "--no-optional-locks", "status", "--porcelain"):
-        faults.append("it has changes that are not committed")
-    for fault in faults:
-        yield warn(f"{folder}: {fault}", "mend the checkout with git, or the pin in the configuration", subject=name)
+            yield warn(f"{pin.folder} is there and is no git checkout", "move it away", subject=pin.name)
+        return
+    try:
+        found = look_at(pin.folder)
+        faults = list(_faults(pin, found, update))
+    except CheckoutError as error:
+        raise NotLookedError(f"git cannot read {pin.folder}: {error.why or error.what}") from error
+    for fault, mend in faults:
+        yield warn(f"{pin.folder}: {fault}", mend, subject=pin.name)
     if not faults:
-        yield ok(f"at {head[:12]}, clean", subject=name)
+        mode = ", read-only" if pin.readonly else ""
+        yield ok(f"at {(found.head or '')[:12]}, clean{mode}", subject=pin.name)
 
 
-def normal_url(url: str) -> str:
-    """`host/owner/name` of a git address, whether written as https, ssh or git@host:owner/name."""
-    text = re.sub(r"^[a-z+]+://", "", url.strip()).removesuffix("/").removesuffix(".git")
-    text = text.rpartition("@")[2]
-    return re.sub(r"^([^/:]+):(?!\d+/)", r"\1/", text)
+def _faults(pin: Pin, found: Checkout, update: str) -> Iterator[tuple[str, str]]:
+    """What is not as the pin says, each with its mend."""
+    git = Git(pin.folder)
+    if fault := origin_fault(found, pin):
+        yield fault, "correct the address in the configuration, or move the checkout away"
+    wanted = pin.commit or pin.commit_in(git)
+    if found.head is None or found.head != wanted:
+        yield f"its HEAD {(found.head or 'none')[:12]} is not {pin.words}", update
+    elif fault := gitlink_fault(found, wanted):
+        yield fault, "commit the pin's commit there, or pin what it has"
+    if found.changed:
+        yield f"it has changes that are not committed: {named(found.changed)}", BY_HAND
+    if lacks_submodules(git):
+        yield "it lacks a submodule", update
+    if pin.readonly and (writable := writable_files(pin.folder)):
+        yield f"{len(writable)} of its files can be written, {writable[0].relative_to(pin.folder)} for one", update
