@@ -3,41 +3,37 @@
 import re
 
 import pytest
-import typer
 
-from trajgen_assets.cli.main import app
+from tests.command_words import calls_in, problem_of
 from trajgen_assets.core.paths import PROJECT
 
-ADVICE = re.compile(r"`(?:\.venv/bin/)?trajgen ([a-z][a-z -]*)")
 TEST_PATH = re.compile(r"`((?:unit|integration|e2e)/[\w/.]+)`")
-
-
-def known_commands() -> set[str]:
-    group = typer.main.get_command(app)
-    names = set()
-    for name, command in getattr(group, "commands", {}).items():
-        names |= {name, *(f"{name} {sub}" for sub in getattr(command, "commands", {}))}
-    return names
 
 
 def advised() -> dict[str, str]:
     files = [*PROJECT.glob("trajgen_assets/**/*.py"), *PROJECT.glob("sensors/*.py"), *PROJECT.glob("resources/*.py")]
-    files += [PROJECT / "README.md", *PROJECT.glob("docs/*.md")]
-    return {
-        match[1].strip(): str(path.relative_to(PROJECT))
-        for path in files
-        for match in ADVICE.finditer(path.read_text())
-    }
+    files += [PROJECT / "README.md", *PROJECT.glob("docs/**/*.md"), *PROJECT.glob("plugin/**/*.md")]
+    return {call: str(path.relative_to(PROJECT)) for path in files for call in calls_in(path.read_text())}
 
 
-@pytest.mark.parametrize(("words", "where"), sorted(advised().items()))
-def test_an_advised_command_exists(words: str, where: str) -> None:
-    known = known_commands()
-    first, _, rest = words.partition(" ")
-    second = rest.split(" ")[0]
-    nested = {name.split(" ")[0] for name in known if " " in name}
-    wanted = f"{first} {second}" if first in nested and second and not second.startswith("-") else first
-    assert wanted in known, f"{where} advises `trajgen {words}`"
+@pytest.mark.parametrize(("call", "where"), sorted(advised().items()))
+def test_an_advised_command_exists_with_its_options(call: str, where: str) -> None:
+    assert problem_of(call) is None, f"{where} advises `trajgen {call}`"
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        ("stat", "`trajgen` has no command stat"),
+        ("ledger lose TASK", "`trajgen ledger` has no command lose"),
+        ("start --limits 8", "`trajgen start` has no option --limits"),
+        ("ledger retry TASK [--forse]", "`trajgen ledger retry` has no option --forse"),
+        ("start --limit 8", None),
+        ("runs [show RUN]", None),
+    ],
+)
+def test_and_one_that_does_not_is_told(call: str, problem: str | None) -> None:
+    assert problem_of(call) == problem
 
 
 @pytest.mark.parametrize("named", sorted(set(TEST_PATH.findall((PROJECT / "docs" / "operations.md").read_text()))))

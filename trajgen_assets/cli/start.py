@@ -22,6 +22,7 @@ from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import AskedBy, JobRow, JobState, Pause, TaskFilter, TaskRow, TaskStatus
 from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.preflight.host import refuse_elsewhere
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.budget_notes import refusal_of_job
 from trajgen_assets.core.rollout.forcing import take_back_when_ready
@@ -92,9 +93,10 @@ def next_job(
     The job has the id of the run that will drive it from the start, so that no sensor takes it for lost.
 
     Raises:
-        RefusedError: a person has paused launches of what is asked for.
+        RefusedError: a person has paused launches of what is asked for, or it runs on another machine.
         TrajgenError: with `force`, a job would be refused; nothing was taken back.
     """
+    refuse_elsewhere(platform.config.meta_info.resources)
     platform.config.campaign(campaign)  # a mistyped one must leave nothing in the ledger
     if dataset is not None:
         platform.config.source(dataset)

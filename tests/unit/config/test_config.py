@@ -153,7 +153,7 @@ def test_every_key_that_nothing_reads_says_what_happens_instead() -> None:
             "campaigns": {"b": {"agent": {"runtime_host_path": "x"}}},
             "env_extra": {"LITELLM_NUM_WORKERS": 1, "ANOTHER": 1},
         },
-        meta_info={"resources": {"ip": "10.0.0.1"}, "environment": {"litellm": {"litellm_version": "1.83.14"}}},
+        meta_info={"resources": {"pwd": "${PWD_THERE}"}, "environment": {"litellm": {"litellm_version": "1.83.14"}}},
         evolving={"tunable_params": {"temperature": 0.5}},
     )
     assert [line.split()[0].removeprefix("runtime_info.input.") for line in config.notices()] == [
@@ -161,7 +161,7 @@ def test_every_key_that_nothing_reads_says_what_happens_instead() -> None:
         "litellm_proxy.master_key",
         "harbor_job.job_name_prefix",
         "env_extra.LITELLM_NUM_WORKERS",
-        "meta_info.resources.ip",
+        "meta_info.resources.pwd",
         "meta_info.environment.litellm.litellm_version",
         "evolving.tunable_params.temperature",
         "agent.version",

@@ -150,6 +150,7 @@ def test_the_template_with_these_filled_in_is_valid(tmp_path: Path) -> None:
         ({"input": {"sft_conversion": {"scaffold": "codex"}}}, "'codex' is no known scaffold; known: auto,"),
         ({"input": {"campaigns": {"smoke": {}}}}, "smoke is reserved"),
         ({"input": {"campaigns": {"a/b": {}}}}, "should be letters"),
+        ({"input": {"agent": {"name": "opencod"}}}, "'opencod' is no known agent; the nearest is opencode; supported"),
         ({"input": {"campaigns": {"b": {"agent": {"name": "codex"}}}}}, "b.agent.name: 'codex' is no known agent"),
         (
             {"input": {"agent": {"name": "claude-code"}, "harbor_job": {"environment": "local"}}},

@@ -27,17 +27,22 @@ GitRef = Annotated[str, refuse_for(ref_problem)]
 Commit = Annotated[str, refuse_unless(re.compile(r"[0-9a-f]{40}").fullmatch, "should be 40 hex digits")]
 
 _ELSEWHERE = Notice("is not used: everything runs on the machine that it is started on")
+# What stands in a command line for another machine, and must be no option of it.
+Login = Annotated[
+    str, refuse_unless(re.compile(r"[^-\s][^\s\x00-\x1f\x7f]*").fullmatch, "should be one word, without a leading -")
+]
+Folder = Annotated[str, refuse_unless(re.compile(r"[^\x00-\x1f\x7f]+").fullmatch, "should be a path")]
 _BY_LOCK = Notice("is not used: the version comes from the lock file")
 _TUNED_ELSEWHERE = Notice("is not read: set the key itself under runtime_info.input")
 
 
 class Resources(Section):
-    """The machine that the block was declared for."""
+    """The machine that the block was declared for. On another one a job is refused, with the line to begin it there."""
 
-    ip: Annotated[str, _ELSEWHERE] = "local"
-    user: Annotated[str | None, _ELSEWHERE] = None
-    pwd: Annotated[Secret | None, _ELSEWHERE] = None
-    directory: Annotated[str | None, _ELSEWHERE] = None
+    ip: Login = "local"
+    user: Login | None = None
+    pwd: Annotated[Secret | None, Notice("is not used: ssh asks for it, or for a key")] = None
+    directory: Folder | None = None
     public_storage: Annotated[str | None, _ELSEWHERE] = None
     description: str = ""
 

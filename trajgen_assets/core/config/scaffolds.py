@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -119,7 +120,9 @@ def scaffold_problem(agent: str) -> str | None:
     name = EARLIER_NAMES.get(agent, agent)
     if name in SUPPORTED_SCAFFOLDS:
         return None
-    return f"{agent[:80]!r} is no known agent; {supported}"
+    near = get_close_matches(agent, [*SUPPORTED_SCAFFOLDS, *EARLIER_NAMES], n=1, cutoff=0.85)
+    nearest = f"the nearest is {near[0]}; " if near else ""
+    return f"{agent[:80]!r} is no known agent; {nearest}{supported}"
 
 
 def earlier_name(agent: str) -> Iterator[str]:
