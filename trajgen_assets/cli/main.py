@@ -17,6 +17,7 @@ import typer
 from resources.redaction import known_secrets
 from trajgen_assets.cli import (
     build_runtime,
+    clean,
     convert,
     dashboard,
     dataset,
@@ -91,6 +92,7 @@ for module in (
     pause,
     convert,
     score,
+    clean,
     gc,
     reap,
     ui,

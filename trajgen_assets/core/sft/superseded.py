@@ -42,13 +42,13 @@ def superseded_versions(root: Root, *, older_than: timedelta) -> Iterator[Supers
     Raises:
         ConversionError: a receipt cannot be read, so that nobody can tell which versions a data set was made of.
     """
-    in_use = _rows_of_data_sets(root)
+    in_use = rows_of_data_sets(root)
     before = datetime.now(UTC) - older_than
     for place in sorted(root.sft_data.glob("*")):
         ended_at = _ended_at(root, place)
         is_old = ended_at is not None and ended_at <= before
         if is_old and not is_data_being_made(root, place.name) and (older := Versions.of(place).superseded()):
-            reasons = {folder: _why_kept(folder, in_use.get(place.name, set())) for folder in older}
+            reasons = {folder: why_kept(folder, in_use.get(place.name, set())) for folder in older}
             kept = {folder.name: why for folder, why in reasons.items() if why is not None}
             yield Superseded(place.name, tuple(folder for folder, why in reasons.items() if why is None), kept)
 
@@ -63,8 +63,8 @@ def _ended_at(root: Root, place: Path) -> datetime | None:
     return None
 
 
-def _why_kept(folder: Path, rows_in_use: set[str]) -> str | None:
-    """Return why a version that is not current has to stay; None if it may go."""
+def why_kept(folder: Path, rows_in_use: set[str]) -> str | None:
+    """Return why a version has to stay though it can be made again, or is not current; None if it may go."""
     files = {path.name for path in folder.iterdir()}
     recorded = _json(SftPaths(folder).receipt)
     steps = [step for step in recorded.values() if isinstance(step, dict)]
@@ -83,7 +83,7 @@ def _rows(folder: Path, recorded: dict[str, Any]) -> str | None:
         return sha256_file(im) if im.is_file() else None
 
 
-def _rows_of_data_sets(root: Root) -> dict[str, set[str]]:
+def rows_of_data_sets(root: Root) -> dict[str, set[str]]:
     """The digests of the IM rows that data sets were made of, by job; also of versions of theirs that still stand."""
     found: dict[str, set[str]] = {}
     for place in root.sft_data.glob("*"):
