@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.e2e.browser.conftest import CHROMIUM, CHROMIUM_ARGS, PAGE_TIME_MS, VIEWPORT, Served, needs_chromium
+from tests.e2e.browser.conftest import (
+    CHROMIUM,
+    CHROMIUM_ARGS,
+    PAGE_TIME_MS,
+    UI_TIME_S,
+    VIEWPORT,
+    Served,
+    needs_chromium,
+)
 from tests.nginx import NAME, OPERATOR, Door, before, needs_nginx
 from tests.ports import free_port
 
@@ -40,6 +48,6 @@ def test_an_operator_looks_at_an_asset_and_makes_a_check_through_the_proxy(door:
     outside.on("websocket", lambda socket: sockets.append(socket.url))
     outside.goto(f"{door.ours}/assets/prepared_tasks?view=checks&checkDetail=staged_digests_hold")
     outside.get_by_role("button", name="Execute").first.click()
-    expect(outside.get_by_text("nothing is staged").first).to_be_visible()
+    expect(outside.get_by_text("nothing is staged").first).to_be_visible(timeout=UI_TIME_S * 1000)
     assert sockets
     assert {url.split("/graphql")[0] for url in sockets} == {door.ours.replace("https", "wss")}

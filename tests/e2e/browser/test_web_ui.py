@@ -241,10 +241,10 @@ def test_the_checks_of_a_job_are_shown_with_what_they_found(served: Served, page
     assert found.description == "1 of 3 trials ended without a valid result (33%): model_provider"
 
 
-def test_a_check_is_made_by_a_click_and_says_what_it_looked_at(served: Served, page: Page) -> None:
+def test_a_check_is_made_by_a_click_and_says_what_it_looked_at(served: Served, page: Page, range_job: str) -> None:
     page.goto(f"{served.url}/assets/prepared_tasks?view=checks&checkDetail=staged_digests_hold")
     page.get_by_role("button", name="Execute").first.click()
-    expect(page.get_by_text("as recorded").first).to_be_visible()
+    expect(page.get_by_text("staged tasks are as recorded").first).to_be_visible(timeout=UI_TIME_S * 1000)
 
 
 def test_a_tick_of_the_alerts_says_that_nothing_is_wrong(served: Served, page: Page, click_job: str) -> None:
