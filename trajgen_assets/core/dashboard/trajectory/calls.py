@@ -49,18 +49,15 @@ def read_calls(trajectory: Path, before: Before) -> Iterator[Answered | FailedCa
     Args:
         trajectory: the plain file, which may be there compressed.
         before: gives the history of an earlier call that a record is to be compared with.
-
-    Raises:
-        FileNotFoundError: there is no such trajectory.
     """
-    number = 0
-    with opened(trajectory) as file:
-        try:
-            for line in iter_lines(file, longest_bytes=LONGEST_LINE_BYTES, parse=LineParser().parse):
+    number, parse = 0, LineParser().parse
+    try:
+        with opened(trajectory) as file:
+            for line in iter_lines(file, longest_bytes=LONGEST_LINE_BYTES, parse=parse):
                 number = line.number
                 yield _call(line, before)
-        except (zstandard.ZstdError, OSError) as error:
-            yield Unreadable(number + 1, f"the file is damaged from here on: {error}")
+    except (zstandard.ZstdError, OSError) as error:
+        yield Unreadable(number + 1, f"the file cannot be read from here on: {error}")
 
 
 def _call(line: Line, before: Before) -> Answered | FailedCall | Unreadable:

@@ -50,11 +50,7 @@ class Reader:
         self._rules = known if isinstance(known, RecordedScaffold) else RecordedScaffold()
 
     def entries(self, trajectory: Path) -> Iterator[Entry]:
-        """Yield turns, each as soon as what followed it is known, and what is no turn, in the order of the file.
-
-        Raises:
-            FileNotFoundError: there is no trajectory.
-        """
+        """Yield turns, each as soon as what followed it is known, and what is no turn, in the order of the file."""
         for call in read_calls(trajectory, self._latest):
             if isinstance(call, FailedCall | Unreadable):
                 yield call
