@@ -70,7 +70,7 @@ def convert(
     tokenizer_name: Annotated[
         str | None, typer.Option(help="Counts the tokens of rows: a folder, a tokenizer.json, or owner/name@commit.")
     ] = None,
-    cutoff_len: Annotated[int | None, typer.Option(min=1, help="Tokens of a row from which on it is too long.")] = None,
+    cutoff_len: Annotated[int | None, typer.Option(min=1, help="Tokens above which a row is too long.")] = None,
     over_length: Annotated[OverLength | None, typer.Option(help="Leave such rows out, or cut them.")] = None,
     lf_format: Annotated[LfFormat | None, typer.Option("--format", help="Shape of the rows in lf.json.")] = None,
     out_dir: Annotated[

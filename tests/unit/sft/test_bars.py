@@ -60,8 +60,8 @@ def test_the_first_filter_that_refuses_is_the_reason_and_what_cannot_be_told_is_
 
 @pytest.mark.parametrize("reason", ["length", "max_tokens", None])
 def test_a_turn_that_was_cut_off_anywhere_leaves_its_row_out(tmp_path: Path, reason: str | None) -> None:
-    assert refusals(converted(tmp_path / "mid", changed(1, "finish_reason", reason))) == [("generation_cut", None)]
-    assert refusals(converted(tmp_path / "end", changed(2, "finish_reason", reason))) == [("generation_cut", None)]
+    assert refusals(converted(tmp_path / "mid", changed(1, "finish_reason", reason))) == [("generation_cut", "1 turn")]
+    assert refusals(converted(tmp_path / "end", changed(2, "finish_reason", reason))) == [("generation_cut", "1 turn")]
 
 
 @pytest.mark.parametrize("reason", ["stop", "tool_calls", "end_turn"])
@@ -79,11 +79,11 @@ def test_an_answer_that_its_client_left_and_sent_back_is_cut(tmp_path: Path) -> 
     twin = TerminusTwin().ask(FIRST_PROMPT, "half an ans", "t").ask("Go on.", answer_text("Done.", done=True), "t")
     twin.records[0] |= {"success": False, "client_disconnected": True}
     twin.records[0]["response_body"]["choices"][0]["finish_reason"] = None
-    assert refusals(converted(tmp_path, twin)) == [("generation_cut", None)]
+    assert refusals(converted(tmp_path, twin)) == [("generation_cut", "1 turn")]
 
 
 def test_a_row_of_two_models_has_no_one_teacher(tmp_path: Path) -> None:
-    assert refusals(converted(tmp_path / "a", changed(1, "model", "other"))) == [("mixed_teacher", None)]
+    assert refusals(converted(tmp_path / "a", changed(1, "model", "other"))) == [("mixed_teacher", "other, served-v2")]
     assert facts(converted(tmp_path / "b", solved()))["teachers"] == ["served-v2"]
 
 

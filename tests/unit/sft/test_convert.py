@@ -164,6 +164,11 @@ REJECTED: dict[str, dict[str, Any]] = {
     "capture_cut": {"capture": "cut"},
     "trajectory_changed": {"trajectory_sha256": "0" * 64},
 }
+DETAILS = {
+    "not_accepted": "sandbox",
+    "instance_status": "reward 0.0",
+    "trajectory_changed": "its digest is not the recorded one",
+}
 
 
 @pytest.mark.parametrize("reason", REJECTED)
@@ -171,6 +176,7 @@ def test_a_trial_is_left_out_for_what_its_entry_says(tmp_path: Path, reason: str
     job = JobOnDisk(tmp_path).add("bad__x", solved(), **REJECTED[reason]).add("good__x", solved()).write()
     receipt = convert_job(job, DEFAULT)
     assert reasons(job) == [("bad__x", "trial", reason)]
+    assert receipt.sft_im.per_trial[0].detail == DETAILS.get(reason)
     assert (receipt.n_rows, receipt.rejected) == (1, {"trials": {reason: 1}, "rows": {}})
 
 
@@ -269,14 +275,21 @@ def few_thoughts() -> TerminusTwin:
 
 
 @pytest.mark.parametrize(
-    ("build", "reason"), [(two_users, "role_order"), (one_turn, "too_short"), (few_thoughts, "reasoning")]
+    ("build", "reason", "detail"),
+    [
+        (two_users, "role_order", "message 8 is 'user' after 'user'"),
+        (one_turn, "too_short", None),
+        (few_thoughts, "reasoning", "in 1 of 6 turns"),
+    ],
 )
-def test_a_conversation_is_left_out_for_what_it_is(tmp_path: Path, build: Any, reason: str) -> None:
+def test_a_conversation_is_left_out_for_what_it_is(tmp_path: Path, build: Any, reason: str, detail: str | None) -> None:
     job = JobOnDisk(tmp_path).add("bad__x", build()).write()
     receipt = convert_job(job, DEFAULT)
     assert reasons(job) == [("bad__x", "trial", "no_row_kept"), ("bad__x", "row", reason)]
     assert receipt.rejected == {"trials": {"no_row_kept": 1}, "rows": {reason: 1}}
-    assert lines_of(job.sft / "rejected.jsonl")[1]["row"]["messages"]
+    refusal = lines_of(job.sft / "rejected.jsonl")[1]
+    assert refusal["detail"] == detail
+    assert refusal["row"]["messages"]
 
 
 def test_a_row_that_the_trainer_would_lose_is_left_out_with_the_cause(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from tests.configuration import config_text
 from tests.unit.sft.twin import entry
+from trajgen_assets.core.config import parse_config
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.sft.filters import (
     first_refusal,
@@ -12,7 +14,7 @@ from trajgen_assets.core.sft.filters import (
     has_status,
     pairing_fault,
     read_excluded_repos,
-    roles_in_order,
+    role_fault,
     trial_filters,
 )
 from trajgen_assets.core.sft.messages import Json
@@ -46,7 +48,7 @@ def roles(letters: str) -> list[Json]:
     ],
 )
 def test_roles_follow_each_other_as_they_can(letters: str, is_in_order: bool) -> None:
-    assert roles_in_order(roles(letters)) is is_in_order
+    assert (role_fault(roles(letters)) is None) is is_in_order
 
 
 def turns(*reasoning: str) -> list[Json]:
@@ -171,3 +173,31 @@ def test_no_number_of_trials_but_a_positive_one_is_a_limit(number: int) -> None:
     assert ConversionSettings().max_instances is None
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
         ConversionSettings(max_instances=number)
+
+
+OTHER_CHOICES = {
+    "scaffold": "terminus2",
+    "instance_status": "all",
+    "resolved_from": 0.5,
+    "unknown": "keep",
+    "max_instances": 3,
+    "retired": "keep",
+    "revoked": "keep",
+    "task_changed": "keep",
+    "reasoning_check_mode": "strict",
+    "reasoning_content_ratio_threshold": 0.5,
+    "mask_error_turns": True,
+    "first_turn": "keep",
+    "leaks": "keep",
+    "tokenizer_name": "owner/name@0",
+    "cutoff_len": 5,
+    "over_length": "cut",
+    "take_cut": True,
+}
+
+
+def test_every_choice_about_a_conversion_can_be_made_in_the_configuration() -> None:
+    elsewhere = {"lf_format", "exclude_repos_file"}  # output.sft_data_dir.format, and exclude_repos, which names lists
+    assert ConversionSettings.model_fields.keys() - elsewhere == OTHER_CHOICES.keys()
+    config = parse_config(config_text(Path("tasks"), sft_conversion=OTHER_CHOICES), Path("/there/config.yaml"))
+    assert ConversionSettings.of(config).model_dump(include=OTHER_CHOICES.keys()) == OTHER_CHOICES

@@ -10,7 +10,7 @@ from tests.tiny_tokenizer import trained
 from tests.unit.sft.tokens.rows import assistant, im, result, user
 from tests.unit.sft.twin import JobOnDisk, lines_of, solved
 from trajgen_assets.core.sft.convert import convert_job
-from trajgen_assets.core.sft.filters import Refusal, pairing_fault, roles_in_order
+from trajgen_assets.core.sft.filters import Refusal, pairing_fault, role_fault
 from trajgen_assets.core.sft.fitting import fitted
 from trajgen_assets.core.sft.parallel import verdicts_on
 from trajgen_assets.core.sft.plan import Plan
@@ -67,7 +67,7 @@ def test_a_cut_row_ends_with_a_turn_of_the_model_and_no_part_of_its_results(rule
         assert row["messages"] == LONG["messages"][:n_kept]
         assert facts(row) == {"n_tokens": longest, "tokens_from": "tokenizer", "n_left_out_messages": 8 - n_kept}
         assert row["meta_info"]["rounds"] == n_kept // 3
-        assert roles_in_order(row["messages"])
+        assert role_fault(row["messages"]) is None
         assert pairing_fault(row["messages"]) is None
         assert refusal == (Refusal(Reason.TOO_SHORT) if n_kept == 3 else None)
 

@@ -304,6 +304,7 @@ class SftConversion(Section):
     cutoff_len: Positive = 131072
     over_length: Literal["reject", "cut"] = "reject"
     mask_error_turns: bool = False
+    take_cut: bool = False
     llm_score: LlmScore = LlmScore()
     out_dir: DataDir | None = None
 

@@ -8,6 +8,7 @@ from operator import not_
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.rollout.patch import PatchRecord
 from trajgen_assets.core.rollout.trials import TrialEntry
@@ -79,8 +80,10 @@ def trial_filters(
         return next((repo for repo, pattern in excluded.items() if pattern.fullmatch(trial.task_id)), None)
 
     return (
-        Filter(Reason.NOT_ACCEPTED, lambda trial: trial.accepted),
-        Filter(Reason.INSTANCE_STATUS, lambda trial: has_status(trial, settings)),
+        Filter(Reason.NOT_ACCEPTED, lambda trial: trial.accepted, lambda trial: trial.cause),
+        Filter(
+            Reason.INSTANCE_STATUS, lambda trial: has_status(trial, settings), lambda trial: f"reward {trial.reward}"
+        ),
         Filter(Reason.EXCLUDED_REPO, lambda trial: excluded_repo(trial) is None, excluded_repo),
         *task_filters(settings, tasks),
         Filter(Reason.CAPTURE_UNKNOWN, lambda trial: trial.capture is not None),
@@ -115,12 +118,14 @@ def row_filters(settings: ConversionSettings) -> tuple[Filter[Json], ...]:
     mode, threshold = settings.reasoning_check_mode, settings.reasoning_content_ratio_threshold
     return (
         Filter(Reason.TOO_SHORT, lambda row: len(_dialogue(row)) > 2),
-        Filter(Reason.ROLE_ORDER, lambda row: roles_in_order(row["messages"])),
+        Filter(Reason.ROLE_ORDER, lambda row: _order(row) is None, _order),
         Filter(Reason.TOOL_CALLS, lambda row: _pairing(row) is None, _pairing),
         Filter(Reason.FIRST_TURN, lambda row: settings.first_turn == "keep" or _facts(row)["has_instruction"]),
-        Filter(Reason.REASONING, lambda row: has_reasoning(row["messages"], mode, threshold)),
-        Filter(Reason.GENERATION_CUT, lambda row: none_or(_facts(row)["n_cut_turns"], lambda n: n == 0)),
-        Filter(Reason.MIXED_TEACHER, lambda row: none_or(_facts(row)["teachers"], lambda names: len(names) < 2)),
+        Filter(Reason.REASONING, lambda row: has_reasoning(row["messages"], mode, threshold), _reasoning),
+        Filter(Reason.GENERATION_CUT, lambda row: none_or(_facts(row)["n_cut_turns"], lambda n: n == 0), _cut_turns),
+        Filter(
+            Reason.MIXED_TEACHER, lambda row: none_or(_facts(row)["teachers"], lambda names: len(names) < 2), _teachers
+        ),
         Filter(Reason.LEAK, lambda row: settings.leaks == "keep" or not _facts(row)["leaks"], _first_leak),
         Filter(Reason.NOT_LOADABLE, lambda row: _load_fault(row) is None, _load_fault),
     )
@@ -154,13 +159,11 @@ def none_or(value: T | None, claim: Callable[[T], bool]) -> bool | None:
     return None if value is None else claim(value)
 
 
-def roles_in_order(messages: list[Json]) -> bool:
-    """Whether user, assistant and tool messages follow each other as they can, ending with the assistant."""
-    return role_fault(messages) is None
-
-
 def role_fault(messages: list[Json]) -> str | None:
-    """Return which message first stands where its role cannot, or None where all are in order."""
+    """Return which message first stands where its role cannot, or None where all are in order.
+
+    User, assistant and tool messages follow each other as they can, and the assistant's is the last.
+    """
     before: str | None = None
     for index, message in enumerate(messages):
         role = message["role"]
@@ -214,7 +217,7 @@ def read_excluded_repos(path: Path | None) -> tuple[str, ...]:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     except FileNotFoundError as error:
         raise ConversionError(
-            "there is no list of excluded repositories", where=path, mend="write one, or unset exclude_repos_file"
+            "there is no list of excluded repositories", where=path, mend="write one, or choose swe_bench or none"
         ) from error
     repos = [line for line in lines if line and not line.startswith("#")]
     for repo in repos:
@@ -235,8 +238,25 @@ def repo_pattern(repo: str) -> re.Pattern[str]:
     return re.compile(rf"(?:instance_)?{re.escape(owner)}__{re.escape(name)}-{which}", re.IGNORECASE | re.ASCII)
 
 
+def _order(row: Json) -> str | None:
+    return role_fault(row["messages"])
+
+
 def _pairing(row: Json) -> str | None:
     return pairing_fault(row["messages"])
+
+
+def _reasoning(row: Json) -> str:
+    turns = assistant_turns(row["messages"])
+    return f"in {sum(bool(turn['reasoning_content']) for turn in turns)} of {count_of(len(turns), 'turn')}"
+
+
+def _cut_turns(row: Json) -> str:
+    return count_of(_facts(row)["n_cut_turns"], "turn")
+
+
+def _teachers(row: Json) -> str:
+    return ", ".join(_facts(row)["teachers"])
 
 
 def _load_fault(row: Json) -> str | None:

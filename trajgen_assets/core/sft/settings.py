@@ -55,7 +55,7 @@ class ConversionSettings(BaseModel):
     tokenizer_name: str | None = Field(
         default=None, description="A folder, a tokenizer.json, or owner/name@commit; none: no tokens are counted here."
     )
-    cutoff_len: int = Field(default=131072, ge=1, description="Tokens of a row from which on it is too long.")
+    cutoff_len: int = Field(default=131072, ge=1, description="Tokens above which a row is too long.")
     over_length: OverLength = Field(default="reject", description="What becomes of rows that are too long.")
     take_cut: bool = Field(default=False, description="Take a cut capture up to its last whole call.")
 
@@ -81,6 +81,7 @@ class ConversionSettings(BaseModel):
             cutoff_len=chosen.cutoff_len,
             over_length=chosen.over_length,
             mask_error_turns=chosen.mask_error_turns,
+            take_cut=chosen.take_cut,
             lf_format=config.runtime_info.output.sft_data_dir.format,
         )
 
