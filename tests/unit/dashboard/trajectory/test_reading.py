@@ -193,3 +193,8 @@ def test_a_recorded_trial_of_each_scaffold_is_read_as_its_rows_are(scaffold: str
     assert len(reader.row_numbers()) == len(rows["im"]) + len(
         [each for each in rows["rejected"] if each[0] == "side_call"]
     )
+
+
+def test_a_file_that_is_gone_is_a_line_that_names_no_path(tmp_path: Path) -> None:
+    (only,) = Reader("claude_code").entries(tmp_path / "litellm-trajectory.jsonl")
+    assert only == Unreadable(1, "the file cannot be read from here on: No such file or directory")

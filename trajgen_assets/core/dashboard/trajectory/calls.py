@@ -57,7 +57,8 @@ def read_calls(trajectory: Path, before: Before) -> Iterator[Answered | FailedCa
                 number = line.number
                 yield _call(line, before)
     except (zstandard.ZstdError, OSError) as error:
-        yield Unreadable(number + 1, f"the file cannot be read from here on: {error}")
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error  # without the path
+        yield Unreadable(number + 1, f"the file cannot be read from here on: {why}")
 
 
 def _call(line: Line, before: Before) -> Answered | FailedCall | Unreadable:
