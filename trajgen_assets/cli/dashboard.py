@@ -1,5 +1,6 @@
 """`trajgen dashboard`: pages about tasks, jobs, trajectories and training data; read only."""
 
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from typing import Annotated
@@ -73,7 +74,8 @@ def dashboard(  # noqa: PLR0913, PLR0917  each option of a command is an argumen
     cleaned = _public(state) if public else None
     _say(build_site(state.root, export and export.expanduser().absolute(), cleaned), cleaned)
     if serve:
-        serve_site(state.root, port, lambda origin: typer.echo(f"{origin}/  (Ctrl-C ends it)"))
+        with suppress(KeyboardInterrupt):  # that is how it is meant to end
+            serve_site(state.root, port, lambda origin: typer.echo(f"{origin}/  (Ctrl-C ends it)"))
 
 
 def _check(ways: list[str], *, public: bool, every: float | None) -> None:
@@ -103,9 +105,10 @@ def _publish(state: State, target: Target, every: float | None) -> None:
         _say(publish(state.root, target, public), public)
         return
     secrets = known_secrets(state.config)
-    publish_again(
-        state.root, target, lambda: _public(state), every, lambda text: typer.echo(secrets.text(text)), Event()
-    )
+    with suppress(KeyboardInterrupt):  # that is how it is meant to end
+        publish_again(
+            state.root, target, lambda: _public(state), every, lambda text: typer.echo(secrets.text(text)), Event()
+        )
 
 
 def _public(state: State) -> Public:

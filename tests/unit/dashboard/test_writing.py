@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -84,3 +85,23 @@ def test_a_record_that_cannot_be_read_makes_the_site_anew(tmp_path: Path) -> Non
     (site / MARK).write_text("{")
     assert write_site(site, [part("a", "1", x="one")]).parts_made == ["a"]
     assert files_in(site) == {MARK, "x"}
+
+
+def test_who_reads_meanwhile_sees_whole_pages(tmp_path: Path) -> None:
+    site, over, seen = tmp_path / "site", Event(), set[str]()
+    versions = [letter * 500_000 for letter in "ab"]
+    write_site(site, [part("a", None, index=versions[0])])
+
+    def read() -> None:
+        while not over.is_set():
+            seen.add((site / "index").read_text())
+
+    reader = Thread(target=read)
+    reader.start()
+    try:
+        for number in range(60):
+            write_site(site, [part("a", None, index=versions[number % 2])])
+    finally:
+        over.set()
+        reader.join()
+    assert seen == set(versions)
