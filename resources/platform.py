@@ -8,6 +8,7 @@ from pydantic import Field
 
 from resources.config_file import config_path
 from resources.redaction import known_secrets
+from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.config.load import is_unfilled, load_config
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
@@ -50,6 +51,10 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
             except Exception as error:
                 Redactor.of(platform.config).in_place(error)
                 raise
+
+    def configuration(self) -> Config:
+        """The configuration alone, for those who need no ledger. Raises ConfigError as `open` does."""
+        return load_config(config_path(self.config))
 
     def is_unfilled(self) -> bool:
         """Whether the configuration is still the template, in which a person has to fill in the model and the tasks."""

@@ -18,6 +18,7 @@ from trajgen_assets.assets.data_sets import data_set
 from trajgen_assets.assets.datasets import job_data
 from trajgen_assets.assets.environments import environment_assets
 from trajgen_assets.assets.pausing import pause_rollouts, resume_rollouts
+from trajgen_assets.assets.repositories import repository_assets
 from trajgen_assets.assets.rollouts import rollout
 from trajgen_assets.assets.sources import training_run, verified_tasks
 from trajgen_assets.names import (
@@ -54,7 +55,16 @@ def defs() -> dg.Definitions:
     """Everything that the web UI shows. Steps run in the run worker itself: a killed worker leaves none behind."""
     return dg.Definitions(
         assets=with_bodies(
-            [verified_tasks, *environment_assets(), rollout, job_data, data_set, dashboard, training_run]
+            [
+                verified_tasks,
+                *repository_assets(),
+                *environment_assets(),
+                rollout,
+                job_data,
+                data_set,
+                dashboard,
+                training_run,
+            ]
         ),
         asset_checks=host_checks(),
         jobs=[rollout_job, data_job, data_set_job, pause_rollouts, resume_rollouts],

@@ -5,6 +5,8 @@ import dagster as dg
 # Assets, in the order of flow.
 VERIFIED_TASKS = dg.AssetKey(["swegen", "verified_tasks"])
 PREPARED_TASKS = dg.AssetKey("prepared_tasks")
+HARBOR_REPO = dg.AssetKey("harbor_repo")
+SWE_DATA_PROCESS_REPO = dg.AssetKey("swe_data_process_repo")
 HARBOR_ENV = dg.AssetKey("harbor_env")
 LITELLM_ENV = dg.AssetKey("litellm_env")
 TRAJECTORIES = dg.AssetKey("trajectories")
@@ -24,3 +26,8 @@ DATA_SETS = "data_sets"
 ROLLOUT_JOB, ROLLOUT_OP = "rollout_job", "rollout"
 DATA_JOB = "data_job"
 DATA_SET_JOB, DATA_SET_OP = "data_set_job", "data_set"
+
+
+def repository_asset(name: str) -> dg.AssetKey:
+    """The asset of the repository that `meta_info.repositories` calls `name`."""
+    return dg.AssetKey(f"{name}_repo")
