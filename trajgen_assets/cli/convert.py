@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from trajgen_assets.cli import completing
 from trajgen_assets.cli.choosing import choose_jobs
 from trajgen_assets.cli.converted import Converted, sum_of
 from trajgen_assets.cli.state import state_of
@@ -39,8 +40,13 @@ def register(app: typer.Typer) -> None:
 
 def convert(
     context: typer.Context,
-    named: Annotated[list[str] | None, typer.Argument(metavar="[JOB...]", help="Jobs; `latest` is the newest.")] = None,
-    job: Annotated[list[str] | None, typer.Option(help="As an argument; may be repeated.")] = None,
+    named: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[JOB...]", help="Jobs; `latest` is the newest.", autocompletion=completing.jobs),
+    ] = None,
+    job: Annotated[
+        list[str] | None, typer.Option(help="As an argument; may be repeated.", autocompletion=completing.jobs)
+    ] = None,
     take_all: Annotated[
         bool, typer.Option("--all", help="All jobs that are over and that data can be made of.")
     ] = False,

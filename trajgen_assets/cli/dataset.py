@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from resources.instance import dagster_environ, open_instance
+from trajgen_assets.cli import completing
 from trajgen_assets.cli.start import quiet
 from trajgen_assets.cli.state import State, console, state_of
 from trajgen_assets.core.counting import count_of
@@ -61,7 +62,10 @@ class Choice(StrEnum):
 def build(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="What the data set is called, in any place.")],
-    jobs: Annotated[list[str] | None, typer.Option("--jobs", help="A job; repeat the option for more.")] = None,
+    jobs: Annotated[
+        list[str] | None,
+        typer.Option("--jobs", help="A job; repeat the option for more.", autocompletion=completing.jobs),
+    ] = None,
     campaign: Annotated[
         list[str] | None, typer.Option("--campaign", help="Instead: all jobs of a campaign that are over.")
     ] = None,
@@ -118,7 +122,9 @@ def list_all(context: typer.Context, as_json: AsJson = False) -> None:
 @app.command()
 def show(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of a data set.", autocompletion=completing.data_sets)
+    ],
     as_json: AsJson = False,
 ) -> None:
     """What one data set is made of, and what was left out."""

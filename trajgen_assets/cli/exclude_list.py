@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from trajgen_assets.cli import completing
 from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import LedgerMissingError
@@ -23,8 +24,12 @@ def register(app: typer.Typer) -> None:
 
 def exclude_list(
     context: typer.Context,
-    campaign: Annotated[str, typer.Option(help="Whose consumed tasks.")] = MAIN_CAMPAIGN,
-    dataset: Annotated[str | None, typer.Option(help="Consumed tasks of this data set only.")] = None,
+    campaign: Annotated[
+        str, typer.Option(help="Whose consumed tasks.", autocompletion=completing.campaigns)
+    ] = MAIN_CAMPAIGN,
+    dataset: Annotated[
+        str | None, typer.Option(help="Consumed tasks of this data set only.", autocompletion=completing.datasets)
+    ] = None,
     ledger: Annotated[bool, typer.Option(help="Also what the ledger holds for done, failed or skipped.")] = True,
     why: Annotated[bool, typer.Option("--why", help="Also each place that names the task.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, from task to places.")] = False,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from resources.redaction import known_secrets
+from trajgen_assets.cli import completing
 from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.core.exit_codes import EXIT_FAILED
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
@@ -18,9 +19,14 @@ from trajgen_assets.core.report.trial_logs import LogLine, TrialLogs
 LOOK_EVERY_S = 0.5
 
 TaskName = Annotated[
-    str, typer.Argument(metavar="TASK", help="Task id or DATASET/ID, either with @CAMPAIGN behind it.")
+    str,
+    typer.Argument(
+        metavar="TASK", help="Task id or DATASET/ID, either with @CAMPAIGN behind it.", autocompletion=completing.tasks
+    ),
 ]
-OfCampaign = Annotated[str, typer.Option("--campaign", help="Campaign of a bare id.")]
+OfCampaign = Annotated[
+    str, typer.Option("--campaign", help="Campaign of a bare id.", autocompletion=completing.campaigns)
+]
 
 
 def register(app: typer.Typer) -> None:

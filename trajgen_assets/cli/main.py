@@ -70,6 +70,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     help=(
         "Turn verified software-engineering tasks into agent trajectories and training data.\n\n"
         "First time here? `make demo` shows it all without a key; then `trajgen init` sets up your own model and tasks."

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from trajgen_assets.cli import completing
 from trajgen_assets.cli.ledger.asking import publish
 from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.cli.stop import this_person
@@ -12,7 +13,10 @@ from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.report.standing import configured
 
-OfDataset = Annotated[str | None, typer.Option("--dataset", help="Only this data set. Default: every one.")]
+OfDataset = Annotated[
+    str | None,
+    typer.Option("--dataset", help="Only this data set. Default: every one.", autocompletion=completing.datasets),
+]
 
 
 def register(app: typer.Typer) -> None:

@@ -1,11 +1,16 @@
 """`trajgen prepare-tasks`: register what is verified, and stage what is to be rolled out."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import dagster as dg
 import typer
 
+from resources.config_file import config_path
 from resources.instance import open_instance
+from trajgen_assets.cli import completing
+from trajgen_assets.cli.earlier import unneeded
 from trajgen_assets.cli.state import state_of
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ManifestError, TaskError
@@ -17,6 +22,8 @@ from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import stage_for
 from trajgen_assets.partitions import show_new_partitions
 
+OVERWRITE = unneeded("--overwrite", "a staged task that is not equal to its source is staged anew")
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -25,10 +32,15 @@ def register(app: typer.Typer) -> None:
 
 def prepare_tasks(
     context: typer.Context,
-    campaign: Annotated[str, typer.Option(help="Under which campaign to register.")] = MAIN_CAMPAIGN,
+    campaign: Annotated[
+        str, typer.Option(help="Under which campaign to register.", autocompletion=completing.campaigns)
+    ] = MAIN_CAMPAIGN,
+    config: Annotated[Path | None, typer.Option(hidden=True)] = None,  # behind the command, as its script took it
+    overwrite: Annotated[bool, OVERWRITE] = False,  # noqa: ARG001
 ) -> None:
     """Register what the manifests list and stage every task that is still to be rolled out. Rolls out nothing."""
     state = state_of(context)
+    state = state if config is None else replace(state, config=config_path(config))
     with state.platform() as platform, open_instance(state.root) as instance:
         register_all(platform, campaign, instance, look_at_all=True)
         pending = platform.ledger.rows(TaskFilter(campaign=campaign, status=TaskStatus.PENDING))

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from trajgen_assets.cli import completing
 from trajgen_assets.cli.jobs import refuse_unknown_job
 from trajgen_assets.cli.state import state_of
 from trajgen_assets.core.rollout.reap import environment_of, reap
@@ -16,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def reap_job(
     context: typer.Context,
-    job: Annotated[str, typer.Argument(help="Name of the job.")],
+    job: Annotated[str, typer.Argument(help="Name of the job.", autocompletion=completing.jobs)],
     force: Annotated[
         bool, typer.Option(help="Also while something holds its job slot, as a hung Harbor does.")
     ] = False,

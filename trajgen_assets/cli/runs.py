@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from resources.redaction import known_secrets
+from trajgen_assets.cli import completing
 from trajgen_assets.cli.state import State, console, state_of
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import LedgerError, UnknownNameError
@@ -52,7 +53,10 @@ def runs(
 @app.command("show")
 def show(
     context: typer.Context,
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Such as run_007, or the name of its job.")],
+    run_id: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="Such as run_007, or the name of its job.", autocompletion=completing.runs),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="All that is kept of it, as one JSON object.")] = False,
 ) -> None:
     """Show the account of a run, what it was made from, and where its files lie."""

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from trajgen_assets.cli import completing
 from trajgen_assets.cli.jobs import refuse_unknown_job
 from trajgen_assets.cli.judged import judge_jobs
 from trajgen_assets.cli.state import state_of
@@ -23,7 +24,10 @@ def register(app: typer.Typer) -> None:
 
 def score(
     context: typer.Context,
-    job: Annotated[list[str], typer.Argument(metavar="JOB...", help="Names of jobs that have training data.")],
+    job: Annotated[
+        list[str],
+        typer.Argument(metavar="JOB...", help="Names of jobs that have training data.", autocompletion=completing.jobs),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for each job.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change, or be asked.")] = False,
     llm: Annotated[

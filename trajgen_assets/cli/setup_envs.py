@@ -7,9 +7,12 @@ import typer
 
 from resources.instance import has_instance, open_instance
 from trajgen_assets.assets.environments import report_environment
+from trajgen_assets.cli.earlier import unneeded
 from trajgen_assets.cli.state import state_of
 from trajgen_assets.core.provision.environments import Environment
 from trajgen_assets.core.provision.on_demand import JOB_ENVIRONMENTS, needed_environment, short_name
+
+NO_EXTRAS = unneeded("--no-extras", "each environment is what its lock file says")
 
 
 class Env(StrEnum):
@@ -28,6 +31,7 @@ def setup_envs(
     context: typer.Context,
     env: Annotated[list[Env] | None, typer.Option(help="Only this one; repeat the option for more.")] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build anew though nothing changed.")] = False,
+    no_extras: Annotated[bool, NO_EXTRAS] = False,  # noqa: ARG001
 ) -> None:
     """Build the environments that jobs run in where lock or interpreter changed; leave them as they stand elsewhere."""
     root = state_of(context).root

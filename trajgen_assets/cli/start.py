@@ -9,6 +9,8 @@ import typer
 from dagster._core.utils import make_new_run_id
 
 from resources.instance import dagster_environ, open_instance
+from trajgen_assets.cli import completing
+from trajgen_assets.cli.earlier import refused
 from trajgen_assets.cli.outcome import conclude
 from trajgen_assets.cli.prepare import register_all
 from trajgen_assets.cli.progress import JobView, shown
@@ -35,6 +37,12 @@ from trajgen_assets.partitions import add_partitions, data_assets, is_converted,
 # A start by hand waits so long for what a dead job left to be ended and settled; then it goes on with other tasks.
 RECOVERY_BUDGET_S = 300.0
 
+DRY_RUN_COMMAND = refused(
+    "--dry-run-command",
+    "what Harbor is told names the proxy of a job that has begun",
+    "`trajgen dryrun` checks all that a job needs; the command of each job lies in litellm/<job>/harbor.sh",
+)
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -43,19 +51,29 @@ def register(app: typer.Typer) -> None:
 
 def start(
     context: typer.Context,
-    campaign: Annotated[str, typer.Option(help="Under which campaign: each task is consumed once in each.")] = (
-        MAIN_CAMPAIGN
-    ),
-    dataset: Annotated[str | None, typer.Option(help="Which data set; default: the first with free tasks.")] = None,
+    campaign: Annotated[
+        str,
+        typer.Option(
+            help="Under which campaign: each task is consumed once in each.", autocompletion=completing.campaigns
+        ),
+    ] = (MAIN_CAMPAIGN),
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Which data set; default: the first with free tasks.", autocompletion=completing.datasets),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option(min=1, help="At most so many tasks. Default: n_tasks, else batch_max."),
     ] = None,
-    tasks: Annotated[list[str] | None, typer.Option(help="These task ids; repeat the option for more.")] = None,
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option(help="These task ids; repeat the option for more.", autocompletion=completing.tasks),
+    ] = None,
     force: Annotated[
         bool,
         typer.Option(help="Also those of --tasks that are done, failed or retired; what they had stays on record."),
     ] = False,
+    dry_run_command: Annotated[bool, DRY_RUN_COMMAND] = False,  # noqa: ARG001
     update_repos: Annotated[
         bool,
         typer.Option(

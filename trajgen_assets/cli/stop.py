@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from trajgen_assets.cli import completing
 from trajgen_assets.cli.jobs import SHOWN
 from trajgen_assets.cli.ledger.asking import publish
 from trajgen_assets.cli.state import State, state_of
@@ -31,7 +32,9 @@ def register(app: typer.Typer) -> None:
 
 def stop(
     context: typer.Context,
-    job: Annotated[str, typer.Argument(help="Name of the job, as `trajgen status` shows it.")],
+    job: Annotated[
+        str, typer.Argument(help="Name of the job, as `trajgen status` shows it.", autocompletion=completing.open_jobs)
+    ],
     drain: Annotated[
         bool, typer.Option("--drain", help="Let the trials that run end, and start no more; does not wait for that.")
     ] = False,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from trajgen_assets.cli import completing
 from trajgen_assets.cli.ledger.show import task_table
 from trajgen_assets.cli.state import State, console
 from trajgen_assets.core.counting import count_of
@@ -23,13 +24,24 @@ N_SHOWN = 20
 
 Tasks = Annotated[
     list[str] | None,
-    typer.Argument(help="Task ids, or keys DATASET/ID, of another campaign DATASET/ID@CAMPAIGN.", show_default=False),
+    typer.Argument(
+        help="Task ids, or keys DATASET/ID, of another campaign DATASET/ID@CAMPAIGN.",
+        show_default=False,
+        autocompletion=completing.tasks,
+    ),
 ]
-OfCampaign = Annotated[str | None, typer.Option("--campaign", help="Only this campaign; of a bare id: main.")]
-OfDataset = Annotated[str | None, typer.Option("--dataset", help="Only this data set.")]
+OfCampaign = Annotated[
+    str | None,
+    typer.Option("--campaign", help="Only this campaign; of a bare id: main.", autocompletion=completing.campaigns),
+]
+OfDataset = Annotated[
+    str | None, typer.Option("--dataset", help="Only this data set.", autocompletion=completing.datasets)
+]
 OfStatus = Annotated[TaskStatus | None, typer.Option("--status", help="Only tasks that stand so.")]
 OfCause = Annotated[str | None, typer.Option("--cause", help="Only tasks whose last attempt ended by this cause.")]
-OfJob = Annotated[str | None, typer.Option("--job", help="Only tasks that were ever in this job.")]
+OfJob = Annotated[
+    str | None, typer.Option("--job", help="Only tasks that were ever in this job.", autocompletion=completing.jobs)
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object; needs --yes or --dry-run.")]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from trajgen_assets.cli import completing
 from trajgen_assets.cli.ledger.asking import (
     AsJson,
     DryRun,
@@ -130,7 +131,11 @@ def retry(
 def reset(
     context: typer.Context,
     tasks: Annotated[
-        list[str], typer.Argument(help="Task ids, or keys DATASET/ID, of another campaign DATASET/ID@CAMPAIGN.")
+        list[str],
+        typer.Argument(
+            help="Task ids, or keys DATASET/ID, of another campaign DATASET/ID@CAMPAIGN.",
+            autocompletion=completing.tasks,
+        ),
     ],
     campaign: OfCampaign = None,
     force: Annotated[

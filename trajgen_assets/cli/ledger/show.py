@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from trajgen_assets.cli import completing
 from trajgen_assets.cli.state import State, console, state_of
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import ConfigError
@@ -23,11 +24,15 @@ def register(app: typer.Typer) -> None:
 
 def show(
     context: typer.Context,
-    campaign: Annotated[str | None, typer.Option(help="Only this campaign.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
+    campaign: Annotated[
+        str | None, typer.Option(help="Only this campaign.", autocompletion=completing.campaigns)
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only this data set.", autocompletion=completing.datasets)] = None,
     status: Annotated[TaskStatus | None, typer.Option(help="Only tasks that stand so.")] = None,
     cause: Annotated[str | None, typer.Option(help="Only tasks whose last attempt ended by this cause.")] = None,
-    job: Annotated[str | None, typer.Option(help="Only tasks that were ever in this job.")] = None,
+    job: Annotated[
+        str | None, typer.Option(help="Only tasks that were ever in this job.", autocompletion=completing.jobs)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Show tasks with status, reward, attempts and the reason where there is one; the counts always add up."""
