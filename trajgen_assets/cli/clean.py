@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from trajgen_assets.cli.earlier import refused
 from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.core.clean.at_rest import at_rest
 from trajgen_assets.core.clean.outputs import Output, find_outputs, remove_output
@@ -21,6 +22,8 @@ from trajgen_assets.core.errors import RefusedError
 from trajgen_assets.core.exit_codes import EXIT_REFUSED
 
 MB = 1_000_000
+OUTPUTS = refused("--outputs", "jobs are paid for, and staged tasks go anyway", "leave it out")
+REPOS = refused("--repos", "checkouts are no output", "`trajgen update-repos` brings them to their pins")
 
 
 def register(app: typer.Typer) -> None:
@@ -36,6 +39,8 @@ def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show what would be removed.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    outputs: Annotated[bool, OUTPUTS] = False,  # noqa: ARG001
+    repos: Annotated[bool, REPOS] = False,  # noqa: ARG001
 ) -> None:
     """Remove training data, the dashboard, proxy files, logs and staged tasks: all that can be made again.
 
