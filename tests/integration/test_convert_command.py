@@ -204,6 +204,10 @@ def test_data_for_another_folder_leaves_the_job_s_own_as_it_is(root: Root, tmp_p
     refused = convert(root, "job-1", "--out-dir", str(tmp_path / "other" / "sft_data")).exception
     assert isinstance(refused, ConfigError)
     assert "the folder belongs to another root" in str(refused)
+    (tmp_path / "file").touch()
+    assert "a file is in the place of a folder" in str(
+        convert(root, "job-1", "--out-dir", str(tmp_path / "file")).exception
+    )
 
 
 def test_a_smoke_test_is_refused_by_name(root: Root) -> None:

@@ -33,8 +33,10 @@ def data_in(root: Root, files: JobPaths, folder: Path) -> JobPaths:
     """Return the files of a job with its training data in `folder`, wherever its own lie.
 
     Raises:
-        ConfigError: the folder is in another root, which would take the data for its own.
+        ConfigError: the folder is in another root, which would take the data for its own; or it is none.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError("a file is in the place of a folder", where=folder, mend="name another folder")
     if _usable(root, folder) is None:
         where, mend = f"{folder}, of the root {_root_of(folder)}", "choose a folder outside of it"
         raise ConfigError("the folder belongs to another root", where=where, mend=mend)

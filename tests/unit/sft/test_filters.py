@@ -77,6 +77,14 @@ def test_slow_rows_need_reasoning_and_fast_ones_none(
     assert has_reasoning(messages, mode, threshold) is is_enough  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_a_list_of_repositories_that_is_no_text_file_is_an_error(tmp_path: Path, content: bytes | None) -> None:
+    listed = tmp_path / "repos.txt"
+    listed.mkdir() if content is None else listed.write_bytes(content)
+    with pytest.raises(ConversionError, match=r"cannot be read \(.*repos.txt\): .*Mend: name a text file"):
+        read_excluded_repos(listed)
+
+
 def test_a_missing_list_of_repositories_is_an_error_not_an_empty_list(tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match="no list of excluded"):
         read_excluded_repos(tmp_path / "none.txt")

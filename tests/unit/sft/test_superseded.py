@@ -58,6 +58,16 @@ def test_the_version_that_was_replaced_goes_and_the_current_one_stays(root: Root
     assert not list(superseded_versions(root, older_than=NOW))
 
 
+def test_a_version_that_became_the_current_one_meanwhile_stays(root: Root) -> None:
+    job, first, _ = converted_twice(root)
+    found = the_only(root)
+    assert convert_job(job, FIRST).taken_again
+    found.delete(root)
+    receipt = load_receipt(job.sft)
+    assert receipt is not None
+    assert (receipt.signature, receipt.is_whole) == (first.signature, True)
+
+
 def test_a_version_that_was_made_anew_beside_a_damaged_one_still_stands_when_that_is_gone(
     root: Root, caplog: pytest.LogCaptureFixture
 ) -> None:

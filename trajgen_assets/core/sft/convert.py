@@ -96,6 +96,7 @@ def foresee_job(job: JobPaths, settings: ConversionSettings, tasks: Mapping[str,
     if (standing := _standing(versions, _signature(plan))) is not None:
         is_changed = not versions.is_current(standing.folder)
         return Foreseen(standing.sft_im.trials, standing.sft_im.rows, is_changed)
+    check_tokenizer(settings)
     with Path(os.devnull).open("wb") as nowhere:
         tally = convert_trials(plan, nowhere, nowhere, None, None)
     return Foreseen(Balance.of(tally.trial_reasons), Balance.of(tally.row_reasons), changed=True)

@@ -209,7 +209,8 @@ def read_excluded_repos(path: Path | None) -> tuple[str, ...]:
     """Return the repositories that a file lists as owner/repo, one a line; blank lines and `#` lines are passed over.
 
     Raises:
-        ConversionError: there is no such file, or a line is not owner/repo. It never means that nothing is excluded.
+        ConversionError: there is no such file, it cannot be read, or a line is not owner/repo. It never means that
+            nothing is excluded.
     """
     if path is None:
         return ()
@@ -218,6 +219,11 @@ def read_excluded_repos(path: Path | None) -> tuple[str, ...]:
     except FileNotFoundError as error:
         raise ConversionError(
             "there is no list of excluded repositories", where=path, mend="write one, or choose swe_bench or none"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        mend = "name a text file with one owner/repo a line, or choose swe_bench or none"
+        raise ConversionError(
+            "the list of excluded repositories cannot be read", where=path, why=error, mend=mend
         ) from error
     repos = [line for line in lines if line and not line.startswith("#")]
     for repo in repos:

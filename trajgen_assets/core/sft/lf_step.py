@@ -15,6 +15,7 @@ from trajgen_assets.core.sft.receipt import FileDigest, LfReceipt, SftPaths, dig
 from trajgen_assets.core.sft.settings import ConversionSettings, LfFormat
 from trajgen_assets.core.sft.stats import LfStats
 from trajgen_assets.core.sft.tokens import RefusedByTemplateError
+from trajgen_assets.core.sft.tokens.length import ruler_of
 from trajgen_assets.core.sft.tokens.source import TokenizerFiles, find_tokenizer
 
 
@@ -46,16 +47,18 @@ def style_tokenizer(settings: ConversionSettings) -> TokenizerFiles | None:
 
 
 def check_tokenizer(settings: ConversionSettings) -> None:
-    """See that the tokenizer is there, and that its chat template can write the chosen style.
+    """See that the tokenizer can be read, and that its chat template can write the chosen style.
 
     Raises:
-        ConversionError: it is not, or cannot.
+        ConversionError: it is not there, or cannot be read, for which else each trial would be left out; or its
+            template cannot write.
     """
     if settings.tokenizer_name is None:
         return
     from trajgen_assets.core.sft.tokens.messages_row import template_of  # takes 50 ms
 
     tokenizer = find_tokenizer(settings.tokenizer_name)
+    ruler_of(tokenizer)
     template_of(tokenizer, must_be_chatml=settings.lf_format != "sharegpt")
 
 

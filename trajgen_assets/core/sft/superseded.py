@@ -30,9 +30,13 @@ class Superseded:
         return sum(file.stat().st_size for folder in self.folders for file in folder.iterdir())
 
     def delete(self, root: Root) -> None:
-        """Delete the folders. One whose deletion is cut short is no version any more, and goes with the next."""
+        """Delete the folders. One whose deletion is cut short is no version any more, and goes with the next.
+
+        One that a conversion has made the current version meanwhile stays.
+        """
         with making_data(root, self.job):
-            for folder in self.folders:
+            superseded = Versions.of(root.sft_data / self.job).superseded()
+            for folder in (each for each in self.folders if each in superseded):
                 shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}")))
 
 

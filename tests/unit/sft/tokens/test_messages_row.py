@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.sft.tokens.rows import assistant, im, result, user
 from tests.unit.sft.twin import job_with, solved
 from trajgen_assets.core.errors import ConversionError
-from trajgen_assets.core.sft.convert import convert_job
+from trajgen_assets.core.sft.convert import convert_job, foresee_job
 from trajgen_assets.core.sft.lf import check_lf_row, lf_row
 from trajgen_assets.core.sft.lf_step import check_tokenizer
 from trajgen_assets.core.sft.settings import ConversionSettings
@@ -92,6 +92,15 @@ def test_a_template_that_is_not_chatml_is_refused_for_this_style_only(tmp_path: 
         check_tokenizer(OLD_STYLE.model_copy(update=named))
     check_tokenizer(ConversionSettings(tokenizer_name=str(tokenizer_folder)))
     assert convert_job(job, ConversionSettings(tokenizer_name=str(tokenizer_folder))).n_rows == 1
+
+
+def test_a_tokenizer_that_cannot_be_read_fails_the_conversion_and_no_trial_is_left_out_for_it(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    job, settings = job_with(tmp_path, [solved()]), ConversionSettings(tokenizer_name=str(tmp_path))
+    for convert in (convert_job, foresee_job):
+        with pytest.raises(ConversionError, match=r"the tokenizer cannot be read \(.*tokenizer.json\)"):
+            convert(job, settings)
+    assert not job.sft.exists()
 
 
 def test_a_template_is_part_of_what_makes_the_rows_new(tmp_path: Path, tokenizer_folder: Path) -> None:
