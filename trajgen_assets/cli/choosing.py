@@ -4,11 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import typer
+
 from trajgen_assets.cli.jobs import refuse_unknown_job
 from trajgen_assets.core.errors import ConfigError, ConversionError, RefusedError, UnknownNameError
 from trajgen_assets.core.ledger.models import JobRow
+from trajgen_assets.core.ledger.removals import REMOVED
 from trajgen_assets.core.platform import Platform
-from trajgen_assets.core.rollout.trials import load_trials
+from trajgen_assets.core.rollout.trials import is_removed, load_trials
 from trajgen_assets.core.sft.candidates import why_left_out
 from trajgen_assets.core.sft.scaffolds import why_no_data
 
@@ -49,6 +52,8 @@ def _name(platform: Platform, name: str) -> str:
         return usable[-1]
     refuse_unknown_job(platform.root, name)
     _refuse_if_never_data(platform, name)
+    if is_removed(platform.root.job(name)):
+        typer.echo(f"note: {name}: {REMOVED}; its data stays as it was converted last", err=True)
     return name
 
 

@@ -1,27 +1,26 @@
 """`trajgen clean`: remove what can be made again; never what was paid for, and never what says that it was."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from trajgen_assets.cli.clean_jobs import clean_jobs
 from trajgen_assets.cli.earlier import refused
+from trajgen_assets.cli.ledger.asking import AsJson, Yes, agreed, check_choices
+from trajgen_assets.cli.resting import configuration, resting, said
 from trajgen_assets.cli.state import State, state_of
-from trajgen_assets.core.clean.at_rest import at_rest
+from trajgen_assets.core.clean.jobs import find_job_trials
 from trajgen_assets.core.clean.outputs import Output, find_outputs, remove_output
 from trajgen_assets.core.clean.trees import Size
-from trajgen_assets.core.config.config import Config
-from trajgen_assets.core.config.load import load_config
-from trajgen_assets.core.counting import count_of
-from trajgen_assets.core.errors import RefusedError
-from trajgen_assets.core.exit_codes import EXIT_REFUSED
+from trajgen_assets.core.errors import ConfigError
 
-MB = 1_000_000
 OUTPUTS = refused("--outputs", "jobs are paid for, and staged tasks go anyway", "leave it out")
 REPOS = refused("--repos", "checkouts are no output", "`trajgen update-repos` brings them to their pins")
 
@@ -33,12 +32,19 @@ def register(app: typer.Typer) -> None:
 
 def clean(
     context: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[JOB]...", help="With --jobs: which.")] = None,
+    jobs: Annotated[
+        bool, typer.Option("--jobs", help="Remove the trials of these jobs, or of all that are over, and nothing else.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --jobs: also what is not converted, or is in a data set.")
+    ] = False,
     data_sets: Annotated[
         bool, typer.Option("--data-sets", help="Also data sets of several jobs, and what they were made of.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Only show what would be removed.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
     outputs: Annotated[bool, OUTPUTS] = False,  # noqa: ARG001
     repos: Annotated[bool, REPOS] = False,  # noqa: ARG001
 ) -> None:
@@ -47,8 +53,17 @@ def clean(
     Never jobs, ledger, DAGSTER_HOME, archives, index, exclusions, or what git tracks. Nothing is followed out of the
     root. It is refused while a job runs or data is being made.
     """
+    check_choices(yes=yes, dry_run=dry_run, as_json=as_json)
     state = state_of(context)
     config = configuration(state)
+    if names and not jobs:
+        raise ConfigError("clean takes jobs only with --jobs", where=names[0], mend="say `trajgen clean --jobs JOB`")
+    if jobs:
+        with nullcontext() if dry_run else resting(state, config):
+            choice = partial(find_job_trials, state.root, names=names or [])
+            how = {"dry_run": dry_run, "force": force, "yes": yes, "as_json": as_json}
+            clean_jobs(state.root, choice, **how, named=bool(names))
+        return
     if dry_run:
         _show(find_outputs(state.root, config, data_sets=data_sets), state, as_json=as_json, done="would be removed")
         return
@@ -58,7 +73,7 @@ def clean(
         if going and not as_json:
             _show(found, state, as_json=False, done="to be removed")
         if going:
-            confirm("remove it?", yes=yes or as_json)
+            agreed("remove it?", yes=yes)
         for each in going:
             remove_output(each)
         _show(found, state, as_json=as_json, done="removed") if as_json or not going else typer.echo(
@@ -66,48 +81,9 @@ def clean(
         )
 
 
-def configuration(state: State) -> Config | None:
-    """The configuration, if there is one.
-
-    Raises:
-        ConfigError: there is one that cannot be read, so that nobody can tell what it names.
-    """
-    return load_config(state.config) if state.config.exists() else None
-
-
-@contextmanager
-def resting(state: State, config: Config | None) -> Iterator[None]:
-    """Nobody else is at work in the root within the block."""
-    n_slots = config.runtime_info.input.automation.max_jobs if config else 0
-    with at_rest(state.root, holder="trajgen, which tidies up", n_slots=n_slots):
-        yield
-
-
-def confirm(question: str, *, yes: bool) -> None:
-    """Ask a person, unless told not to. Ends the command where the answer is no.
-
-    Raises:
-        RefusedError: there is nobody to ask.
-    """
-    if yes:
-        return
-    try:
-        agreed = typer.confirm(question)
-    except typer.Abort:
-        raise RefusedError("nobody has agreed, so nothing was touched", mend="add --yes") from None
-    if not agreed:
-        typer.echo("nothing was touched")
-        raise typer.Exit(EXIT_REFUSED)
-
-
 def total(outputs: Sequence[Output]) -> Size:
     """What several take together."""
     return sum((each.size for each in outputs), Size())
-
-
-def said(size: Size) -> str:
-    """Count and bytes in words."""
-    return f"{count_of(size.n_files, 'file')}, {size.size_bytes / MB:,.2f} MB"
 
 
 def _show(found: Sequence[Output], state: State, *, as_json: bool, done: str) -> None:

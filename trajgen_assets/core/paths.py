@@ -127,6 +127,11 @@ class JobPaths:
         return self.dir / "trials.json"
 
     @property
+    def removed(self) -> Path:
+        """Says that the trajectories of the job were removed, and when."""
+        return self.dir / "removed.json"
+
+    @property
     def llm_scores(self) -> Path:
         """What judges answered about the job's rows."""
         return self.dir / "llm_scores.jsonl"

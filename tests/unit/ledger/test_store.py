@@ -104,7 +104,7 @@ def test_a_truncated_database_is_refused(root: Root) -> None:
 def test_a_newer_schema_is_refused_and_left_alone(root: Root) -> None:
     create_ledger(root)
     sql(root, "INSERT INTO schema_migrations VALUES (99, 'to come', '2030-01-01')")
-    with pytest.raises(LedgerCorruptError, match="schema version 99, this program knows 3"):
+    with pytest.raises(LedgerCorruptError, match="schema version 99, this program knows 4"):
         open_ledger(root)
 
 

@@ -80,7 +80,8 @@ def test_a_ledger_from_before_people_could_ask_gets_the_tables_and_keeps_its_row
         register(ledger, "a")
     with closing(sqlite3.connect(root.ledger)) as conn:
         conn.executescript(
-            "DROP TABLE stop_requests; DROP TABLE pauses; DELETE FROM schema_migrations WHERE number = 3;"
+            "DROP TABLE stop_requests; DROP TABLE pauses; DROP TABLE removals;"
+            "DELETE FROM schema_migrations WHERE number >= 3;"
         )
     with open_ledger(root) as ledger:
         assert ledger.pauses() == []

@@ -64,7 +64,9 @@ def jobs_without_data(instance: dg.DagsterInstance, root: Root, ledger: Ledger) 
     """Jobs that are over and have trials, of which nothing was made or Dagster shows nothing."""
     shown = instance.event_log_storage.get_materialized_partitions(JOB_RESULT)
     stale = {job.name for job in ledger.jobs_needing_downstream()}
+    removed = {each.job for each in ledger.removals()}
     over = [job for job in ledger.jobs() if job.state.is_over and job.accepted_digest is not None]
+    over = [job for job in over if job.name not in removed]
     return [job for job in over if root.job(job.name).trials.exists() and (job.name in stale or job.name not in shown)]
 
 

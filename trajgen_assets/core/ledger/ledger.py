@@ -9,7 +9,18 @@ import sqlalchemy as sa
 
 from trajgen_assets.core import clock
 from trajgen_assets.core.keys import TaskKey
-from trajgen_assets.core.ledger import attempts, breaker, jobs, people, queries, register, rows, slots, unattended
+from trajgen_assets.core.ledger import (
+    attempts,
+    breaker,
+    jobs,
+    people,
+    queries,
+    register,
+    removals,
+    rows,
+    slots,
+    unattended,
+)
 from trajgen_assets.core.ledger.connect import Store
 from trajgen_assets.core.ledger.models import (
     AskedBy,
@@ -28,6 +39,7 @@ from trajgen_assets.core.ledger.models import (
     ManifestSeen,
     Pause,
     RegisterResult,
+    Removal,
     RetryPolicy,
     StopRequest,
     TaskFilter,
@@ -287,6 +299,21 @@ class Ledger:
                 return unattended.note_wrong(conn, self.now(), what)
             unattended.note_right(conn, what)
             return None
+
+    def begin_removal(self, job_name: str, note: str = removals.REMOVED) -> Removal:
+        """Note that the trajectories of a job go; LedgerError if it is not over."""
+        with self.store.write() as conn:
+            return removals.begin(conn, self.now(), job_name, note)
+
+    def finish_removal(self, job_name: str) -> None:
+        """Note that they have gone."""
+        with self.store.write() as conn:
+            removals.finish(conn, self.now(), job_name)
+
+    def removals(self) -> list[Removal]:
+        """The jobs whose trajectories were removed, or are being removed."""
+        with self.store.read() as conn:
+            return removals.standing(conn)
 
     # Circuit breaker and trial slots
 

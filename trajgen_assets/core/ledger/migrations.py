@@ -31,12 +31,17 @@ def _requests_of_people(conn: sa.Connection) -> None:
     schema.metadata.create_all(conn, tables=[schema.stop_requests, schema.pauses])
 
 
+def _removals(conn: sa.Connection) -> None:
+    schema.metadata.create_all(conn, tables=[schema.removals])
+
+
 # A new ledger is made from `schema.metadata` as it is now and gets every number at once; an older one runs the
 # steps that it lacks. So a step after the first says only how to get there from the one before.
 MIGRATIONS = (
     Migration(1, "initial", _initial),
     Migration(2, "jobs say who asked for them", _asked_by),
     Migration(3, "people stop jobs and pause launches", _requests_of_people),
+    Migration(4, "trajectories of jobs are removed", _removals),
 )
 NEWEST = MIGRATIONS[-1].number
 

@@ -241,6 +241,16 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Removal:
+    """That the trajectories of a job are not here any more; with no `finished_at` files of it may still be there."""
+
+    job: str
+    note: str
+    begun_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestRow:
     """The manifest as last registered. `n_entries` counts distinct ids."""
 

@@ -21,7 +21,7 @@ from trajgen_assets.core.ledger.models import (
     TaskStatus,
 )
 from trajgen_assets.core.ledger.rows import UNSEEN_REASON, is_free, same_key
-from trajgen_assets.core.ledger.schema import attempts, job_tasks, jobs, manifests, tasks
+from trajgen_assets.core.ledger.schema import attempts, job_tasks, jobs, manifests, removals, tasks
 from trajgen_assets.guest.spending import Spent
 
 _IS_PENDING = tasks.c.status == TaskStatus.PENDING
@@ -115,7 +115,8 @@ def jobs_needing_downstream(conn: sa.Connection) -> list[JobRow]:
     """Jobs that are over and whose accepted trials are not what was last turned into results and data."""
     stale = jobs.c.downstream_digest.is_(None) | (jobs.c.downstream_digest != jobs.c.accepted_digest)
     rolled_out = jobs.c.accepted_digest.is_not(None) & (jobs.c.state != JobState.REFUSED)
-    query = sa.select(jobs).where(rolled_out, stale).order_by(jobs.c.finished_at)
+    is_here = jobs.c.name.not_in(sa.select(removals.c.job))  # of what is not, nothing can be made
+    query = sa.select(jobs).where(rolled_out, stale, is_here).order_by(jobs.c.finished_at)
     return [JobRow(*row) for row in conn.execute(query)]
 
 

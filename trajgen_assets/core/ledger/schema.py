@@ -224,6 +224,15 @@ pauses = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
 )
 
+removals = sa.Table(
+    "removals",
+    metadata,
+    sa.Column("job", sa.ForeignKey("jobs.name"), primary_key=True),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("begun_at", Moment, nullable=False),
+    sa.Column("finished_at", Moment),  # null: files of it may still be there
+)
+
 manifests = sa.Table(
     "manifests",
     metadata,

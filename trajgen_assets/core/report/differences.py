@@ -32,6 +32,7 @@ class Kind(StrEnum):
     LEFTOVERS = "leftovers"
     UNKNOWN_TRIAL = "unknown trial"
     UNREADABLE = "unreadable"
+    HALF_REMOVED = "half-removed job"
     MISSING_TRAJECTORY = "missing trajectory"
     CHANGED_TRAJECTORY = "changed trajectory"
     EDITED_VIEW = "edited view"
@@ -67,7 +68,15 @@ def differences_on_disk(root: Root, ledger: Ledger, resolve: Resolve, *, digests
     yield from _lost_jobs(root, ledger)
     yield from _leftovers(root, ledger)
     yield from _trials(root, ledger, resolve)
+    removals = ledger.removals()
+    for each in removals:
+        if each.finished_at is None:
+            means = "the removal of its trajectories was cut short; the ledger counts them as removed"
+            yield Difference(Kind.HALF_REMOVED, each.job, means, f"`trajgen clean --jobs {each.job}` finishes it")
+    removed = {f"{root.jobs.name}/{each.job}/" for each in removals}
     for result in recorded_results(ledger):
+        if result.trajectory_path.startswith(tuple(removed)):
+            continue
         yield from _trajectory(root, result, digests=digests)
     if is_edited(root.ledger_view):
         means = "somebody changed it; it is left as it is, and not kept up to date"

@@ -11,10 +11,11 @@ from trajgen_assets.core.errors import ConversionError, HarnessError, ImportRefu
 from trajgen_assets.core.keys import SMOKE_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger.importing import FoundJob, FoundTrial
 from trajgen_assets.core.ledger.models import AttemptKind, AttemptOutcome, CaptureVerdict, TaskStatus
+from trajgen_assets.core.ledger.removals import REMOVED
 from trajgen_assets.core.paths import JobPaths, Root
 from trajgen_assets.core.rollout.causes import kind_of
 from trajgen_assets.core.rollout.results import TrialResult, read_trial_result
-from trajgen_assets.core.rollout.trials import TrialEntry, TrialsFile, load_trials
+from trajgen_assets.core.rollout.trials import TrialEntry, TrialsFile, is_removed, load_trials
 
 Resolve = Callable[[str, str | None], TaskKey]
 """Task id and the name of the folder that the task lay in, to the task that they mean."""
@@ -81,7 +82,7 @@ def _our_job(root: Root, folder: Path, recorded: Collection[str]) -> FoundJob | 
 def _our_trial(root: Root, files: JobPaths, listed: TrialsFile, entry: TrialEntry) -> FoundTrial:
     key = TaskKey(listed.campaign, listed.dataset, entry.task_id)
     trajectory = files.dir / entry.trajectory if entry.trajectory else None
-    damage = _damage(entry, trajectory)
+    damage = None if is_removed(files) and entry.capture else _damage(entry, trajectory)
     accepted = entry.accepted and damage is None
     status = TaskStatus(entry.status) if damage is None else TaskStatus.PENDING
     if status not in (TaskStatus.DONE, TaskStatus.FAILED) or (status is TaskStatus.DONE and not accepted):
@@ -102,7 +103,7 @@ def _our_trial(root: Root, files: JobPaths, listed: TrialsFile, entry: TrialEntr
         duration_s=entry.duration_s,
         trajectory_path=str(trajectory.relative_to(root.path)) if trajectory else None,
         trajectory_sha256=entry.trajectory_sha256,
-        note=damage or entry.note,
+        note=damage or (REMOVED if is_removed(files) else entry.note),
     )
     return FoundTrial(key, entry.task.digest or None, outcome, status, accepted)
 

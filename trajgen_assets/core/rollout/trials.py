@@ -20,6 +20,7 @@ from pydantic import (
 
 from trajgen_assets.core import atomic
 from trajgen_assets.core.errors import ConversionError
+from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.fix import FixRecord
 
 _STRICT = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
@@ -149,6 +150,11 @@ class TrialsFile(BaseModel):
         if len(set(names)) != len(names):
             raise ValueError("two entries share one trial name")
         return self
+
+
+def is_removed(files: JobPaths) -> bool:
+    """Whether the trajectories of a job were removed, as its folder says."""
+    return files.removed.exists()
 
 
 def load_trials(path: Path) -> TrialsFile:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.faults import reached
+from trajgen_assets.core.ledger.removals import REMOVED
 from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.rollout.trials import is_removed
 from trajgen_assets.core.sft.filters import row_filters
 from trajgen_assets.core.sft.im_step import convert_trials, write_im
 from trajgen_assets.core.sft.lf_step import check_tokenizer, lf_signature, style_tokenizer, write_lf
@@ -65,6 +67,8 @@ def convert_job(
             would lose a row; or a process died, or nothing can be written. A bad trial is rejected instead, and the
             rest goes on.
     """
+    if is_removed(job):
+        return _last_of_removed(job)
     plan, versions = Plan.of(job, settings, tasks), Versions.of(job.sft)
     versions.adopt()
     if (standing := _standing(versions, _signature(plan))) is not None:
@@ -92,6 +96,9 @@ class Foreseen:
 
 def foresee_job(job: JobPaths, settings: ConversionSettings, tasks: Mapping[str, TaskToday] | None = None) -> Foreseen:
     """Convert a job as `convert_job` does, with the same errors, and write nothing."""
+    if is_removed(job):
+        last = _last_of_removed(job)
+        return Foreseen(last.sft_im.trials, last.sft_im.rows, changed=False)
     plan, versions = Plan.of(job, settings, tasks), Versions.of(job.sft)
     if (standing := _standing(versions, _signature(plan))) is not None:
         is_changed = not versions.is_current(standing.folder)
@@ -124,6 +131,16 @@ def rescore_job(job: JobPaths, settings: ConversionSettings, *, dry_run: bool = 
         steps = {"sft_im": im, "sft_lf": write_lf(standing.job, chosen, folder), "folder": folder, "changed": True}
         result.receipt = _finished(versions, standing.model_copy(update=steps))
     return result
+
+
+def _last_of_removed(job: JobPaths) -> Receipt:
+    """The data as it was converted last: it cannot be made anew, and is not replaced by what is left."""
+    standing = load_receipt(job.sft)
+    if standing is None:
+        mend = "it had not been converted; roll its tasks out again, or put its trials back from a backup"
+        raise ConversionError(REMOVED, where=job.dir, mend=mend)
+    logger.warning("job %s: %s; its data stays as it was converted last", standing.job, REMOVED)
+    return standing.model_copy(update={"changed": False, "folder": job.sft})
 
 
 def _refuse_other_tokenizer(standing: Receipt, tokenizer: TokenizerFiles | None) -> None:

@@ -20,6 +20,7 @@ from trajgen_assets.core.dashboard.trajectory.shards import Limits, Shards
 from trajgen_assets.core.dashboard.trajectory.totals import Totals
 from trajgen_assets.core.dashboard.trajectory.verdict import fates, leaks_of, standing
 from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.rollout.trials import is_removed
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class TrialPage:
             main=main_of(reader.openings),
             standing=standing(self.job, self.trial),
             has_trajectory=self._has_trajectory,
+            is_removed=is_removed(self.files),
         )
 
     @property
