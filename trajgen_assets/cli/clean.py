@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
     app.command("clean")(clean)
 
 
-def clean(
+def clean(  # noqa: PLR0913, PLR0917  one argument for each option
     context: typer.Context,
     names: Annotated[list[str] | None, typer.Argument(metavar="[JOB]...", help="With --jobs: which.")] = None,
     jobs: Annotated[
