@@ -54,12 +54,17 @@ def validate(
     file: Annotated[
         Path | None, typer.Argument(help="Default: the configuration that every command would use.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Check a configuration and the lists of excluded tasks that it names; exit code 2 names every problem."""
     state = state_of(context)
     config = load_config(file or state.config)
     excluded = {each.task_id for each in exclusions(config, state.root)}
     notes = notes_on(state, config)
+    if as_json:
+        found = {"valid": True, "config": str(config.path), "notes": notes, "excluded": sorted(excluded)}
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
     for line in notes:
         typer.echo(f"note: {line}")
     told = f"{len(notes)} {'note' if len(notes) == 1 else 'notes'}, {len(excluded)} excluded tasks"

@@ -19,6 +19,9 @@ from trajgen_assets.core.report.standing import configured
 from trajgen_assets.core.report.trial_logs import harmless
 from trajgen_assets.core.rollout.trials import NOT_BEGUN
 
+UNREGISTERED = "not registered yet"
+REGISTERS = "the next tick registers it, and so does `trajgen prepare-tasks`"
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -34,7 +37,7 @@ def explain_task(
     """Show where a task is listed, how it lies, each attempt with cause, reward and capture, and what happens next."""
     state = state_of(context)
     with open_ledger(state.root) as ledger:
-        row = _named(state, ledger, task, campaign)
+        row = _named(state, ledger, task, campaign, as_json=as_json)
         found = explain(state.root, ledger, configured(state.config), row)
     redact = known_secrets(state.config).text
     if as_json:
@@ -80,7 +83,7 @@ def _verdict(attempt: AttemptFacts) -> str:
     return f"not accepted: {attempt.cause} (counts as {attempt.counts_as}), {reward}{capture}"
 
 
-def _named(state: State, ledger: Ledger, task: str, campaign: str) -> TaskRow:
+def _named(state: State, ledger: Ledger, task: str, campaign: str, *, as_json: bool) -> TaskRow:
     """The task of this name; of one that is listed and not registered yet, say so and end.
 
     Raises:
@@ -95,8 +98,12 @@ def _named(state: State, ledger: Ledger, task: str, campaign: str) -> TaskRow:
         is_of_another = its_own not in ("", MAIN_CAMPAIGN)  # for which no tick registers anything
         if is_of_another or not places or any(row.task_id == plain for row in ledger.rows()):
             raise
-        for source, line in places:
-            typer.echo(f"{source.dataset}/{task_id}: line {line} of {source.manifest}, not registered yet")
-        typer.echo("next:     the next tick registers it, and so does `trajgen prepare-tasks`")
+        listed = [(f"{source.dataset}/{task_id}", f"line {line} of {source.manifest}") for source, line in places]
+        if as_json:
+            typer.echo(json.dumps({"status": UNREGISTERED, "listed": dict(listed), "next_step": REGISTERS}, indent=2))
+        else:
+            for name, place in listed:
+                typer.echo(f"{name}: {place}, {UNREGISTERED}")
+            typer.echo(f"next:     {REGISTERS}")
         raise typer.Exit(EXIT_OK) from None
     return row

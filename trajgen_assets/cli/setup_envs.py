@@ -1,7 +1,9 @@
 """`trajgen setup-envs`: the environments that jobs run in, as the assets `harbor_env` and `litellm_env` make them."""
 
+import json
 from enum import StrEnum
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 
@@ -31,19 +33,36 @@ def setup_envs(
     context: typer.Context,
     env: Annotated[list[Env] | None, typer.Option(help="Only this one; repeat the option for more.")] = None,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build anew though nothing changed.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object; what is done goes to stderr.")] = False,
     no_extras: Annotated[bool, NO_EXTRAS] = False,  # noqa: ARG001
 ) -> None:
     """Build the environments that jobs run in where lock or interpreter changed; leave them as they stand elsewhere."""
     root = state_of(context).root
+    say = partial(typer.echo, err=as_json)
+    made = []
     for name in env or list(Env):
-        typer.echo(f"{name}: looking at lock and interpreter")
-        found = needed_environment(JOB_ENVIRONMENTS[name], root.env, typer.echo, rebuild=rebuild)
-        typer.echo(_line(found))
+        say(f"{name}: looking at lock and interpreter")
+        found = needed_environment(JOB_ENVIRONMENTS[name], root.env, say, rebuild=rebuild)
+        made.append(found)
+        say(_line(found))
         if has_instance(root):
             with open_instance(root) as instance:
                 report_environment(instance, found)
     if not has_instance(root):
-        typer.echo(f"root {root.path} has no Dagster instance yet; `trajgen setup` makes it, and reports them there")
+        say(f"root {root.path} has no Dagster instance yet; `trajgen setup` makes it, and reports them there")
+    if as_json:
+        typer.echo(json.dumps({"environments": [_facts(each) for each in made]}, indent=2))
+
+
+def _facts(found: Environment) -> dict[str, Any]:
+    return {
+        "name": short_name(found.name),
+        "built": found.built,
+        "path": str(found.path),
+        "python": found.record.version,
+        "n_packages": found.n_packages,
+        "size_bytes": found.size_bytes,
+    }
 
 
 def _line(found: Environment) -> str:
