@@ -41,6 +41,7 @@ FETCHES = (
     rf"{_GIT}remote\s+update(?:\s|$)",
     r"^(?:pip[\d.]*|python[\d.]*\s+-m\s+pip)\s+download\s[^\n]*?(?<![\w.-])REPO(?![\w.-])",
     r"^npm\s+pack\s+(?:@[\w-]+/)?REPO(?![\w.-])",
+    r"(?:files\.pythonhosted\.org|registry\.npmjs\.org)/(?:[^\s'\"]*/)?REPO-\d",
 )
 ADDRESS = (
     r"(?:(?:github|gitlab)\.com[/:]|raw\.githubusercontent\.com/|api\.github\.com/repos/|codeload\.github\.com/"
