@@ -15,12 +15,14 @@ from tests.tiny_tokenizer import trained
 from tests.unit.ledger.twins import DATASET, SetClock, batch, graded, listed, register, settle
 from tests.unit.sft.twin import JobOnDisk, lines_of, solved
 from trajgen_assets.cli.main import app
+from trajgen_assets.core.capture.stored import compressed_name
 from trajgen_assets.core.errors import ConfigError, RefusedError, UnknownNameError
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_OK
 from trajgen_assets.core.keys import SMOKE_CAMPAIGN
 from trajgen_assets.core.ledger import create_ledger, open_ledger
 from trajgen_assets.core.ledger.models import AskedBy, JobState
 from trajgen_assets.core.paths import Root
+from trajgen_assets.core.rollout.trials import load_trials, write_trials
 from trajgen_assets.core.sft.receipt import load_receipt
 from trajgen_assets.core.sft.versions import Versions
 
@@ -208,6 +210,18 @@ def test_data_for_another_folder_leaves_the_job_s_own_as_it_is(root: Root, tmp_p
     assert "a file is in the place of a folder" in str(
         convert(root, "job-1", "--out-dir", str(tmp_path / "file")).exception
     )
+
+
+def test_a_trial_that_fails_for_no_known_reason_is_told_by_the_exit_code(root: Root) -> None:
+    job = root.job("job-1")
+    trials = load_trials(job.trials)
+    unpinned = [trial.model_copy(update={"trajectory_sha256": None}) for trial in trials.trials]
+    write_trials(job.trials, trials.model_copy(update={"trials": tuple(unpinned)}))
+    trajectory = job.dir / str(unpinned[0].trajectory)
+    trajectory.rename(compressed_name(trajectory))  # which it is not
+    result = convert(root, "job-1")
+    assert result.exit_code == EXIT_FAILED
+    assert "  failed  1 trial is left out for an error that should not be" in result.stdout
 
 
 def test_a_smoke_test_is_refused_by_name(root: Root) -> None:

@@ -111,7 +111,7 @@ def convert(
         typer.echo(f"left out: {name}: {why}", err=True)
     if not as_json and len(results) != 1:
         typer.echo(sum_of(results))
-    if any(each.error for each in results):
+    if any(each.error or each.n_unforeseen for each in results):
         raise typer.Exit(EXIT_FAILED)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trajgen_assets.core.counting import count_of
+from trajgen_assets.core.sft.reasons import Reason
 from trajgen_assets.core.sft.receipt import Balance, Receipt, SftPaths
 
 
@@ -44,6 +45,11 @@ class Converted:
             receipt.folder,
         )
 
+    @property
+    def n_unforeseen(self) -> int:
+        """Trials that were left out for a failure nobody foresaw, which the next conversion tries again."""
+        return self.trials.rejected.get(Reason.UNEXPECTED_ERROR, 0)
+
     def as_json(self) -> dict[str, Any]:
         """Return it for programs."""
         return {
@@ -69,6 +75,9 @@ class Converted:
             yield f"  tokens  {self.n_tokens:,}, from {self.tokens_from}"
         if self.path is not None:
             yield f"  path    {self.path}"
+        if self.n_unforeseen:
+            told = count_of(self.n_unforeseen, "trial is", "trials are")
+            yield f"  failed  {told} left out for an error that should not be: convert again, and report it if it stays"
 
 
 def sum_of(results: Sequence[Converted]) -> str:
