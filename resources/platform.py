@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
@@ -54,7 +55,11 @@ class PlatformResource(dg.ConfigurableResource[Platform]):
 
     def configuration(self) -> Config:
         """The configuration alone, for those who need no ledger. Raises ConfigError as `open` does."""
-        return load_config(config_path(self.config))
+        return load_config(self.config_file())
+
+    def config_file(self) -> Path:
+        """Where the configuration is."""
+        return config_path(self.config)
 
     def is_unfilled(self) -> bool:
         """Whether the configuration is still the template, in which a person has to fill in the model and the tasks."""

@@ -8,6 +8,7 @@ import dagster as dg
 from resources.platform import PlatformResource
 from trajgen_assets.assets.catalogue import Grain, Group, Words, entry
 from trajgen_assets.assets.standing import is_news, provenance_of_root
+from trajgen_assets.core.checkouts.harbor import sources_in
 from trajgen_assets.core.errors import TrajgenError
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.provision.environments import Environment, standing_environment
@@ -72,7 +73,9 @@ def _environment_asset(name: str, key: dg.AssetKey) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[Any]]:
         """Build the environment if something changed; on unchanged inputs the standing event stays."""
         try:
-            found = needed_environment(name, platform.artifacts_root().env, context.log.info, rebuild=config.rebuild)
+            sources = sources_in(platform.config_file(), context.log.info)
+            env_dir = platform.artifacts_root().env
+            found = needed_environment(name, env_dir, context.log.info, rebuild=config.rebuild, sources=sources)
         except TrajgenError as error:
             raise dg.Failure(Redactor.of_environ().error(error), allow_retries=False) from None
         context.log.info(f"{found.path.name}: {'built' if found.built else 'as it stands'}")
@@ -108,11 +111,16 @@ def metadata_of(environment: Environment) -> dict[str, Any]:
     """What an environment is. How long it took is not known of one that was built by an earlier version."""
     record = environment.record
     took = {} if record.build_s is None else {"build_s": record.build_s}
-    return took | {
-        "digest": record.digest,
-        "interpreter": f"{record.version} at {record.interpreter}",
-        "packages": environment.n_packages,
-        "size_mb": environment.size_bytes // 2**20,
-        "built_at": record.built_at,
-        "path": dg.MetadataValue.path(str(environment.path)),
-    }
+    source = {} if record.source is None else {"source_commit": record.source}
+    return (
+        took
+        | source
+        | {
+            "digest": record.digest,
+            "interpreter": f"{record.version} at {record.interpreter}",
+            "packages": environment.n_packages,
+            "size_mb": environment.size_bytes // 2**20,
+            "built_at": record.built_at,
+            "path": dg.MetadataValue.path(str(environment.path)),
+        }
+    )

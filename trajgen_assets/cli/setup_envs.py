@@ -11,6 +11,7 @@ from resources.instance import has_instance, open_instance
 from trajgen_assets.assets.environments import report_environment
 from trajgen_assets.cli.earlier import unneeded
 from trajgen_assets.cli.state import state_of
+from trajgen_assets.core.checkouts.harbor import sources_in
 from trajgen_assets.core.provision.environments import Environment
 from trajgen_assets.core.provision.on_demand import JOB_ENVIRONMENTS, needed_environment, short_name
 
@@ -37,12 +38,12 @@ def setup_envs(
     no_extras: Annotated[bool, NO_EXTRAS] = False,  # noqa: ARG001
 ) -> None:
     """Build the environments that jobs run in where lock or interpreter changed; leave them as they stand elsewhere."""
-    root = state_of(context).root
-    say = partial(typer.echo, err=as_json)
+    state, say = state_of(context), partial(typer.echo, err=as_json)
+    root, sources = state.root, sources_in(state.config, say)
     made = []
     for name in env or list(Env):
         say(f"{name}: looking at lock and interpreter")
-        found = needed_environment(JOB_ENVIRONMENTS[name], root.env, say, rebuild=rebuild)
+        found = needed_environment(JOB_ENVIRONMENTS[name], root.env, say, rebuild=rebuild, sources=sources)
         made.append(found)
         say(_line(found))
         if has_instance(root):

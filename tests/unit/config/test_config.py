@@ -278,6 +278,8 @@ def test_an_untested_commit_of_harbor_is_refused_with_the_tested_ones_and_an_ear
 
     with pytest.raises(ConfigError, match=f"{'1' * 40} was never tested.*ff04349, 3062421, 4d76f38, 348d10f"):
         with_pin("1" * 40)
+    built = {"url": "git@host:org/harbor.git", "commit": "1" * 40, "build": True}
+    assert config_of(meta_info={"repositories": {"harbor": built}}).notices() == []
     (notice,) = with_pin("ff04349" + "0" * 33).notices()
     assert "repositories.harbor.commit is not checked out: Harbor 0.25.0" in notice
 

@@ -48,7 +48,10 @@ class Resources(Section):
 
 
 class Repository(Section):
-    """A managed checkout, pinned by `commit`, else `ref`, else the newest commit of `branch`."""
+    """A managed checkout, pinned by `commit`, else `ref`, else the newest commit of `branch`.
+
+    `build` says that Harbor is built from it, tested or not, in place of the one that the lock file pins.
+    """
 
     url: RepositoryUrl
     commit: Annotated[Commit | None, NoticeOn(say=stand_in)] = None
@@ -56,6 +59,7 @@ class Repository(Section):
     branch: GitRef | None = None
     path: str = ""
     readonly: bool = True
+    build: bool = False
 
     @model_validator(mode="after")
     def _is_pinned(self) -> Self:
@@ -102,7 +106,8 @@ class MetaInfo(Section):
     @field_validator("repositories")
     @classmethod
     def _have_a_tested_harbor(cls, named: dict[str, Repository]) -> dict[str, Repository]:
-        commit = named["harbor"].commit if "harbor" in named else None
+        harbor = named.get("harbor")
+        commit = harbor.commit if harbor and not harbor.build else None
         if commit and (problem := harbor_commit_problem(commit)):
             raise PydanticCustomError("refused", "{problem}", {"problem": problem})
         return named

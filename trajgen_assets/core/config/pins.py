@@ -26,7 +26,7 @@ def harbor_commit_problem(commit: str) -> str | None:
     tested = ", ".join(TESTED_HARBOR_COMMITS)
     return (
         f"harbor.commit {commit} was never tested with this platform; tested: {tested}, and Harbor {HARBOR_VERSION}, "
-        "which runs where the entry harbor is left out"
+        "which runs where the entry harbor is left out; with `build: true` it is built and runs untested"
     )
 
 

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
+from trajgen_assets.core.checkouts.harbor import sources_of
+from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.errors import RefusedError
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.preflight.findings import Finding, Subject, fail, ok, warn
@@ -23,7 +24,7 @@ def equal_to_locks(subject: Subject) -> Iterator[Finding]:
     """Each is complete and was made from the lock file that this checkout has; else the next job builds it."""
     for name in NAMES:
         home = subject.root.env / name
-        if _stands(home, name):
+        if _stands(subject, name):
             yield ok(os.path.realpath(home).rpartition("/")[2], subject=name)
         else:
             fault = "is not what its lock says" if home.exists() else "is not set up"
@@ -34,7 +35,7 @@ def programs_run(subject: Subject, *, timeout_s: float = PROGRAM_TIMEOUT_S) -> I
     """Each program starts and tells its version. One that takes long for it does so on a busy machine, and works."""
     for name in NAMES:
         home = subject.root.env / name
-        if not _stands(home, name):  # the next job builds it; that has a line of its own
+        if not _stands(subject, name):  # the next job builds it; that has a line of its own
             continue
         _, (program, *arguments) = SMOKES[name]
         outcome = run([home / "bin" / program, *arguments], env=tool_environ(os.environ) | QUIET, timeout_s=timeout_s)
@@ -48,5 +49,8 @@ def programs_run(subject: Subject, *, timeout_s: float = PROGRAM_TIMEOUT_S) -> I
             yield ok(outcome.tail[-1].strip() if outcome.tail else "runs", subject=name)
 
 
-def _stands(home: Path, name: str) -> bool:
-    return is_current(home, inputs_digest(PROJECT / "locks" / LOCKS[name]))
+def _stands(subject: Subject, name: str) -> bool:
+    sources = sources_of(subject.config) if isinstance(subject.config_or_error, Config) else {}
+    source = sources.get(name)
+    inputs = inputs_digest(PROJECT / "locks" / LOCKS[name], place=source.commit if source else "")
+    return is_current(subject.root.env / name, inputs)

@@ -1,5 +1,6 @@
 """uv, told to make an environment: every call that we make of it, and what its complaints mean."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,9 @@ from trajgen_assets.core.provision.command import Outcome, Say, run, tool_enviro
 
 BUILD_TIMEOUT_S = 1800.0
 
-# Lines of uv that tell a waiting person nothing: one for each of a hundred packages, or where a hidden folder is.
-UNTOLD = ("+ ", "- ", "~ ", "Downloaded ", "Using Python ", "Resolved ")
+# Lines of uv that tell a waiting person nothing: one for each of a hundred packages, where a hidden folder is, or that
+# sources were written for an earlier uv.
+UNTOLD = ("+ ", "- ", "~ ", "Downloaded ", "Using Python ", "Resolved ", "warning: `build_system.requires")
 
 # What uv prints when something outside is wrong, and what to do then. Everything already downloaded is kept by uv.
 MENDS = (
@@ -56,12 +58,37 @@ class Builder:
         options = ("--quiet", "--no-deps")
         self._call(path, "pip", "install", *options, "--python", path / "bin" / "python", "--editable", project)
 
-    def _call(self, path: Path, *arguments: str | Path) -> None:
+    def install_built(self, path: Path, project: Path) -> None:
+        """Build `project`, which is built by uv alone, and install it over the version that `path` has of it.
+
+        Nothing is downloaded; what it requires must be what `path` has already.
+        """
+        python, wheels = path / "bin" / "python", path / "wheels"
+        wheels.mkdir()
+        before = self._misfits(path)  # a lock made under an override has some of its own
+        self._call(path, "build-backend", "build-wheel", wheels, cwd=project)
+        options = ("--quiet", "--no-deps", "--offline", "--compile-bytecode")
+        self._call(path, "pip", "install", *options, "--python", python, *wheels.glob("*.whl"))
+        shutil.rmtree(wheels)
+        if misfits := sorted(self._misfits(path) - before):
+            mend = "pin a commit whose requirements the lock meets, or renew it by `make locks`"
+            why = " | ".join(misfits)
+            raise EnvironmentBuildError("the pinned sources do not fit the lock", where=project, why=why, mend=mend)
+
+    def _misfits(self, path: Path) -> set[str]:
+        """What packages there require and have not, in uv's words."""
+        said: list[str] = []
+        argv: list[str | Path] = [self.uv, "pip", "check", "--python", path / "bin" / "python"]
+        run(argv, env=tool_environ(self.environ), timeout_s=BUILD_TIMEOUT_S, on_line=said.append)
+        return {line for line in said if line.startswith("The package ")}
+
+    def _call(self, path: Path, *arguments: str | Path, cwd: Path | None = None) -> None:
         outcome = run(
             [self.uv, *arguments],
             env=tool_environ(self.environ),
             timeout_s=BUILD_TIMEOUT_S,
             on_line=self._tell,
+            cwd=cwd,
             pass_fds=(self.lock_fd,),
         )
         if not outcome.ok:

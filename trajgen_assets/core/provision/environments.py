@@ -17,6 +17,7 @@ from trajgen_assets.core.provision.builder import Builder
 from trajgen_assets.core.provision.command import Say, run, tool_environ
 from trajgen_assets.core.provision.python import Interpreter, probe
 from trajgen_assets.core.provision.record import Record, inputs_digest, is_current
+from trajgen_assets.core.provision.source import Source, check_backend
 from trajgen_assets.core.provision.uv import require_uv
 
 UNWRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR})
@@ -32,6 +33,7 @@ class EnvironmentSpec:
         python: the interpreter that it is made for.
         lock: fully pinned requirements with hashes.
         distribution: the package of the lock that it is for.
+        source: what `distribution` is built from, in place of the version that the lock pins.
         smoke: a program of the environment and its arguments, which print the version of `distribution`.
     """
 
@@ -40,6 +42,7 @@ class EnvironmentSpec:
     lock: Path
     distribution: str
     smoke: tuple[str, ...]
+    source: Source | None = None
 
     @property
     def locked_version(self) -> str:
@@ -117,9 +120,9 @@ def ensure_environment(
     """
     environ = os.environ if environ is None else environ
     interpreter = _interpreter(spec, environ)
-    record = Record(
-        spec.name, str(interpreter.path), interpreter.version_text, inputs_digest(spec.lock), built_at=stamp()
-    )
+    commit = spec.source.commit if spec.source else None
+    inputs = inputs_digest(spec.lock, place=commit or "")
+    record = Record(spec.name, str(interpreter.path), interpreter.version_text, inputs, built_at=stamp(), source=commit)
     home = store / f"{spec.name}-{record.digest}"
     _refuse_folder(link)
     with locked(store / f".{spec.name}.lock", on_line) as lock_fd:
@@ -143,6 +146,8 @@ def _build(spec: EnvironmentSpec, record: Record, home: Path, builder: Builder) 
     try:
         builder.create(building, Path(record.interpreter))
         builder.sync(building, spec.lock)
+        if spec.source is not None:
+            _install_source(spec.source, building, builder)
         _try_out(spec, building, builder.environ)
         replace(record, build_s=round(time.monotonic() - started_at, 1)).write(building)
         os.sync()  # a power cut after the rename must not leave empty modules under a name that says complete
@@ -150,6 +155,15 @@ def _build(spec: EnvironmentSpec, record: Record, home: Path, builder: Builder) 
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
+
+
+def _install_source(source: Source, building: Path, builder: Builder) -> None:
+    project = building / "source"
+    project.mkdir()
+    source.export(project)
+    check_backend(project)
+    builder.install_built(building, project)
+    shutil.rmtree(project)
 
 
 def put_in_place(building: Path, home: Path) -> None:
@@ -164,6 +178,7 @@ def put_in_place(building: Path, home: Path) -> None:
 
 def _try_out(spec: EnvironmentSpec, building: Path, environ: Mapping[str, str]) -> None:
     program, *arguments = spec.smoke
+    version = _version_in(building, spec.distribution) if spec.source else spec.locked_version
     quiet = {"HARBOR_TELEMETRY": "off", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     outcome = run(
         [building / "bin" / program, *arguments],
@@ -171,13 +186,23 @@ def _try_out(spec: EnvironmentSpec, building: Path, environ: Mapping[str, str]) 
         timeout_s=SMOKE_TIMEOUT_S,
         cwd=building,
     )
-    if not (outcome.ok and spec.locked_version in "\n".join(outcome.tail)):
+    if not (outcome.ok and version in "\n".join(outcome.tail)):
         raise EnvironmentBuildError(
-            f"{spec.distribution} was installed but does not run as version {spec.locked_version}",
+            f"{spec.distribution} was installed but does not run as version {version}",
             where=" ".join(spec.smoke),
             why=" | ".join(outcome.tail),
             mend="run `make clean-env setup`; if it stays, the lock and this Python do not fit",
         )
+
+
+def _version_in(environment: Path, distribution: str) -> str:
+    """The version of `distribution` that is installed there."""
+    found = next(environment.glob(f"lib/python*/site-packages/{distribution}-*.dist-info"), None)
+    if found is None:
+        raise EnvironmentBuildError(
+            f"the pinned sources are not those of {distribution}", mend="correct the entry in meta_info.repositories"
+        )
+    return found.name.removeprefix(f"{distribution}-").removesuffix(".dist-info")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from trajgen_assets.core.provision.environments import Environment, standing_env
 from trajgen_assets.core.provision.python import HARBOR_PYTHONS, probe
 from trajgen_assets.core.provision.record import Record, inputs_digest
 from trajgen_assets.core.provision.setup import HARBOR, LITELLM, LOCKS, Setup, build_environment, is_done, python_for
+from trajgen_assets.core.provision.source import Source
 from trajgen_assets.core.provision.uv import find_uv, install_uv
 
 # What every job runs in, by the short name that people use for it.
@@ -35,6 +36,7 @@ def needed_environment(
     project: Path = PROJECT,
     environ: Mapping[str, str] | None = None,
     rebuild: bool = False,
+    sources: Mapping[str, Source] | None = None,
 ) -> Environment:
     """Return the environment `name`, after building it if its lock or its interpreter changed, or if it is not there.
 
@@ -42,12 +44,13 @@ def needed_environment(
 
     Args:
         rebuild: build it anyway.
+        sources: what the main package of an environment is built from, by its name; else that comes from the lock.
 
     Raises:
         EnvironmentBuildError: it could not be built; what stood before stands.
         RequirementError: there is no interpreter for it, or no place to build in.
     """
-    job = Setup(project, env_dir, os.environ if environ is None else environ, say)
+    job = Setup(project, env_dir, os.environ if environ is None else environ, say, sources=sources or {})
     standing = standing_environment(env_dir, name)
     if standing is not None and not rebuild and is_done(job, name) and not _is_renewed(standing.record, job.environ):
         return standing
@@ -57,9 +60,9 @@ def needed_environment(
     return build_environment(job, name, uv, python, rebuild=rebuild)
 
 
-def ready_environments(env_dir: Path, say: Say) -> Sequence[Environment]:
+def ready_environments(env_dir: Path, say: Say, sources: Mapping[str, Source] | None = None) -> Sequence[Environment]:
     """Both environments that a job runs in; see `needed_environment`."""
-    return [needed_environment(name, env_dir, say) for name in JOB_ENVIRONMENTS.values()]
+    return [needed_environment(name, env_dir, say, sources=sources) for name in JOB_ENVIRONMENTS.values()]
 
 
 def _is_renewed(record: Record, environ: Mapping[str, str]) -> bool:

@@ -16,6 +16,7 @@ class Record:
 
     Attributes:
         inputs: digest of the lock, which pins the sources, and of the kind of machine.
+        source: the commit that its main package was built from; None where that is the lock's.
         build_s: seconds that building it took; None where it was built before that was noted.
     """
 
@@ -26,6 +27,7 @@ class Record:
     built_at: str
     schema_version: int = 1
     build_s: float | None = None
+    source: str | None = None
 
     @property
     def digest(self) -> str:

@@ -20,6 +20,7 @@ from trajgen_assets.core.provision.python import (
     running_python,
 )
 from trajgen_assets.core.provision.record import RECORD, Record, inputs_digest, is_current
+from trajgen_assets.core.provision.source import Source
 from trajgen_assets.core.provision.system import Check, Survey, check_system, check_tools
 from trajgen_assets.core.provision.uv import find_uv, install_uv
 
@@ -70,6 +71,7 @@ class Setup:
     harbor_python: Path | None = None
     sandbox: bool = False
     authority: Authority = field(default_factory=Authority)
+    sources: Mapping[str, Source] = field(default_factory=dict)
 
     @property
     def store(self) -> Path:
@@ -77,6 +79,11 @@ class Setup:
 
     def lock_file(self, step: str) -> Path:
         return self.project / "locks" / LOCKS[step]
+
+    def inputs(self, step: str) -> str:
+        """Digest of what `step` is to be made from: its lock, and the commit of its sources where it has some."""
+        source = self.sources.get(step)
+        return inputs_digest(self.lock_file(step), place=source.commit if source else "")
 
 
 def setup(
@@ -125,9 +132,7 @@ def is_done(job: Setup, step: str) -> bool:
     if step == PLATFORM:
         return is_current(job.project / PLATFORM, _platform_inputs(job))
     home = job.env_dir / step
-    return is_current(home, inputs_digest(job.lock_file(step))) and not (
-        step == HARBOR and _wants_other_python(job, home)
-    )
+    return is_current(home, job.inputs(step)) and not (step == HARBOR and _wants_other_python(job, home))
 
 
 def _wants_other_python(job: Setup, home: Path) -> bool:
@@ -224,7 +229,7 @@ def _build(job: Setup, step: str, uv: Path, python: Interpreter) -> None:
 def build_environment(job: Setup, step: str, uv: Path, python: Interpreter, *, rebuild: bool = False) -> Environment:
     """Make an environment that lies in the store; see `ensure_environment`."""
     distribution, smoke = SMOKES[step]
-    spec = EnvironmentSpec(step, python.path, job.lock_file(step), distribution, smoke)
+    spec = EnvironmentSpec(step, python.path, job.lock_file(step), distribution, smoke, job.sources.get(step))
     return ensure_environment(
         spec, job.store, job.env_dir / step, _indented(job.say), uv=uv, environ=job.environ, rebuild=rebuild
     )

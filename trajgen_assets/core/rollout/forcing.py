@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from trajgen_assets.core.checkouts.harbor import sources_of
 from trajgen_assets.core.errors import RefusedError
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.platform import Platform
@@ -28,6 +29,6 @@ def take_back_when_ready(platform: Platform, keys: Sequence[TaskKey], say: Calla
     pause = platform.ledger.pause_of(keys[0].dataset)
     if pause is not None:
         raise RefusedError(pause.words, mend=pause.mend)
-    ready_environments(platform.root.env, say)
+    ready_environments(platform.root.env, say, sources_of(platform.config))
     check_job(platform, keys[0].campaign, len(keys))
     take_back(platform, keys)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from trajgen_assets.core.checkouts.harbor import sources_of
 from trajgen_assets.core.clock import stamp
 from trajgen_assets.core.errors import (
     BusyError,
@@ -67,7 +68,7 @@ def refuse_unless_ready(platform: Platform, job_name: str, entry: ArchiveEntry, 
     job = platform.ledger.job(job_name)
     try:
         listener.phase("checking what the job needs")
-        environments = ready_environments(platform.root.env, listener.phase)
+        environments = ready_environments(platform.root.env, listener.phase, sources_of(platform.config))
         check_job(platform, job.campaign, job.n_tasks)
         runtime = _runtime(platform, job.campaign, listener)
         made = {short_name(each.name): each.path for each in environments}
