@@ -44,6 +44,7 @@ ALL = "\n".join(PAYLOADS)
 HALF = "\ud800 half \udfff"
 LONG_LINE_CHARS = 10_000_000
 DEPTH = 100_000
+WITH_SCRIPT_TAGS = ("<svg onload=hostile()>__1", "each-in-turn", "broken")  # trials whose turns hold the whole of them
 JOB = "<img src=x onerror=hostile()>\u202ejob {{7*7}}"
 
 

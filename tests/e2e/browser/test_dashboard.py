@@ -133,6 +133,21 @@ def test_no_page_is_wider_than_the_window(
     assert wider == {}
 
 
+def test_jobs_are_sorted_by_number_with_what_is_not_known_last(watched: Watched) -> None:
+    page = watched.open("jobs.html")
+    rows = page.get_by_role("region", name="Jobs").locator("tbody tr")
+    for _ in ("down", "up"):
+        page.get_by_role("button", name="Rows").click()
+        expect(rows.last).to_contain_text("not converted")
+        expect(rows.first).not_to_contain_text("not converted")
+
+
+def test_trials_are_apart_by_no_model_that_has_none(watched: Watched) -> None:
+    page = watched.open("jobs.html")
+    expect(page.get_by_role("row", name="py-cc-running")).to_contain_text("not converted")  # its model is not known yet
+    expect(page.get_by_role("region", name="Apart by model").locator("tbody tr")).to_have_count(2)
+
+
 def test_keys_lead_from_turn_to_turn(watched: Watched) -> None:
     page = watched.open(a_trial(watched.site))
     page.keyboard.press("j")
@@ -205,7 +220,7 @@ def test_the_page_says_why_a_trial_counts(watched: Watched) -> None:
     page = watched.open(a_trial(watched.site))
     expect(page.locator("#standing")).to_contain_text(re.compile("training data: "))
     expect(page.get_by_role("region", name="Conversations of this trial")).to_be_visible()
-    page.get_by_text(re.compile(r"^\d+ B$")).first.click()
+    page.get_by_text(re.compile(r"^Diff")).click()
     expect(page.locator(".diff .added")).to_have_text("+a + b")
 
 

@@ -9,7 +9,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.browser.conftest import needs_chromium
 from tests.e2e.browser.watching import Watched, pages_of, trials_of, watching
-from tests.hostile import make_hostile_root
+from tests.hostile import JOB, WITH_SCRIPT_TAGS, make_hostile_root
+from trajgen_assets.core.dashboard.places import trial_page
 from trajgen_assets.core.dashboard.site import build_site
 from trajgen_assets.core.dashboard.text import visible
 
@@ -77,15 +78,15 @@ def test_nothing_runs_when_all_is_opened(watched: Watched) -> None:
 
 
 def test_hostile_words_are_found_and_shown_as_they_are(watched: Watched) -> None:
-    for path in trials_of(watched.site)[:3]:
+    for path in (trial_page(JOB, name) for name in WITH_SCRIPT_TAGS):
         page = watched.open(path)
-    page.locator("[data-conversation]").select_option("")
-    page.get_by_label("Search all turns").fill("<script>hostile()")
-    page.keyboard.press("Enter")
-    expect(page.locator("[data-status]")).to_contain_text("turns that have it")
-    expect(page.locator("article[aria-current]")).to_be_in_viewport()
-    expect(page.locator("article[aria-current]")).to_contain_text("<script>hostile()</script>")
-    assert_unharmed(page, watched.site, path)
+        page.locator("[data-conversation]").select_option("")
+        page.get_by_label("Search all turns").fill("<script>hostile()")
+        page.keyboard.press("Enter")
+        expect(page.locator("[data-status]")).to_contain_text("turns that have it")
+        expect(page.locator("article[aria-current]")).to_be_in_viewport()
+        expect(page.locator("article[aria-current]")).to_contain_text("<script>hostile()</script>")
+        assert_unharmed(page, watched.site, path)
 
 
 @pytest.mark.parametrize(

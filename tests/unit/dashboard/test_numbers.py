@@ -13,6 +13,7 @@ from trajgen_assets.core.dashboard.facts.funnel import Stage, funnel_of
 from trajgen_assets.core.dashboard.facts.models import Figures, Outcome
 from trajgen_assets.core.dashboard.facts.overview import COLUMNS, overview_of
 from trajgen_assets.core.dashboard.facts.scene import Scene, looking_at
+from trajgen_assets.core.dashboard.forms import amount
 from trajgen_assets.core.ledger import TaskFilter, open_ledger
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.sft.data_sets.build import Order, build_data_set
@@ -128,3 +129,19 @@ def test_tasks_to_retire_were_tried_twice_and_solved_never(scene: Scene) -> None
         assert task.task_id not in solved
         assert task.n_tries == task.n_unsolved + sum(task.causes.values()) >= 2
         assert task.task_id in task.retire_line
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "0"),
+        (950, "950"),
+        (12_345, "12.3 k"),
+        (24e6, "24.0 M"),
+        (143.2e6, "143 M"),
+        (999_600, "1.00 M"),
+        (1.2e9, "1.20 B"),
+    ],
+)
+def test_large_amounts_have_three_digits(value: float, said: str) -> None:
+    assert amount(value) == said

@@ -121,6 +121,6 @@ def stamps(root: Root) -> dict[str, tuple[int, int]]:
     return found
 
 
-def test_the_root_of_a_checkout_has_its_site_beside_it() -> None:
+def test_the_root_of_a_checkout_has_its_site_beside_it(tmp_path: Path) -> None:
     assert site_folder(Root(PROJECT / "artifacts")) == PROJECT / "dashboard" / "site"
-    assert site_folder(Root(Path("/data/root"))) == Path("/data/root/dashboard/site")
+    assert site_folder(Root(tmp_path)) == tmp_path / "dashboard" / "site"

@@ -15,12 +15,12 @@ def count(value: int | None) -> str:
 
 
 def amount(value: float | None) -> str:
-    """A number that may be large, in at most four digits: `950`, `12.3 k`, `4.56 M`, `1.20 B`."""
+    """A number that may be large, from a thousand on in three digits: `950`, `12.3 k`, `4.56 M`, `1.20 B`."""
     if value is None:
         return UNKNOWN
     for step, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= step * 0.9995:
-            return f"{value / step:.3g} {unit}"
+            return f"{value / step:#.3g}".rstrip(".") + f" {unit}"
     return f"{value:.4g}"
 
 

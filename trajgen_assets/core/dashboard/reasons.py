@@ -33,7 +33,6 @@ MEANS = {
     Reason.LEAK: "there is a sign that the solution was seen or the verdict touched",
     Reason.OVER_LENGTH: "it is longer than a trainer takes",
     Reason.NOT_LOADABLE: "LLaMA-Factory would pass over it",
-    Reason.OVER_LENGTH: "it is longer than a trainer takes",
     Reason.UNENCODABLE: "it holds what has no JSON form",
     Reason.DUPLICATE: "an earlier row has the same messages",
     Reason.ONE_PER_TASK: "another trial of its task is in the data set",

@@ -22,7 +22,7 @@ def measured(*rows: RowFacts | RejectedTrial) -> Measures:
 
 @pytest.mark.parametrize(
     ("value", "label"),
-    [(0, "to 5"), (5, "to 5"), (6, "5 to 10"), (10, "5 to 10"), (11, "over 10"), (10_000, "over 10")],
+    [(0, "up to 5"), (5, "up to 5"), (6, "5 to 10"), (10, "5 to 10"), (11, "over 10"), (10_000, "over 10")],
 )
 def test_a_value_on_an_edge_counts_below_it(value: float, label: str) -> None:
     found = Histogram((5, 10))

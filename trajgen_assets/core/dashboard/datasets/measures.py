@@ -45,7 +45,7 @@ class Histogram:
     @property
     def bars(self) -> list[tuple[str, int]]:
         """What each bar holds in words, and how much; empty ones at both ends are left out."""
-        labels = [f"to {self.edges[0]:,g}"]
+        labels = [f"up to {self.edges[0]:,g}"]
         labels += [f"{low:,g} to {high:,g}" for low, high in zip(self.edges, self.edges[1:], strict=False)]
         labels.append(f"over {self.edges[-1]:,g}")
         filled = [at for at, count in enumerate(self.counts) if count]

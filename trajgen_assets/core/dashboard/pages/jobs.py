@@ -11,6 +11,7 @@ from trajgen_assets.core.dashboard.pages.tasks import job_data
 from trajgen_assets.core.dashboard.render import SiteFile, page
 
 Slices = Mapping[str, Mapping[str, Figures]]
+JOB_SLICES = {"model": "model", "scaffold": "scaffold", "data set": "dataset", "campaign": "campaign"}
 
 
 def job_pages(job: JobFacts, summary: JobSummary) -> Iterator[SiteFile]:
@@ -37,8 +38,10 @@ def _all_slices(jobs: tuple[JobSummary, ...]) -> Slices:
     """Apart by what jobs differ in, then by what tasks differ in; each adds up to all trials."""
     found: dict[str, dict[str, Figures]] = defaultdict(lambda: defaultdict(Figures))
     for job in jobs:
-        for name in ("model", "scaffold", "dataset", "campaign"):
-            found[name][getattr(job, name) or ""] += job.figures
+        if not job.figures.n_trials:  # what its model is may not be known yet
+            continue
+        for name, of in JOB_SLICES.items():
+            found[name][getattr(job, of) or ""] += job.figures
         for name in SLICES:
             for value, figures in job.slices[name].items():
                 found[name][value] += figures

@@ -62,7 +62,7 @@
       el("div", { class: "scroll" }, el("table", {},
         el("caption", {}, `Means over the ${format.count(graded.length)} tasks that both have a result of`),
         el("tbody", {},
-          measured("Reward", "reward", format.number, false), measured("Tokens", "tokens", format.amount, true),
+          measured("Mean reward", "reward", format.share, false), measured("Tokens", "tokens", format.amount, true),
           measured("Cost", "cost", format.usd, true), measured("Time", "duration", format.span, true),
           line("Without a result", el("td", { class: "n" }, `${without(1)} → ${without(2)}`))))),
       el("div", { class: "scroll" }, el("table", {},

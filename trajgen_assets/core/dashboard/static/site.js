@@ -45,7 +45,7 @@ const trajgen = (() => {
     share: (x) => (x === null ? "n/a" : x === 0 || x === 1 ? `${x * 100} %` : `${Math.min(99.9, Math.max(0.1, x * 100)).toFixed(1)} %`),
     amount: (n) => {
       if (n === null) return "n/a";
-      for (const [step, unit] of [[1e9, "B"], [1e6, "M"], [1e3, "k"]]) if (n >= step * 0.9995) return `${Number((n / step).toPrecision(3))} ${unit}`;
+      for (const [step, unit] of [[1e9, "B"], [1e6, "M"], [1e3, "k"]]) if (n >= step * 0.9995) return `${(n / step).toPrecision(3)} ${unit}`;
       return String(Number(n.toPrecision(4)));
     },
     usd: (x) => (x === null ? "n/a" : x >= 1 || x === 0 ? `$${x.toFixed(2)}` : `$${x.toFixed(4)}`),
@@ -139,7 +139,7 @@ document.addEventListener("click", async (event) => {
 // Tables that came with the page: a click on a heading sorts by it, numbers by `data-value` where the cell has one.
 for (const table of document.querySelectorAll("table[data-sortable]")) {
   const collator = new Intl.Collator("en", { numeric: true });
-  const valueOf = (cell) => cell.dataset.value ?? cell.textContent.trim();
+  const valueOf = (cell) => cell.dataset.value ?? (cell.querySelector(".unknown") ? "" : cell.textContent.trim());
   for (const [at, header] of [...table.tHead.rows[0].cells].entries()) {
     if ("unsorted" in header.dataset) continue;
     const button = trajgen.el("button", { class: "sort", type: "button" });
@@ -148,7 +148,7 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     button.addEventListener("click", () => {
       const isDown = header.getAttribute("aria-sort") ? header.getAttribute("aria-sort") === "ascending" : header.classList.contains("n");
       const rows = [...table.tBodies[0].rows];
-      const isUnknown = (text) => text === "" || text === "n/a";
+      const isUnknown = (text) => text === "";
       rows.sort((a, b) => {
         const [x, y] = [valueOf(a.cells[at]), valueOf(b.cells[at])];
         if (isUnknown(x) || isUnknown(y)) return isUnknown(x) - isUnknown(y);

@@ -78,7 +78,7 @@ const trajectory = (() => {
     return el("div", { class: `part ${kind}` }, bar, pre);
   }
 
-  const message = (view, each, status) => block(view, `${each.error ? "✗ " : ""}${each.role}`, each.text, `observation${each.error ? " has-error" : ""}`, status);
+  const message = (view, each, status) => block(view, `${each.error ? "✗ " : ""}${each.role === "tool" ? "Observation" : each.role}`, each.text, `observation${each.error ? " has-error" : ""}`, status);
 
   // What a turn holds, in the order in which it came to be.
   function parts(view, entry, body, status) {
