@@ -11,11 +11,14 @@ from resources.instance import open_instance, prepare_instance
 from tests.configuration import config_text
 from tests.staleness import n_events
 from tests.unit.checkouts.origins import Origin, anatomy
+from trajgen_assets.assets.standing import standing_input
+from trajgen_assets.core.config.pins import HARBOR_VERSION
 from trajgen_assets.core.ledger.store import create_ledger
 from trajgen_assets.core.paths import Root
 from trajgen_assets.definitions import defs
 from trajgen_assets.names import HARBOR_REPO, SWE_DATA_PROCESS_REPO, repository_asset
 
+PACKAGE = {"name": "harbor", "version": HARBOR_VERSION}
 OTHER = repository_asset("other")
 
 
@@ -27,7 +30,7 @@ def origin(tmp_path: Path) -> Origin:
 @pytest.fixture
 def instance(tmp_path: Path, origin: Origin, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     root = Root(tmp_path / "root")
-    pins = {"other": {"url": str(origin.bare), "branch": "main"}, "harbor": {"url": str(origin.bare), "branch": "main"}}
+    pins = {"other": {"url": str(origin.bare), "branch": "main"}, "harbor": PACKAGE}
     text = config_text(tmp_path / "py-cc", harbor_job={"environment": "local"})
     (tmp_path / "config.yaml").write_text(text + f"\nmeta_info: {json.dumps({'repositories': pins})}\n")
     monkeypatch.setenv("TRAJGEN_ROOT", str(root.path))
@@ -49,6 +52,10 @@ def test_a_click_checks_out_what_is_pinned_and_each_commit_has_one_event(
     for _ in range(2):
         assert click(instance, OTHER, SWE_DATA_PROCESS_REPO).success
     assert (n_events(instance, OTHER), n_events(instance, SWE_DATA_PROCESS_REPO)) == (1, 1)
+    assert click(instance, HARBOR_REPO).success
+    found = standing_input(instance, HARBOR_REPO, None)
+    assert found is not None
+    assert found.version == f"harbor {HARBOR_VERSION} of the package index"
     newer = origin.commit("two")
     assert click(instance, OTHER).success
     event = instance.get_latest_materialization_event(OTHER)

@@ -65,12 +65,13 @@ def _repository_asset(name: str, key: dg.AssetKey) -> dg.AssetsDefinition:
     def check_out(context: dg.AssetExecutionContext, platform: PlatformResource) -> Iterator[dg.MaterializeResult[Any]]:
         """Bring the checkout to its pin; where it stands there already, its event stays."""
         try:
-            done = _updated(context, platform.configuration(), name)
+            config = platform.configuration()
+            done = _updated(context, config, name)
         except TrajgenError as error:
             raise dg.Failure(Redactor.of_environ().error(error), allow_retries=False) from None
-        version = done.commit if done else NOT_PINNED
+        version = done.commit if done else _words_of(config, name)
         if is_news(context.instance, key, None, version):
-            metadata = metadata_of(done) if done else {"pin": NOT_PINNED}
+            metadata = metadata_of(done) if done else {"pin": version}
             yield dg.MaterializeResult(key, metadata=metadata, data_version=dg.DataVersion(version))
 
     return check_out
@@ -79,11 +80,17 @@ def _repository_asset(name: str, key: dg.AssetKey) -> dg.AssetsDefinition:
 def _updated(context: dg.AssetExecutionContext, config: Config, name: str) -> Updated | None:
     pin = pins_of(config).get(name)
     if pin is None:
-        context.log.info(f"{name}: meta_info.repositories does not name it")
+        context.log.info(f"{name}: {_words_of(config, name)}, so there is nothing to check out")
         return None
     done = update(pin, context.log.info)
     context.log.info(f"{name}: {'went to' if done.is_changed else 'unchanged at'} {done.commit}")
     return done
+
+
+def _words_of(config: Config, name: str) -> str:
+    """What stands for a version where nothing is checked out."""
+    package = config.meta_info.repositories.get(name)
+    return f"{package.name} {package.version} of the package index" if package else NOT_PINNED
 
 
 def metadata_of(done: Updated) -> dict[str, Any]:

@@ -5,7 +5,10 @@ import pytest
 import yaml
 
 from trajgen_assets.core.config import Config, load_config, parse_config
+from trajgen_assets.core.config.pins import HARBOR_VERSION
 from trajgen_assets.core.errors import ConfigError
+
+PACKAGE = {"name": "harbor", "version": HARBOR_VERSION}
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -179,6 +182,18 @@ def test_the_template_with_these_filled_in_is_valid(tmp_path: Path) -> None:
         ({"input": {"env_extra": {"A": True}}}, "A should be text"),
         ({"meta_info": {"repositories": {"harbor": {"url": "x"}}}}, "needs a commit, a ref or a branch"),
         ({"meta_info": {"repositories": {"harbor": {"url": "x", "commit": "abc"}}}}, "should be 40 hex digits"),
+        ({"meta_info": {"repositories": {"h": {"url": "x", "ref": "--upload-pack=x"}}}}, "not begin with '-'"),
+        ({"meta_info": {"repositories": {"h": {"url": "ext::sh", "ref": "v1"}}}}, "should be an https or ssh address"),
+        ({"meta_info": {"repositories": {"h": {"branch": "v1"}}}}, "needs a url, or name and version of a package"),
+        ({"meta_info": {"repositories": {"h": {"name": "harbor"}}}}, "and not both"),
+        ({"meta_info": {"repositories": {"h": {"name": "x", "version": "1"}}}}, "x 1 is not what the lock"),
+        ({"meta_info": {"repositories": {"harbor": PACKAGE | {"version": "9"}}}}, "harbor 9 is not what the lock"),
+        ({"meta_info": {"repositories": {"other": PACKAGE}}}, "of the package index only harbor can be"),
+        ({"meta_info": {"repositories": {"harbor": PACKAGE | {"build": True}}}}, "and not both"),
+        (
+            {"meta_info": {"repositories": {"harbor": PACKAGE | {"hashes": ["sha256:0"]}}}},
+            "sha256:0 is no hash of harbor",
+        ),
         ({"meta_info": {"repositories": {"h": {"url": "https://t@host/x", "ref": "v1"}}}}, "should hold no login"),
         ({"meta_info": {"name": 2}}, "meta_info.name: should be text: put it in quotes"),
         ({"command_override": "harbor run"}, "command_override: is not run here"),

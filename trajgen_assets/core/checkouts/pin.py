@@ -52,20 +52,24 @@ def pins_of(config: Config, *, ref: str | None = None) -> dict[str, Pin]:
     """
     if ref is not None and (problem := ref_problem(ref)):
         raise ConfigError(f"--ref {problem}", where=repr(ref))
-    return {name: _pin(config, name, each, ref) for name, each in config.meta_info.repositories.items()}
+    named = config.meta_info.repositories.items()
+    return {name: _pin(config, name, each, each.url, ref) for name, each in named if each.url}
 
 
 def chosen_pins(config: Config, *, name: str | None, ref: str | None) -> Iterator[Pin]:
     """The pin called `name`, or all of them for None and for `all`.
 
     Raises:
-        ConfigError: `ref` is not usable.
+        ConfigError: `ref` is not usable, or it is a package of the index.
         UnknownNameError: there is none of this name.
     """
     pins = pins_of(config, ref=ref)
     if name in (None, "all"):
         yield from pins.values()
         return
+    if name in config.meta_info.repositories and name not in pins:
+        mend = "nothing: `trajgen setup-envs` installs it"
+        raise ConfigError(f"{name} is of the package index, and is not checked out", mend=mend)
     if name not in pins:
         known = ", ".join(pins) or "none"
         raise UnknownNameError(
@@ -77,8 +81,7 @@ def chosen_pins(config: Config, *, name: str | None, ref: str | None) -> Iterato
     yield pins[str(name)]
 
 
-def _pin(config: Config, name: str, repository: Repository, ref: str | None) -> Pin:
-    url = repository.url
+def _pin(config: Config, name: str, repository: Repository, url: str, ref: str | None) -> Pin:
     if protocol_of(url) == "file" and "://" not in url:
         url = str(config.resolve(url))
     folder = config.resolve(repository.path).resolve()

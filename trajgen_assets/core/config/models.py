@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from trajgen_assets.core.checkouts.addresses import address_problem, ref_problem
 from trajgen_assets.core.config.inputs import JOBS_DIR, DataDir, Inputs, is_under, lies_under
-from trajgen_assets.core.config.pins import harbor_commit_problem, stand_in
+from trajgen_assets.core.config.pins import harbor_commit_problem, package_problem, stand_in
 from trajgen_assets.core.config.secrets import Secret
 from trajgen_assets.core.config.section import (
     EnvMap,
@@ -50,10 +50,14 @@ class Resources(Section):
 class Repository(Section):
     """A managed checkout, pinned by `commit`, else `ref`, else the newest commit of `branch`.
 
+    With `name` and `version` in place of `url` it is a package of the index, by `hashes` if there are some.
     `build` says that Harbor is built from it, tested or not, in place of the one that the lock file pins.
     """
 
-    url: RepositoryUrl
+    url: RepositoryUrl | None = None
+    name: str | None = None
+    version: str | None = None
+    hashes: Strings = ()
     commit: Annotated[Commit | None, NoticeOn(say=stand_in)] = None
     ref: GitRef | None = None
     branch: GitRef | None = None
@@ -63,9 +67,20 @@ class Repository(Section):
 
     @model_validator(mode="after")
     def _is_pinned(self) -> Self:
-        if not (self.commit or self.ref or self.branch):
+        of_git = (self.url, self.commit, self.ref, self.branch)
+        of_index = (self.name, self.version, *self.hashes)
+        if any(of_index) and (any(of_git) or self.build or not (self.name and self.version)):
+            raise PydanticCustomError("pin", "needs url and pin of git, or name and version of a package, and not both")
+        if not self.is_package and not self.url:
+            raise PydanticCustomError("pin", "needs a url, or name and version of a package")
+        if not self.is_package and not (self.commit or self.ref or self.branch):
             raise PydanticCustomError("pin", "needs a commit, a ref or a branch")
         return self
+
+    @property
+    def is_package(self) -> bool:
+        """Whether it is a package of the index, of which nothing is checked out."""
+        return self.version is not None
 
     @property
     def target(self) -> str:
@@ -110,6 +125,18 @@ class MetaInfo(Section):
         commit = harbor.commit if harbor and not harbor.build else None
         if commit and (problem := harbor_commit_problem(commit)):
             raise PydanticCustomError("refused", "{problem}", {"problem": problem})
+        return named
+
+    @field_validator("repositories")
+    @classmethod
+    def _have_locked_packages(cls, named: dict[str, Repository]) -> dict[str, Repository]:
+        for entry, each in named.items():
+            if each.name and each.version:
+                problem = package_problem(each.name, each.version, each.hashes)
+                if problem is None and entry != each.name:
+                    problem = f"{entry} is of git: of the package index only harbor can be"
+                if problem:
+                    raise PydanticCustomError("refused", "{problem}", {"problem": problem})
         return named
 
     @field_validator("repositories")

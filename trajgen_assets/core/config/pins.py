@@ -1,7 +1,10 @@
 """Which pins of Harbor a configuration may name, and what runs for each."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+
+from trajgen_assets.core.paths import PROJECT
 
 # What locks/harbor.txt installs; a test holds the two together.
 HARBOR_VERSION = "0.25.0"
@@ -28,6 +31,16 @@ def harbor_commit_problem(commit: str) -> str | None:
         f"harbor.commit {commit} was never tested with this platform; tested: {tested}, and Harbor {HARBOR_VERSION}, "
         "which runs where the entry harbor is left out; with `build: true` it is built and runs untested"
     )
+
+
+def package_problem(name: str, version: str, hashes: Sequence[str]) -> str | None:
+    """Why this package of the index is refused, or None for the one that `locks/harbor.txt` pins."""
+    if (name, version) != ("harbor", HARBOR_VERSION):
+        return f"{name} {version} is not what the lock pins: harbor {HARBOR_VERSION}; another one takes `make locks`"
+    lock = (PROJECT / "locks" / "harbor.txt").read_text(encoding="utf-8")
+    locked = re.search(rf"^harbor=={re.escape(version)}((?: \\\n +--hash=\S+)+)", lock, re.MULTILINE)
+    unknown = [each for each in hashes if locked is None or f"--hash={each}" not in locked[1].split()]
+    return f"{', '.join(unknown)} is no hash of harbor {version} in locks/harbor.txt" if unknown else None
 
 
 def stand_in(commit: str | None) -> Iterator[str]:

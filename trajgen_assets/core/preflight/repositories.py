@@ -12,8 +12,12 @@ from trajgen_assets.core.preflight.findings import Finding, NotLookedError, Subj
 def checkouts(subject: Subject) -> Iterator[Finding]:
     """Each checkout is what its pin says. A job begins all the same: its environments are built, and stand."""
     pins = pins_of(subject.config)
-    if not pins:
+    named = subject.config.meta_info.repositories
+    if not named:
         yield ok("the configuration names none")
+    for name, each in named.items():
+        if each.is_package:
+            yield ok(f"{each.name} {each.version} of the package index, as its lock pins it", subject=name)
     for pin in pins.values():
         yield from _checkout(pin)
 

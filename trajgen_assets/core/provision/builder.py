@@ -95,7 +95,7 @@ class Builder:
             raise build_error(outcome, path)
 
     def _tell(self, line: str) -> None:
-        if not line.lstrip().startswith(UNTOLD):
+        if not (line.lstrip().startswith(UNTOLD) or line.endswith(".whl")):
             self.on_line(line)
 
 
