@@ -29,6 +29,7 @@ from trajgen_assets.cli import (
     init,
     ledger,
     logs,
+    package,
     pause,
     prepare,
     reap,
@@ -105,6 +106,7 @@ app.add_typer(config_commands.app, name="config", help="Show the configuration, 
 app.add_typer(runs.app, name="runs")
 app.add_typer(service.app, name="service")
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(package.app, name="state")
 app.add_typer(ledger.app, name="ledger", help="Look into the ledger, and decide about tasks.")
 
 

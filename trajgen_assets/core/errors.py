@@ -24,6 +24,7 @@ TrajgenError
 ├── StoppedError (RuntimeError)              a person or a budget asked for the end of a job, and it has ended
 ├── ArchiveError (ValueError)                an entry of the run archive cannot be read
 ├── ConversionError (ValueError)             a job cannot be turned into training data
+├── PackageError (ValueError)                a state package cannot be written or trusted
 ├── DashboardError (ValueError)              the dashboard cannot be written where it was asked for
 └── BusyError (BlockingIOError)              another process holds what is needed
 """
@@ -157,6 +158,10 @@ class ConversionError(TrajgenError, ValueError):
 
 class DashboardError(TrajgenError, ValueError):
     """The dashboard cannot be written where it was asked for, or as what it was asked for."""
+
+
+class PackageError(TrajgenError, ValueError):
+    """A state package cannot be written without a secret or a change in it, or cannot be trusted. Nothing is left."""
 
 
 class BusyError(TrajgenError, BlockingIOError):

@@ -1,0 +1,1 @@
+"""The state of a root as one file, for moving to another host: what nothing else could make again."""
