@@ -64,6 +64,13 @@ def test_a_turn_that_was_cut_off_anywhere_leaves_its_row_out(tmp_path: Path, rea
     assert refusals(converted(tmp_path / "end", changed(2, "finish_reason", reason))) == [("generation_cut", "1 turn")]
 
 
+def test_an_answer_without_a_word_a_thought_or_a_call_leaves_its_row_out(tmp_path: Path) -> None:
+    twin = solved()
+    twin.records[-1]["response_body"]["choices"][0]["message"] = {"role": "assistant", "content": ""}
+    ((reason, detail),) = refusals(converted(tmp_path, twin))
+    assert (reason, str(detail).startswith("message ")) == ("empty_turn", True)
+
+
 @pytest.mark.parametrize("reason", ["stop", "tool_calls", "end_turn"])
 def test_a_turn_that_ended_by_itself_is_whole(tmp_path: Path, reason: str) -> None:
     assert facts(converted(tmp_path, changed(1, "finish_reason", reason)))["n_cut_turns"] == 0

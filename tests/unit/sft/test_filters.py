@@ -9,6 +9,7 @@ from tests.unit.sft.twin import entry
 from trajgen_assets.core.config import parse_config
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.sft.filters import (
+    empty_turn,
     first_refusal,
     has_reasoning,
     has_status,
@@ -75,6 +76,23 @@ def test_slow_rows_need_reasoning_and_fast_ones_none(
 ) -> None:
     messages = turns(*["t"] * n_with, *[""] * n_without)
     assert has_reasoning(messages, mode, threshold) is is_enough  # type: ignore[arg-type]
+
+
+def answered(**parts: Any) -> list[Json]:
+    turn = {"role": "assistant", "content": "", "reasoning_content": "", "tool_calls": [], "weight": 1}
+    return [{"role": "user", "content": "q"}, turn | parts]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [{"content": "a"}, {"reasoning_content": "t"}, {"tool_calls": [{"id": "c"}]}, {"weight": 0}],
+)
+def test_a_turn_that_says_thinks_or_calls_something_or_is_masked_is_not_empty(parts: Json) -> None:
+    assert empty_turn(answered(**parts)) is None
+
+
+def test_an_empty_turn_is_told_by_its_place() -> None:
+    assert empty_turn(answered()) == 1
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])

@@ -28,6 +28,7 @@ MEANS = {
     Reason.TOOL_CALLS: "a call and its result do not match",
     Reason.FIRST_TURN: "it does not begin with its task",
     Reason.REASONING: "it shows too little of the model's reasoning",
+    Reason.EMPTY_TURN: "a turn of the model says, thinks and calls nothing",
     Reason.GENERATION_CUT: "an answer was cut off",
     Reason.MIXED_TEACHER: "several models answered",
     Reason.LEAK: "there is a sign that the solution was seen or the verdict touched",

@@ -120,6 +120,7 @@ def row_filters(settings: ConversionSettings) -> tuple[Filter[Json], ...]:
         Filter(Reason.TOO_SHORT, lambda row: len(_dialogue(row)) > 2),
         Filter(Reason.ROLE_ORDER, lambda row: _order(row) is None, _order),
         Filter(Reason.TOOL_CALLS, lambda row: _pairing(row) is None, _pairing),
+        Filter(Reason.EMPTY_TURN, lambda row: empty_turn(row["messages"]) is None, _empty_turn),
         Filter(Reason.FIRST_TURN, lambda row: settings.first_turn == "keep" or _facts(row)["has_instruction"]),
         Filter(Reason.REASONING, lambda row: has_reasoning(row["messages"], mode, threshold), _reasoning),
         Filter(Reason.GENERATION_CUT, lambda row: none_or(_facts(row)["n_cut_turns"], lambda n: n == 0), _cut_turns),
@@ -193,6 +194,18 @@ def pairing_fault(messages: list[Json]) -> str | None:
     return None
 
 
+def empty_turn(messages: list[Json]) -> int | None:
+    """Return which message first is a model's turn that counts in the loss and says, thinks and calls nothing.
+
+    A model that trains on one learns to end without a word.
+    """
+    for index, message in enumerate(messages):
+        is_trained = message["role"] == "assistant" and message.get("weight") != 0
+        if is_trained and not any(message.get(part) for part in ("content", "reasoning_content", "tool_calls")):
+            return index
+    return None
+
+
 def has_reasoning(messages: list[Json], mode: ReasoningMode, threshold: float) -> bool:
     """Whether enough of the model's turns show reasoning. Fast rows, which show none at all, need none.
 
@@ -250,6 +263,10 @@ def _order(row: Json) -> str | None:
 
 def _pairing(row: Json) -> str | None:
     return pairing_fault(row["messages"])
+
+
+def _empty_turn(row: Json) -> str:
+    return f"message {empty_turn(row['messages'])}"
 
 
 def _reasoning(row: Json) -> str:

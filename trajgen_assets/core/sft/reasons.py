@@ -32,6 +32,7 @@ class Reason(StrEnum):
     TOO_SHORT = "too_short"
     ROLE_ORDER = "role_order"
     TOOL_CALLS = "tool_calls"
+    EMPTY_TURN = "empty_turn"
     FIRST_TURN = "first_turn"
     REASONING = "reasoning"
     GENERATION_CUT = "generation_cut"
