@@ -13,12 +13,17 @@ from typing import Any, ClassVar
 import pytest
 from typer.testing import CliRunner
 
+from resources.instance import prepare_instance
 from tests.configuration import config_text
 from tests.faults import Points
 from tests.unit.checkouts.origins import Origin, anatomy, git
+from tests.unit.intake.conftest import write_task
 from trajgen_assets.cli.main import app, exit_code_of
 from trajgen_assets.core.errors import TrajgenError
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_REFUSED, EXIT_USAGE
+from trajgen_assets.core.keys import MAIN_CAMPAIGN
+from trajgen_assets.core.ledger.store import create_ledger, open_ledger
+from trajgen_assets.core.paths import Root
 
 UPDATE = """
 import sys
@@ -48,8 +53,8 @@ class Block:
         text = config_text(self.folder / "py-cc", harbor_job={"environment": "local"})
         self.config.write_text(text + f"\nmeta_info: {json.dumps({'repositories': repositories})}\n")
 
-    def run(self, *words: str) -> tuple[int, str, str]:
-        argv = ["--root", str(self.folder / "root"), "--config", str(self.config), "update-repos", *words]
+    def run(self, *words: str, command: str = "update-repos") -> tuple[int, str, str]:
+        argv = ["--root", str(self.folder / "root"), "--config", str(self.config), command, *words]
         result = CliRunner().invoke(app, argv)
         error = result.exception
         if isinstance(error, TrajgenError):
@@ -111,6 +116,22 @@ def test_a_name_that_is_unknown_and_a_ref_for_all_are_wrong_usage(block: Block, 
         code, _, _ = block.run(*words)
         assert code == EXIT_USAGE, words
     assert not (block.folder / "repos").exists()
+
+
+def test_a_start_that_was_asked_to_update_begins_no_job_unless_all_are_at_their_pins(
+    block: Block, origin: Origin
+) -> None:
+    root = Root(block.folder / "root")
+    write_task(block.folder / "py-cc" / "a")
+    (block.folder / "py-cc" / "verifiable_tasks.txt").write_text("a\n")
+    create_ledger(root)
+    prepare_instance(root, max_jobs=1)
+    block.pin(gone={"url": str(block.folder / "no"), "branch": "main"}, h={"url": str(origin.bare), "branch": "main"})
+    code, out, err = block.run("--update-repos", command="start")
+    assert (code, "h: checked out at" in out, "`git ls-remote` failed" in err) == (EXIT_FAILED, True, True)
+    with open_ledger(root) as ledger:
+        assert list(ledger.jobs()) == []
+        assert ledger.counts(MAIN_CAMPAIGN).registered == 0
 
 
 class CutOff(SimpleHTTPRequestHandler):
