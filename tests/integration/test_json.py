@@ -38,6 +38,8 @@ DOCUMENTS = {
     "ledger skip": ("fern-1", "--reason", "why", "--dry-run"),
     "runs show": ("run_404",),
     "setup-envs": (),
+    "state pack": ("state.tar.zst", "--dry-run"),
+    "state unpack": ("nowhere.tar.zst",),
     "status": (),
     "update-repos": ("--dry-run",),
 }

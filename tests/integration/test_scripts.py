@@ -64,8 +64,8 @@ def test_each_script_has_its_list_of_old_flags() -> None:
     assert {path.stem for path in SCRIPTS} == OLD_FLAGS.keys()
 
 
-# Each call of a program takes 2 s of a processor; that of `start` is below.
-@pytest.mark.parametrize("script", [path for path in SCRIPTS if path.stem != "start"], ids=lambda path: path.stem)
+@pytest.mark.faults  # each call takes 2 s of a processor, and below each script is called for what it does
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_help_is_that_of_the_command(root: Root, script: Path) -> None:
     done = run(root, script.stem, "--help")
     assert (done.returncode, "Usage: trajgen " in done.stdout) == (EXIT_OK, True)
@@ -86,9 +86,14 @@ def test_exit_codes_are_the_commands(root: Root) -> None:
     assert run(root, "dryrun", "--no-probe").returncode == EXIT_FAILED  # nothing listens where the model should
     assert run(root, "convert_trajectories", "--job", "nobody", "--skip-unchanged").returncode == EXIT_USAGE
     assert run(root, "update_repos", "--ref", "main").returncode == EXIT_USAGE
-    assert run(root, "update_repos").returncode == EXIT_OK
     refused = run(root, "start", "--dry-run-command")
     assert (refused.returncode, "`trajgen dryrun` checks all" in refused.stderr) == (EXIT_USAGE, True)
+
+
+def test_environments_are_looked_at_and_the_old_flag_says_what_it_means(root: Root) -> None:
+    done = run(root, "setup_swe_data_process_env", "--no-extras", "--env", "litellm")
+    assert (done.returncode, "litellm: " in done.stdout) == (EXIT_OK, True)
+    assert "--no-extras is not needed" in done.stderr
 
 
 def test_through_a_link_it_is_the_same(root: Root, tmp_path: Path) -> None:

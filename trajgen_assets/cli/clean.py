@@ -21,7 +21,7 @@ from trajgen_assets.core.clean.outputs import Output, find_outputs, remove_outpu
 from trajgen_assets.core.clean.trees import Size
 from trajgen_assets.core.errors import ConfigError
 
-OUTPUTS = refused("--outputs", "jobs are paid for, and staged tasks go anyway", "leave it out")
+OUTPUTS = refused("--outputs", "jobs are paid for, and staged tasks go anyway", "name jobs: `trajgen clean --jobs JOB`")
 REPOS = refused("--repos", "checkouts are no output", "`trajgen update-repos` brings them to their pins")
 
 
