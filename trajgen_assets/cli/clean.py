@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trajgen_assets.cli.clean_jobs import clean_jobs
+from trajgen_assets.cli.clean_jobs import clean_jobs, finish_removals
 from trajgen_assets.cli.earlier import refused
 from trajgen_assets.cli.ledger.asking import AsJson, Yes, agreed, check_choices
 from trajgen_assets.cli.resting import configuration, resting, said
@@ -20,6 +20,7 @@ from trajgen_assets.core.clean.jobs import find_job_trials
 from trajgen_assets.core.clean.outputs import Output, find_outputs, remove_output
 from trajgen_assets.core.clean.trees import Size
 from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.ledger.store import open_ledger
 
 OUTPUTS = refused("--outputs", "jobs are paid for, and staged tasks go anyway", "name jobs: `trajgen clean --jobs JOB`")
 REPOS = refused("--repos", "checkouts are no output", "`trajgen update-repos` brings them to their pins")
@@ -68,6 +69,9 @@ def clean(  # noqa: PLR0913, PLR0917  one argument for each option
         _show(find_outputs(state.root, config, data_sets=data_sets), state, as_json=as_json, done="would be removed")
         return
     with resting(state, config):
+        if state.root.ledger.exists():
+            with open_ledger(state.root) as ledger:
+                finish_removals(state.root, ledger)
         found = find_outputs(state.root, config, data_sets=data_sets)
         going = [each for each in found if each.left is None]
         if going and not as_json:
