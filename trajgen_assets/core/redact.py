@@ -9,6 +9,8 @@ from functools import lru_cache
 from typing import Any, Protocol, Self
 from urllib.parse import quote, quote_plus
 
+from markupsafe import escape
+
 from trajgen_assets.core.errors import TrajgenError
 from trajgen_assets.guest import trial_keys
 
@@ -30,6 +32,7 @@ _OUR_KEYS = {
 _OUR_KEY = re.compile(rf"({'|'.join(map(re.escape, _OUR_KEYS))})[A-Za-z0-9_-]{{8,}}(\.[A-Za-z0-9_-]+)?")
 
 _ESCAPED_BYTE = re.compile("%[0-9A-F]{2}")
+_IN_SCRIPT = str.maketrans({each: f"\\u{ord(each):04x}" for each in "<>&"})
 
 
 @lru_cache(maxsize=4096)
@@ -46,7 +49,7 @@ class HoldsSecrets(Protocol):
 
 
 class Redactor:
-    """Replaces known values by `<redacted:NAME>`, also where they stand URL-, JSON- or base64-encoded.
+    """Replaces known values by `<redacted:NAME>`, also where they stand URL-, JSON-, HTML- or base64-encoded.
 
     The keys that we make ourselves (of a proxy, of a trial) are replaced wherever they stand in clear.
 
@@ -125,14 +128,22 @@ def environ_secrets() -> dict[str, str]:
     return {name: value.strip() for name, value in os.environ.items() if looks_secret(name)}
 
 
+def as_written(value: str) -> Iterator[str]:
+    """Yield `value` as texts hold it: plain, in JSON, in JSON within JSON; and each of these in a page or a script."""
+    within = [value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]]
+    for each in [*within, *(json.dumps(form)[1:-1] for form in within)]:
+        yield each
+        yield str(escape(each))
+        yield each.translate(_IN_SCRIPT)
+
+
 def _forms(value: str) -> Iterator[str]:
-    yield value
+    for form in as_written(value):
+        yield form
+        yield form.replace("/", "\\/")
     for quoted in (quote(value, safe=""), quote(value), quote_plus(value)):
         yield quoted
         yield _ESCAPED_BYTE.sub(lambda found: found[0].lower(), quoted)
-    for escaped in (json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]):
-        yield escaped
-        yield escaped.replace("/", "\\/")
     for encoded in _base64_forms(value.encode()):
         yield encoded
         yield encoded.replace("+", "-").replace("/", "_")

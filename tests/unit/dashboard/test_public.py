@@ -6,12 +6,13 @@ from pathlib import Path
 from threading import Event
 
 import pytest
+from markupsafe import escape
 
 from tests.sites import RootSize, make_root
 from trajgen_assets.core.atomic import write_json
 from trajgen_assets.core.dashboard.public import Public
 from trajgen_assets.core.dashboard.publishing import Target, publish, publish_again
-from trajgen_assets.core.dashboard.render import SiteFile
+from trajgen_assets.core.dashboard.render import SiteFile, data_file
 from trajgen_assets.core.dashboard.site import build_site
 from trajgen_assets.core.errors import BusyError, DashboardError
 from trajgen_assets.core.locks import locked
@@ -72,6 +73,22 @@ def test_what_is_put_in_its_place_is_text_and_no_element(root: Root, public: Pub
     assert page == "<b>&lt;path:root&gt;/jobs</b> &lt;redacted:LLM_API_KEY&gt;"
     data = public.clean(SiteFile("data/x.js", f'trajgen.take("x", ["{root.path}"]);'.encode())).data.decode()
     assert json.loads(data[len('trajgen.take("x", ') : -2]) == ["<path:root>"]
+
+
+@pytest.mark.parametrize(
+    "secret", ["p&ss-w0rd-4711", "quote'd-key-4711", 'dq"<key>-4711', "jos\u00e9-4711", "back\\key-4711"]
+)
+def test_what_a_page_or_its_data_spells_otherwise_is_found_too(tmp_path: Path, secret: str) -> None:
+    root = Root(tmp_path / "jos\u00e9 & o'neil" / "root")
+    said = f"{secret} {root.path}/jobs"
+    cleaned = Public.of(root, Redactor({"LLM_API_KEY": secret}))
+    page = cleaned.clean(SiteFile("x.html", f"<p>{escape(said)} {escape(json.dumps(said))}".encode())).data.decode()
+    data = cleaned.clean(data_file("x", [said, json.dumps(said)])).data.decode()
+    assert page == "<p>{0} &#34;{0}&#34;".format("&lt;redacted:LLM_API_KEY&gt; &lt;path:root&gt;/jobs")
+    assert json.loads(data[len('trajgen.take("x", ') : -3]) == [
+        "<redacted:LLM_API_KEY> <path:root>/jobs",
+        '"<redacted:LLM_API_KEY> <path:root>/jobs"',
+    ]
 
 
 def test_our_own_scripts_are_as_they_are(public: Public) -> None:

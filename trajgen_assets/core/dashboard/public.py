@@ -15,7 +15,7 @@ from trajgen_assets.core.dashboard.trajectory.shards import Limits
 from trajgen_assets.core.dashboard.writing import Part
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.paths import Root
-from trajgen_assets.core.redact import Redactor
+from trajgen_assets.core.redact import Redactor, as_written
 from trajgen_assets.core.rollout.host_facts import HostFacts, load_host_facts
 from trajgen_assets.core.sft.placeholders import Placeholders
 
@@ -86,7 +86,10 @@ def _named(found: re.Match[str]) -> str:
 
 
 def _hosts_of(root: Root) -> HostFacts:
-    """What any job of the root could see of its host, and this host. A job whose facts cannot be read adds none."""
+    """What any job of the root could see of its host, and this host, as pages and their data spell it.
+
+    A job whose facts cannot be read adds none.
+    """
     here = HostFacts.of(root, proxy_host="127.0.0.1", proxy_port=0, tasks=())
     found = [here.model_copy(update={"proxy": ()})]
     folders = root.jobs.iterdir() if root.jobs.is_dir() else ()
@@ -104,7 +107,7 @@ def _hosts_of(root: Root) -> HostFacts:
 
 
 def _all(values: Iterable[Iterable[str]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(chain.from_iterable(values)))
+    return tuple(dict.fromkeys(form for value in chain.from_iterable(values) for form in as_written(value)))
 
 
 def public_folder(root: Root) -> Path:
