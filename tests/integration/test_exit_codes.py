@@ -12,7 +12,7 @@ from tests.unit.intake.conftest import write_task
 from trajgen_assets.cli.main import app, exit_code_of
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import TrajgenError
-from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_USAGE
+from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE
 from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.store import create_ledger, open_ledger
@@ -98,3 +98,12 @@ def test_a_name_that_nobody_knows_is_wrong_usage(made: Root, words: tuple[str, .
 def test_a_blocker_that_no_configuration_mends_is_a_failure(made: Root) -> None:
     load_config(made.path / "config.yaml").sources()[0].manifest.rename(made.path / "away")
     assert code_of(made, "status") == EXIT_FAILED
+
+
+def test_on_another_machine_than_the_declared_one_start_is_refused_and_touches_nothing(broken: Root) -> None:
+    config = broken.path / "config.yaml"
+    config.write_text(config.read_text() + "meta_info: {resources: {ip: 192.0.2.77}}\n")
+    assert code_of(broken, "start", "--update-repos") == EXIT_REFUSED
+    assert code_of(broken, "config", "validate") == EXIT_OK
+    with open_ledger(broken) as ledger:
+        assert ledger.jobs() == []
