@@ -16,6 +16,7 @@ from benchmarks.trajectory_page import RARE_WORD, make_long_root
 from tests.e2e.browser.conftest import needs_chromium
 from tests.e2e.browser.watching import Watched, pages_of, trials_of, watching
 from tests.sites import RootSize, make_root
+from trajgen_assets.core.dashboard.facts.funnel import Stage
 from trajgen_assets.core.dashboard.site import build_site
 
 pytestmark = [pytest.mark.e2e, needs_chromium]
@@ -23,6 +24,7 @@ pytestmark = [pytest.mark.e2e, needs_chromium]
 N_TRIALS = 300
 N_ALIKE = 20  # of the pages of trials and of tasks so many are opened: there are hundreds, of one template each
 
+OUTCOMES = "(all) => all.map((row) => [...row.querySelectorAll('.outcome')].map((each) => each.className))"
 FEWER_ROWS = (
     "() => document.querySelectorAll('tbody tr:nth-child(n + 25)').forEach((each) => each.remove())"  # all alike
 )
@@ -146,6 +148,58 @@ def test_trials_are_apart_by_no_model_that_has_none(watched: Watched) -> None:
     page = watched.open("jobs.html")
     expect(page.get_by_role("row", name="py-cc-running")).to_contain_text("not converted")  # its model is not known yet
     expect(page.get_by_role("region", name="Apart by model").locator("tbody tr")).to_have_count(2)
+
+
+def test_the_search_of_any_page_finds_tasks(watched: Watched) -> None:
+    page = watched.open("ledger.html")
+    page.keyboard.press("/")
+    page.keyboard.type("PARSERparser go-cc")
+    page.keyboard.press("Enter")
+    rows = page.locator("[data-tasks] tbody tr")
+    expect(rows.first).to_contain_text("parserparser")
+    found = rows.all_inner_texts()
+    assert all("go-cc" in each and "parserparser" in each for each in found)
+    expect(page.locator("[data-count]")).to_have_text(re.compile(f"^{len(found)} of "))
+
+
+def test_each_bar_and_each_reason_of_the_funnel_leads_to_as_many_tasks(watched: Watched) -> None:
+    page = watched.open("index.html")
+    links = page.locator(".funnel a").evaluate_all(
+        "(all) => all.map((each) => [each.href, parseInt((each.querySelector('.value') ?? each).textContent)])"
+    )
+    assert len(links) > len(Stage)
+    for address, n in links:
+        page.goto("about:blank")
+        page.goto(address)
+        expect(page.locator("[data-count]")).to_have_text(re.compile(f"^{n} of "))
+
+
+def test_two_jobs_are_compared_where_they_disagree(watched: Watched) -> None:
+    page = watched.open("compare.html")
+    page.get_by_label("Show").select_option("differ")
+    region = page.get_by_role("region", name="Task by task")
+    expect(page.get_by_role("heading", name=re.compile(r"^\d+ tasks$"))).not_to_have_text("0 tasks")
+    pairs = region.locator("tbody tr").evaluate_all(OUTCOMES)
+    assert pairs
+    assert all(a != b for a, b in pairs)
+    page.get_by_role("button", name="Exchange the jobs").click()
+    expect(region.locator("tbody tr").first.locator(".outcome").first).to_have_class(pairs[0][1])
+
+
+def test_the_grid_shows_what_jobs_disagree_on(watched: Watched) -> None:
+    page = watched.open("grid.html")
+    page.get_by_label("Show").select_option("differ")
+    rows = page.locator("[data-grid] tbody tr")
+    expect(rows.first).to_be_visible()
+    assert all(len(set(found)) > 1 for found in rows.evaluate_all(OUTCOMES))
+
+
+def test_the_theme_that_is_chosen_stays(watched: Watched) -> None:
+    page = watched.open("jobs.html")
+    page.get_by_role("button", name="Change between light and dark").click()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
 def test_keys_lead_from_turn_to_turn(watched: Watched) -> None:

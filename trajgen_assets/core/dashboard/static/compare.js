@@ -45,12 +45,12 @@
     ? trajgen.outcome(trial.outcome, { href: `${job.page}/${trial.trial}.html`, reward: trial.reward, title: trial.cause?.replaceAll("_", " ") })
     : el("span", { class: "note" }, "not in this job"));
 
-  function change(a, b, form_, lessIsBetter) {
+  function change(a, b, form_, lessIsBetter, isBrief = false) {
     if (a === null || b === null || a === undefined || b === undefined) return el("td", { class: "n note" }, "n/a");
     const ratio = a ? b / a - 1 : 0;
     const tone = Math.abs(ratio) < 0.005 ? "" : (ratio < 0) === lessIsBetter ? "better" : "worse";
     const by = a ? ` (${ratio > 0 ? "+" : "−"}${Math.round(Math.abs(ratio) * 100)} %)` : "";
-    return el("td", { class: `n ${tone}` }, `${form_(a)} → ${form_(b)}${by}`);
+    return el("td", { class: `n ${tone}`, title: isBrief ? by.trim() || null : null }, `${form_(a)} → ${form_(b)}${isBrief ? "" : by}`);
   }
 
   function summary(a, b, pairs) {
@@ -82,7 +82,7 @@
     const both = pairs.filter(([, x, y]) => x && y);
     const shown = only === "any" ? pairs : only === "differ" ? both.filter(([, x, y]) => x.outcome !== y.outcome) : both;
     const rows = shown.map(([key, x, y]) => el("tr", {}, el("th", { scope: "row" }, key), el("td", {}, outcome(a, x)), el("td", {}, outcome(b, y)),
-      change(x?.tokens, y?.tokens, format.amount, true), change(x?.cost, y?.cost, format.usd, true), change(x?.duration, y?.duration, format.span, true)));
+      change(x?.tokens, y?.tokens, format.amount, true, true), change(x?.cost, y?.cost, format.usd, true, true), change(x?.duration, y?.duration, format.span, true, true)));
     const header = ["Task", "A", "B", "Tokens A → B", "Cost A → B", "Time A → B"].map((label, at) => el("th", { scope: "col", class: at > 2 ? "n" : "" }, label));
     const described = (label, job) => el("p", {}, el("b", {}, `${label} `), el("a", { href: `${job.page}/index.html` }, job.name), el("span", { class: "note" }, ` ${job.scaffold ?? "scaffold not known"}, ${job.model ?? "model not known"}`));
     result.replaceChildren(described("A", a), described("B", b), summary(a, b, pairs),
