@@ -224,6 +224,15 @@ def test_a_trial_that_fails_for_no_known_reason_is_told_by_the_exit_code(root: R
     assert "  failed  1 trial is left out for an error that should not be" in result.stdout
 
 
+def test_data_are_not_written_over_jobs_or_files(root: Root, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    for folder, why in ((root.jobs, "where jobs lie"), (tmp_path / "notes", "a file is in the place")):
+        refused = convert(root, "job-1", "--out-dir", str(folder)).exception
+        assert isinstance(refused, ConfigError)
+        assert why in str(refused)
+    assert root.job("job-1").trials.is_file()
+
+
 def test_a_smoke_test_is_refused_by_name(root: Root) -> None:
     JobOnDisk(root.path, "tried").write(campaign=SMOKE_CAMPAIGN)
     refused = convert(root, "tried").exception

@@ -12,7 +12,7 @@ from trajgen_assets.core.config import Config, parse_config
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.paths import PROJECT, Root
-from trajgen_assets.core.placing import place_data, place_job, placing_notices
+from trajgen_assets.core.placing import data_in, place_data, place_job, placing_notices
 from trajgen_assets.core.report.found_jobs import find_jobs
 from trajgen_assets.core.sft.versions import Versions
 
@@ -135,3 +135,14 @@ def test_a_configuration_is_the_one_named_then_that_of_the_root_then_that_of_the
     assert demo_state(State.of(tmp_path, None, verbose=False)).config == own
     with pytest.raises(ConfigError, match=r"no configuration .*named\.yaml.*TRAJGEN_CONFIG"):
         State.of(tmp_path, None, verbose=False).load()
+
+
+def test_data_never_takes_the_place_of_the_rollouts_it_is_made_of(root: Root, tmp_path: Path) -> None:
+    files, config = root.job("job-1"), config_at(tmp_path, jobs_dir="artifacts/jobs", out_dir=str(root.jobs))
+    place_job(root, config, files)
+    with pytest.raises(ConfigError, match="training data cannot lie where jobs lie"):
+        place_data(root, config, files)
+    for folder in (root.jobs, tmp_path / "artifacts" / "jobs"):  # that of the link, and that of the job
+        with pytest.raises(ConfigError, match="training data cannot lie where jobs lie"):
+            data_in(root, files, folder)
+    assert not files.sft.is_symlink()

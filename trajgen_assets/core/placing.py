@@ -26,6 +26,8 @@ def place_job(root: Root, config: Config, files: JobPaths) -> None:
 
 def place_data(root: Root, config: Config, files: JobPaths) -> None:
     """Make the folder for the versions of a job's training data. Raises as `place_job` does."""
+    if config.data_folder is not None:
+        _refuse_among_jobs(root, files, config.data_folder)
     _place(files.sft, _usable(root, config.data_folder), lambda place: Versions.of(place).folder)
 
 
@@ -33,10 +35,12 @@ def data_in(root: Root, files: JobPaths, folder: Path) -> JobPaths:
     """Return the files of a job with its training data in `folder`, wherever its own lie.
 
     Raises:
-        ConfigError: the folder is in another root, which would take the data for its own; or it is none.
+        ConfigError: the folder is in another root, which would take the data for its own; or jobs lie there, or it
+            is none.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError("a file is in the place of a folder", where=folder, mend="name another folder")
+    _refuse_among_jobs(root, files, folder)
     if _usable(root, folder) is None:
         where, mend = f"{folder}, of the root {_root_of(folder)}", "choose a folder outside of it"
         raise ConfigError("the folder belongs to another root", where=where, mend=mend)
@@ -53,6 +57,14 @@ def placing_notices(root: Root, config: Config) -> list[str]:
         )
         if folder is not None and _usable(root, folder) is None
     ]
+
+
+def _refuse_among_jobs(root: Root, files: JobPaths, folder: Path) -> None:
+    """See that the data of a job would not take the place of its rollouts, or look like a job of their own."""
+    place = (folder / files.sft.name).resolve()
+    if place == files.dir.resolve() or place.is_relative_to(root.jobs.resolve()):
+        mend = "choose another folder"
+        raise ConfigError("training data cannot lie where jobs lie", where=folder, mend=mend)
 
 
 def _usable(root: Root, folder: Path | None) -> Path | None:

@@ -61,3 +61,8 @@ def test_it_takes_the_place_of_an_earlier_one_and_of_nothing_else(worked_root: R
         with pytest.raises(DashboardError, match="another file"):
             write_database(worked_root, mine, NOTHING)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["facts.sqlite", "thesis.txt"]
+
+
+def test_a_folder_is_no_file_to_write(worked_root: Root, tmp_path: Path) -> None:
+    with pytest.raises(DashboardError, match="a folder is in the place of a file"):
+        write_database(worked_root, tmp_path, NOTHING)

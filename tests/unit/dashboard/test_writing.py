@@ -64,6 +64,12 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
     assert files_in(tmp_path) == {"thesis.txt"}
 
 
+def test_a_file_in_the_place_of_the_folder_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(DashboardError, match="a file is in the place of a folder"):
+        write_site(tmp_path / "thesis.txt", [part("a", "1", jobs__x="one")])
+
+
 def test_a_build_that_fails_leaves_whole_files_and_the_next_one_goes_on(tmp_path: Path) -> None:
     site = tmp_path / "site"
     with pytest.raises(RuntimeError):

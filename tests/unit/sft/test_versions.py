@@ -107,6 +107,15 @@ def test_a_plain_folder_whose_move_was_cut_short_is_the_current_result_again(tmp
     assert convert_job(job, DEFAULT).n_rows == 1
 
 
+def test_a_folder_of_something_else_in_the_place_of_the_link_is_refused_and_kept(tmp_path: Path) -> None:
+    job = job_with(tmp_path, [solved()])
+    job.sft.mkdir(parents=True)
+    (job.sft / "trials.json").write_text("paid for")
+    with pytest.raises(ConversionError, match="holds something else"):
+        convert_job(job, DEFAULT)
+    assert [path.read_text() for path in job.sft.iterdir()] == ["paid for"]
+
+
 def test_a_file_in_the_place_of_the_link_is_refused_and_kept(tmp_path: Path) -> None:
     job = job_with(tmp_path, [solved()])
     job.sft.parent.mkdir(parents=True)

@@ -196,6 +196,8 @@ def _refuse_other_files(path: Path) -> None:
         head = path.open("rb").read(72)
     except FileNotFoundError:
         return
+    except IsADirectoryError:
+        raise DashboardError("a folder is in the place of a file", where=path, mend="name a file in it") from None
     if head[:16] != b"SQLite format 3\0" or int.from_bytes(head[68:72]) != APPLICATION_ID:
         mend = "name a file that is not there yet, or one that this command wrote"
         raise DashboardError("there is another file already", where=path, mend=mend)

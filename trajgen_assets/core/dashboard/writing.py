@@ -203,6 +203,8 @@ def _read_record(folder: Path) -> SiteRecord:
             mend = "name a folder that is not there yet, that is empty, or that holds a dashboard"
             raise DashboardError("the folder holds something else than a dashboard", where=folder, mend=mend) from None
         return SiteRecord()
+    except NotADirectoryError:
+        raise DashboardError("a file is in the place of a folder", where=folder, mend="name a folder") from None
 
 
 def _write_record(folder: Path, record: SiteRecord) -> None:

@@ -20,6 +20,7 @@ from trajgen_assets.core.faults import reached
 
 VERSIONS = ".versions"
 EARLIER = "earlier"  # what lay in the place of the link before there were versions
+DATA_FILES = frozenset({"im.jsonl", "lf.json", "dataset_info.json", "receipt.json"})  # one of them is in each release's
 _MAKING, _NEXT_LINK = ".making", ".current"
 
 
@@ -44,10 +45,10 @@ class Versions:
         return self.current.parent / VERSIONS / self.current.name
 
     def adopt(self) -> None:
-        """Make a version of a folder that stands where the link belongs, whatever it holds.
+        """Make a version of a folder of training data that stands where the link belongs, whatever else it holds.
 
         Raises:
-            ConversionError: a file is in the place of the link, or the folder cannot be moved.
+            ConversionError: a file or another folder is in the place of the link, or the folder cannot be moved.
         """
         if self.current.is_symlink():
             return
@@ -122,7 +123,15 @@ class Versions:
         named = sorted(path for path in self.folder.iterdir() if not path.name.startswith("."))
         return [path for path in named if not self.is_current(path)]
 
+    def _refuse_other_folders(self) -> None:
+        names = {path.name for path in self.current.iterdir()}
+        if names and not names & DATA_FILES:
+            raise ConversionError(
+                "the place of training data holds something else", where=self.current, mend="choose another folder"
+            )
+
     def _move_aside(self) -> None:
+        self._refuse_other_folders()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.current.rename(self._free(EARLIER))
