@@ -151,6 +151,7 @@ def test_a_wrong_scaffold_is_refused_with_the_right_one(root: Root) -> None:
     assert result.exit_code == EXIT_FAILED
     assert "the job was rolled out with terminus2, not with claude_code" in result.stderr
     assert convert(root, "job-1", "--scaffold", "terminus2").exit_code == EXIT_OK
+    assert convert(root, "job-1", "--scaffold", "terminus-2").exit_code == EXIT_OK
 
 
 def test_options_go_before_the_configuration_and_are_in_the_receipt(root: Root, tmp_path: Path) -> None:

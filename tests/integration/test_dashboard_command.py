@@ -47,6 +47,12 @@ def test_what_does_not_go_together_is_refused_with_its_mend(root: Root, argument
     assert said in done.stderr
 
 
+def test_a_root_that_is_not_there_is_refused_and_not_made(tmp_path: Path) -> None:
+    done = dashboard(Root(tmp_path / "typo"), "--sqlite", tmp_path / "facts.db")
+    assert (done.returncode, list(tmp_path.iterdir())) == (EXIT_USAGE, [])
+    assert "--root" in done.stderr
+
+
 def test_it_is_served_until_an_interrupt(root: Root) -> None:
     argv = [TRAJGEN, "--root", root.path, "dashboard", "--serve", "--port", "0"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as child:

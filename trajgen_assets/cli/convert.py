@@ -12,7 +12,7 @@ from trajgen_assets.cli.converted import Converted, sum_of
 from trajgen_assets.cli.state import state_of
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.config.inputs import NAMED_REPO_LISTS
-from trajgen_assets.core.config.scaffolds import sft_scaffold_problem
+from trajgen_assets.core.config.scaffolds import sft_name_of, sft_scaffold_problem
 from trajgen_assets.core.errors import ConfigError, TrajgenError
 from trajgen_assets.core.exit_codes import EXIT_FAILED
 from trajgen_assets.core.paths import JobPaths
@@ -91,7 +91,7 @@ def convert(
     Options go before what config.yaml says, and are in the receipt. A job that fails does not stop the others.
     """
     chosen = {
-        "scaffold": scaffold,
+        "scaffold": scaffold and sft_name_of(scaffold),
         "instance_status": instance_status,
         "max_instances": max_instances,
         "reasoning_check_mode": reasoning_check_mode,

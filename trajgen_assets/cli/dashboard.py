@@ -62,6 +62,8 @@ def dashboard(  # noqa: PLR0913, PLR0917  each option of a command is an argumen
     ways = {"--export": export, "--serve": serve or None, "--publish": publish_to, "--sqlite": sqlite, "--atif": atif}
     _check([name for name, way in ways.items() if way is not None], public=public, every=every)
     state = state_of(context)
+    if not state.root.path.is_dir():
+        raise ConfigError("there is no root to show", where=state.root.path, mend="name another with --root")
     if sqlite is not None:
         _write_database(state, sqlite.expanduser().absolute())
         return

@@ -21,6 +21,7 @@ from trajgen_assets.core.config.scaffolds import (
     place_problem,
     scaffold_of,
     scaffold_problem,
+    sft_name_of,
     sft_scaffold_problem,
 )
 from trajgen_assets.core.config.secrets import Secret
@@ -311,7 +312,8 @@ class SftConversion(Section):
     @field_validator("scaffold")
     @classmethod
     def _is_supported(cls, scaffold: str) -> str:
-        return _unless(sft_scaffold_problem(scaffold), scaffold)
+        name = sft_name_of(scaffold)
+        return _unless(sft_scaffold_problem(name), name)
 
 
 class CaptureChoice(Section):

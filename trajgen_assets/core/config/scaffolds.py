@@ -141,6 +141,12 @@ def place_problem(scaffold: Scaffold, environment: str) -> str | None:
     )
 
 
+def sft_name_of(scaffold: str) -> str:
+    """What training data calls a scaffold that is named so, or by its agent's name; any other word as it is."""
+    known = SUPPORTED_SCAFFOLDS.get(EARLIER_NAMES.get(scaffold, scaffold))
+    return known.sft if known is not None and known.sft is not None else scaffold
+
+
 def sft_scaffold_problem(scaffold: str) -> str | None:
     """Why `sft_conversion.scaffold` is no name of a scaffold; None if it is one, or `auto`."""
     named = {each.sft for each in SUPPORTED_SCAFFOLDS.values() if each.sft} | {AUTO}
