@@ -15,7 +15,8 @@ from trajgen_assets.core.rollout.trials import TrialEntry
 from trajgen_assets.definitions import defs
 from trajgen_assets.names import HARBOR_REPO, SWE_DATA_PROCESS_REPO, TRAINING_RUN, VERIFIED_TASKS
 
-SPECS = {spec.key.to_user_string(): spec for spec in defs().resolve_all_asset_specs()}
+# Sorted: Dagster gives them in an order of sets, and processes that share the tests must see one order.
+SPECS = dict(sorted((spec.key.to_user_string(), spec) for spec in defs().resolve_all_asset_specs()))
 ENDS = {VERIFIED_TASKS.to_user_string(), TRAINING_RUN.to_user_string()}
 
 
