@@ -54,7 +54,7 @@ def test_a_check_registers_no_more_than_it_rolls_out_and_the_next_one_takes_the_
             jobs = [job.name for job in ledger.jobs()]
     code, output = installation.run("convert", "--job", jobs[0])
     assert code != 0
-    assert "a job of 'oracle' cannot become training data" in output
+    assert "a check of a host becomes no training data" in output
 
 
 def test_it_cannot_stand_for_the_model_that_is_rolled_out(installation: Installation) -> None:
