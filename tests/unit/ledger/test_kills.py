@@ -53,6 +53,8 @@ WRITES: dict[str, Callable[[Ledger], object]] = {
     "mark_requested": lambda ledger: ledger.mark_requested("assigned", 1, "run-2"),
     "record_downstream": lambda ledger: ledger.record_downstream("over", "digest"),
     "record_attempt": lambda ledger: settle(ledger, HELD, "e", graded("e__1")),
+    "begin_removal": lambda ledger: ledger.begin_removal("over"),
+    "finish_removal": lambda ledger: ledger.finish_removal("over-0"),
     "skip": lambda ledger: ledger.skip([key("a")], "too slow"),
     "retry": lambda ledger: ledger.retry([key("c")]),
     "reset": lambda ledger: ledger.reset(key("b"), force=True),
@@ -124,13 +126,16 @@ def filled(root: Root) -> Root:
         settle(ledger, lease, "c", lost("c__1"))
         ledger.release(lease, JobState.FINISHED)
         for n in range(POLICY.max_infra_retries):
-            settle(ledger, start(ledger, f"over-{n}", "run-0", "c"), "c", lost(f"c__{n}"))
+            lease = start(ledger, f"over-{n}", "run-0", "c")
+            settle(ledger, lease, "c", lost(f"c__{n}"))
+            ledger.release(lease, JobState.FINISHED)
         assert ledger.assign("assigned", batch(task_ids=["d"]))
         assert start(ledger, "running", "run-1", "e", "f").fence == HELD.fence
         ledger.acquire_slots("host", "running", want=2, max_trials=8)
         ledger.acquire_slots("host", "assigned", want=1, max_trials=8)
         ledger.trip(DATASET, "sandbox")
         ledger.pause(DATASET, "somebody", "lunch")
+        ledger.begin_removal("over-0")
         counts = ledger.check_balance()
         assert (counts.done, counts.failed, counts.running, counts.waiting) == (1, 1, 2, 1)
     return root
