@@ -7,9 +7,9 @@ import dagster as dg
 
 from resources.platform import PlatformResource
 from trajgen_assets.assets.catalogue import Grain, Group, Words, entry
+from trajgen_assets.assets.failing import failing_by
 from trajgen_assets.core.dashboard.site import build_site
 from trajgen_assets.core.dashboard.writing import SiteReport
-from trajgen_assets.core.errors import TrajgenError
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.names import DASHBOARD_SITE, JOB_RESULT, SFT_LF
@@ -42,10 +42,8 @@ from trajgen_assets.names import DASHBOARD_SITE, JOB_RESULT, SFT_LF
 )
 def dashboard(context: dg.AssetExecutionContext, platform: PlatformResource) -> Iterator[dg.MaterializeResult[Any]]:
     """Make the site of the root."""
-    try:
+    with failing_by(Redactor.of_environ(), OSError):
         report = build_site(platform.artifacts_root())
-    except (TrajgenError, OSError) as error:
-        raise dg.Failure(Redactor.of_environ().error(error), allow_retries=False) from None
     context.log.info(f"{report.n_written} files written, {report.n_removed} removed")
     yield dg.MaterializeResult(DASHBOARD_SITE, metadata=metadata_of(report))
 

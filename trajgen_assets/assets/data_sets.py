@@ -13,10 +13,11 @@ from trajgen_assets.assets.catalogue import Grain, Group, Words, entry
 from trajgen_assets.assets.checks.partitioned import conclude, partitions_of
 from trajgen_assets.assets.checks.training_data import DATA_SET_SPECS, fail_by, log_checks
 from trajgen_assets.assets.datasets import NO_PARTITION
+from trajgen_assets.assets.failing import failing_by
 from trajgen_assets.assets.receipts import part_table
 from trajgen_assets.assets.standing import is_news, log_version
 from trajgen_assets.assets.summaries import lf_figures
-from trajgen_assets.core.errors import ConfigError, TrajgenError
+from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.sft.data_sets.build import build_data_set
@@ -94,12 +95,10 @@ def data_set(
     faults: list[str] = []
     with platform.opened() as opened:
         for name in partitions_of(context):
-            try:
+            with failing_by(Redactor.of(opened.config)):
                 if SFT_DATA_SET in context.selected_asset_keys:
                     _make(context, opened, name, config.selection())
                 faults += log_checks(context, opened, SFT_DATA_SET, name)
-            except TrajgenError as error:
-                raise dg.Failure(Redactor.of(opened.config).error(error), allow_retries=False) from None
     conclude(context)
     fail_by(faults)
     yield from ()

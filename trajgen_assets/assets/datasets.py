@@ -13,10 +13,10 @@ from trajgen_assets.assets.checks.jobs import check_job, job_check_specs
 from trajgen_assets.assets.checks.partitioned import conclude, partitions_of
 from trajgen_assets.assets.checks.training_data import JOB_SPECS, fail_by, log_checks
 from trajgen_assets.assets.dashboard import show_on_dashboard
+from trajgen_assets.assets.failing import failing_by
 from trajgen_assets.assets.links import task_table
 from trajgen_assets.assets.standing import is_news, log_version
 from trajgen_assets.assets.summaries import im_summary, job_summary, lf_figures
-from trajgen_assets.core.errors import TrajgenError
 from trajgen_assets.core.faults import reached
 from trajgen_assets.core.placing import place_data
 from trajgen_assets.core.platform import Platform
@@ -114,10 +114,8 @@ def job_data(context: dg.AssetExecutionContext, platform: PlatformResource) -> I
     faults: list[str] = []
     with platform.opened() as opened:
         for job in partitions_of(context):
-            try:
+            with failing_by(Redactor.of(opened.config)):
                 faults += _make(context, opened, job)
-            except TrajgenError as error:
-                raise dg.Failure(Redactor.of(opened.config).error(error), allow_retries=False) from None
         show_on_dashboard(context, opened)
     conclude(context)
     fail_by(faults)

@@ -7,9 +7,9 @@ import dagster as dg
 
 from resources.platform import PlatformResource
 from trajgen_assets.assets.catalogue import Grain, Group, Words, entry
+from trajgen_assets.assets.failing import failing_by
 from trajgen_assets.assets.standing import is_news, provenance_of_root
 from trajgen_assets.core.checkouts.harbor import sources_in
-from trajgen_assets.core.errors import TrajgenError
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.provision.environments import Environment, standing_environment
 from trajgen_assets.core.provision.on_demand import inputs_of, needed_environment
@@ -72,12 +72,10 @@ def _environment_asset(name: str, key: dg.AssetKey) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: BuildConfig, platform: PlatformResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
         """Build the environment if something changed; on unchanged inputs the standing event stays."""
-        try:
+        with failing_by(Redactor.of_environ()):
             sources = sources_in(platform.config_file(), context.log.info)
             env_dir = platform.artifacts_root().env
             found = needed_environment(name, env_dir, context.log.info, rebuild=config.rebuild, sources=sources)
-        except TrajgenError as error:
-            raise dg.Failure(Redactor.of_environ().error(error), allow_retries=False) from None
         context.log.info(f"{found.path.name}: {'built' if found.built else 'as it stands'}")
         if is_news(context.instance, key, None, found.record.digest) or _is_waited_for(context):
             yield dg.MaterializeResult(

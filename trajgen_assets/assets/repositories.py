@@ -8,12 +8,13 @@ import dagster as dg
 
 from resources.platform import PlatformResource
 from trajgen_assets.assets.catalogue import Grain, Group, Words, entry
+from trajgen_assets.assets.failing import failing_by
 from trajgen_assets.assets.standing import is_news
 from trajgen_assets.core.checkouts.addresses import normal_url
 from trajgen_assets.core.checkouts.pin import pins_of
 from trajgen_assets.core.checkouts.update import Updated, update
 from trajgen_assets.core.config.config import Config
-from trajgen_assets.core.errors import ConfigError, TrajgenError
+from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.names import repository_asset
 
@@ -64,11 +65,9 @@ def _repository_asset(name: str, key: dg.AssetKey) -> dg.AssetsDefinition:
     )
     def check_out(context: dg.AssetExecutionContext, platform: PlatformResource) -> Iterator[dg.MaterializeResult[Any]]:
         """Bring the checkout to its pin; where it stands there already, its event stays."""
-        try:
+        with failing_by(Redactor.of_environ()):
             config = platform.configuration()
             done = _updated(context, config, name)
-        except TrajgenError as error:
-            raise dg.Failure(Redactor.of_environ().error(error), allow_retries=False) from None
         version = done.commit if done else _words_of(config, name)
         if is_news(context.instance, key, None, version):
             metadata = metadata_of(done) if done else {"pin": version}
