@@ -6,31 +6,19 @@ from collections.abc import Iterator
 import pytest
 from typer.testing import CliRunner
 
-from resources.instance import prepare_instance
-from tests.configuration import config_text
-from tests.unit.intake.conftest import write_task
+from tests.roots import register_listed, set_up_root
 from trajgen_assets.cli.main import app, exit_code_of
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import TrajgenError
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE
-from trajgen_assets.core.intake.registration import register_source
-from trajgen_assets.core.keys import MAIN_CAMPAIGN
-from trajgen_assets.core.ledger.store import create_ledger, open_ledger
+from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Root:
-    folder = tmp_path_factory.mktemp("codes")
-    root, source = Root(folder / "root"), folder / "py-cc"
-    write_task(source / "a")
-    (source / "verifiable_tasks.txt").write_text("a\n")
-    create_ledger(root)
-    prepare_instance(root, max_jobs=1)
-    (root.path / "config.yaml").write_text(config_text(source, harbor_job={"environment": "local"}))
-    with open_ledger(root) as ledger:
-        for each in load_config(root.path / "config.yaml").sources():
-            register_source(ledger, each, MAIN_CAMPAIGN)
+    root = set_up_root(tmp_path_factory.mktemp("codes"), "a")
+    register_listed(root)
     return root
 
 

@@ -9,14 +9,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from resources.instance import prepare_instance
-from tests.configuration import config_text
-from tests.unit.intake.conftest import write_task
+from tests.roots import list_tasks, register_listed, set_up_root
 from trajgen_assets.cli.main import app
-from trajgen_assets.core.config.load import load_config
-from trajgen_assets.core.intake.registration import register_source
-from trajgen_assets.core.keys import MAIN_CAMPAIGN
-from trajgen_assets.core.ledger.store import create_ledger, open_ledger
 from trajgen_assets.core.paths import Root
 
 # How each is called here. Those of LINES print one object a line: a stream that may be long, or ends with an error.
@@ -57,17 +51,10 @@ def commands_with_json(command: Any = None, path: tuple[str, ...] = ()) -> Itera
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
     folder = tmp_path_factory.mktemp("json")
-    made, source = Root(folder / "root"), folder / "py-cc"
-    for task_id in ("fern-1", "fern-2"):
-        write_task(source / task_id, instruction=f"Mend {task_id}.\n")
-    (source / "verifiable_tasks.txt").write_text("fern-1\n")
-    create_ledger(made)
-    prepare_instance(made, max_jobs=1)
-    (made.path / "config.yaml").write_text(config_text(source, harbor_job={"environment": "local"}))
-    with open_ledger(made) as ledger:
-        for each in load_config(made.path / "config.yaml").sources():
-            register_source(ledger, each, MAIN_CAMPAIGN)
-    (source / "verifiable_tasks.txt").write_text("fern-1\nfern-2\n")
+    made = set_up_root(folder, "fern-1", "fern-2")
+    list_tasks(folder, "fern-1")
+    register_listed(made)
+    list_tasks(folder, "fern-1", "fern-2")
     return made
 
 

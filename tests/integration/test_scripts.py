@@ -7,12 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from resources.instance import prepare_instance
 from tests.command_words import problem_of
-from tests.configuration import config_text
-from tests.unit.intake.conftest import write_task
+from tests.roots import set_up_root
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, EXIT_USAGE
-from trajgen_assets.core.ledger.store import create_ledger
 from trajgen_assets.core.paths import PROJECT, Root
 
 SCRIPTS = sorted((PROJECT / "scripts").glob("*.sh"))
@@ -32,14 +29,7 @@ OLD_FLAGS = {
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
-    folder = tmp_path_factory.mktemp("scripts")
-    made, source = Root(folder / "root"), folder / "py-cc"
-    write_task(source / "fern-1")
-    (source / "verifiable_tasks.txt").write_text("fern-1\n")
-    create_ledger(made)
-    prepare_instance(made, max_jobs=1)
-    (made.path / "config.yaml").write_text(config_text(source, harbor_job={"environment": "local"}))
-    return made
+    return set_up_root(tmp_path_factory.mktemp("scripts"), "fern-1")
 
 
 def run(root: Root, name: str, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

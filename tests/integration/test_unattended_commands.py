@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from resources.instance import open_instance, prepare_instance
-from tests.configuration import config_text
+from resources.instance import open_instance
+from tests.roots import DATASET, register_listed, set_up_root
 from tests.unit.intake.conftest import write_task
 from trajgen_assets.cli.main import app, exit_code_of
 from trajgen_assets.cli.stop import this_person
@@ -20,8 +20,7 @@ from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_REFUSED, E
 from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN
 from trajgen_assets.core.ledger.models import AskedBy, Batch, JobState
-from trajgen_assets.core.ledger.store import create_ledger, open_ledger
-from trajgen_assets.core.paths import Root
+from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.job import run_job
@@ -29,24 +28,13 @@ from trajgen_assets.core.rollout.record import SilentListener
 from trajgen_assets.core.rollout.slots import job_slot
 from trajgen_assets.core.rollout.trials import AgentRecord, TrialsFile, write_trials
 
-DATASET = "py-cc"
-
 
 @pytest.fixture
 def platform(tmp_path: Path) -> Iterator[Platform]:
-    root, source = Root(tmp_path / "root"), tmp_path / DATASET
-    for task_id in ("a", "b"):
-        write_task(source / task_id, instruction=f"Mend {task_id}.\n")
-    (source / "verifiable_tasks.txt").write_text("a\nb\n")
-    create_ledger(root)
-    prepare_instance(root, max_jobs=1)
-    config = root.path / "config.yaml"
-    config.write_text(config_text(source, harbor_job={"environment": "local"}, automation={"max_jobs": 1}))
+    root = set_up_root(tmp_path, "a", "b", automation={"max_jobs": 1})
+    register_listed(root)
     with open_ledger(root) as ledger:
-        made = Platform(root, load_config(config), ledger)
-        for each in made.config.sources():
-            register_source(ledger, each, MAIN_CAMPAIGN)
-        yield made
+        yield Platform(root, load_config(root.path / "config.yaml"), ledger)
 
 
 def trajgen(platform: Platform, *arguments: str) -> Result:
