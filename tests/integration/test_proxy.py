@@ -189,7 +189,8 @@ def test_a_call_counts_as_served_when_its_answer_is_over_and_no_sooner(
     url, body = f"{proxy.base_url}{path}", body_of(path, "slow", stream=True)
     served = proxy.folder / "served" / f"{trial}.jsonl"
     with httpx.stream("POST", url, json=body, headers=headers, timeout=30, trust_env=False) as reply:
-        next(reply.iter_lines())
+        lines = reply.iter_lines()  # held: the connection closes with its last reference
+        next(lines)
         assert not served.exists()
     wait_until(served.exists, limit_s=10)
     assert post(proxy, proxy.trial_key(trial), path, body_of(path, "hi")).status_code == 200
