@@ -39,6 +39,7 @@ def test_it_says_where_the_pages_lie_and_that_nothing_changed(root: Root) -> Non
     [
         (["--export", "x", "--serve"], "give one of them"),
         (["--public"], "--export DIR"),
+        (["--port", "8080"], "add --serve"),
     ],
 )
 def test_what_does_not_go_together_is_refused_with_its_mend(root: Root, arguments: list[str], said: str) -> None:

@@ -19,6 +19,8 @@ from trajgen_assets.core.dashboard.site import build_site
 from trajgen_assets.core.dashboard.writing import SiteReport
 from trajgen_assets.core.errors import ConfigError
 
+DEFAULT_PORT = 8765
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -37,7 +39,9 @@ def dashboard(  # noqa: PLR0913, PLR0917  each option of a command is an argumen
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve it on 127.0.0.1 until Ctrl-C, and keep it fresh while jobs run.")
     ] = False,
-    port: Annotated[int, typer.Option(help="Port of --serve; 0 takes a free one.", min=0, max=65535)] = 8765,
+    port: Annotated[
+        int | None, typer.Option(help=f"Port of --serve, {DEFAULT_PORT}; 0 takes a free one.", min=0, max=65535)
+    ] = None,
     publish_to: Annotated[
         str | None,
         typer.Option(
@@ -60,7 +64,7 @@ def dashboard(  # noqa: PLR0913, PLR0917  each option of a command is an argumen
 ) -> None:
     """Make the dashboard, a folder of pages that any browser opens from disk, without network; say where it lies."""
     ways = {"--export": export, "--serve": serve or None, "--publish": publish_to, "--sqlite": sqlite, "--atif": atif}
-    _check([name for name, way in ways.items() if way is not None], public=public, every=every)
+    _check([name for name, way in ways.items() if way is not None], public=public, every=every, port=port)
     state = state_of(context)
     if not state.root.path.is_dir():
         raise ConfigError("there is no root to show", where=state.root.path, mend="name another with --root")
@@ -77,16 +81,19 @@ def dashboard(  # noqa: PLR0913, PLR0917  each option of a command is an argumen
     _say(build_site(state.root, export and export.expanduser().absolute(), cleaned), cleaned)
     if serve:
         with suppress(KeyboardInterrupt):  # that is how it is meant to end
-            serve_site(state.root, port, lambda origin: typer.echo(f"{origin}/  (Ctrl-C ends it)"))
+            at = DEFAULT_PORT if port is None else port
+            serve_site(state.root, at, lambda origin: typer.echo(f"{origin}/  (Ctrl-C ends it)"))
 
 
-def _check(ways: list[str], *, public: bool, every: float | None) -> None:
+def _check(ways: list[str], *, public: bool, every: float | None, port: int | None) -> None:
     if len(ways) > 1:
         raise ConfigError(f"{' and '.join(ways)} are two things", mend="give one of them")
     if public and ways != ["--export"]:
         raise ConfigError("--public says how to export", mend="add --export DIR; --publish is public anyway")
     if every is not None and ways != ["--publish"]:
         raise ConfigError("--every says how often to publish", mend="add --publish TARGET")
+    if port is not None and ways != ["--serve"]:
+        raise ConfigError("--port says where to serve", mend="add --serve")
 
 
 def _write_database(state: State, path: Path) -> None:

@@ -24,7 +24,7 @@ FACTS = HostFacts(
         "root": ("/home/ada/trajgen/artifacts",),
         "checkout": ("/home/ada/trajgen", "/data/ada/trajgen"),
         "home": ("/home/ada",),
-        "tasks": ("/srv/swe/py-cc",),
+        "tasks": ("/srv/swe/py-cc", "/srv/aufgäben/py"),
     },
 )
 
@@ -45,6 +45,8 @@ FACTS = HostFacts(
         ("file:///home/ada/.bashrc in /home/ada.", "file://<path:home>/.bashrc in <path:home>."),
         ("/home/adam /home/ada-x /home/ada.old", "/home/adam /home/ada-x /home/ada.old"),
         ("/srv/swe/py-cc/a__b-1/task.toml", "<path:tasks>/a__b-1/task.toml"),
+        (json.dumps({"path": "/srv/aufgäben/py/a.txt"}), '{"path": "<path:tasks>/a.txt"}'),
+        ("cat /srv/aufgäben/py/a.txt", "cat <path:tasks>/a.txt"),
     ],
 )
 def test_a_known_value_becomes_its_placeholder_and_what_only_looks_like_it_stays(text: str, filled: str) -> None:

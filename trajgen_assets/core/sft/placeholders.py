@@ -4,6 +4,7 @@ An agent that runs `env`, `pwd` or `hostname` has it in its conversation. It is 
 names people. The raw record keeps it; rows hold a fixed word instead, and say how often.
 """
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -125,4 +126,6 @@ def _rules_of(facts: HostFacts) -> Iterator[_Rule]:
         for path in paths:
             if path not in taken and len(PurePosixPath(path).parts) >= MIN_PATH_PARTS:
                 taken.add(path)
-                yield _Rule(f"<path:{kind}>", path, rf"{re.escape(path)}(?![\w-]|\.\w)")
+                # Within the JSON text of a call a path may have its letters escaped.
+                for spelled in dict.fromkeys((path, json.dumps(path)[1:-1])):
+                    yield _Rule(f"<path:{kind}>", spelled, rf"{re.escape(spelled)}(?![\w-]|\.\w)")
