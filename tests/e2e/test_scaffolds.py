@@ -13,7 +13,7 @@ import yaml
 
 from tests.docker import needs_docker
 from tests.e2e.conftest import KEY_ENV, SECRET, TASKS, Installation, files_with
-from trajgen_assets.core.config.scaffolds import DEFAULT_AGENT, ORACLE, SUPPORTED_SCAFFOLDS
+from trajgen_assets.core.config.scaffolds import DEFAULT_AGENT, ORACLE, SUPPORTED_SCAFFOLDS, Harness
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.models import CaptureVerdict
 from trajgen_assets.core.ledger.store import open_ledger
@@ -33,7 +33,9 @@ pytestmark = [pytest.mark.e2e, needs_docker, pytest.mark.timeout(900)]  # the fi
 IMAGE = "trajgen/sample-agents:1"
 DOCKERFILES = Path(__file__).parent / "images" / "agents"
 ROLLED_OUT = ("fernhollow__stanzaconf-87", "quillmark__tablefold-341")
-SCAFFOLDS = tuple(name for name in SUPPORTED_SCAFFOLDS if name != ORACLE)
+SCAFFOLDS = tuple(
+    name for name, each in SUPPORTED_SCAFFOLDS.items() if name != ORACLE and each.harness is Harness.HARBOR
+)
 TEMPERATURE = 0.4
 
 # OpenCode asks for a title beside the conversation.

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import PrivateAttr
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from trajgen_assets.core.config.inputs import MOUNT_KNOBS, Agent, CampaignChoice, absolute
 from trajgen_assets.core.config.llm_api import LlmApi
 from trajgen_assets.core.config.models import Evolving, ExtraEnvironment, MetaInfo, RuntimeInfo, Status
+from trajgen_assets.core.config.scaffolds import Harness
 from trajgen_assets.core.config.secrets import Secret, reference_name
 from trajgen_assets.core.config.secrets_file import SecretsFile
 from trajgen_assets.core.config.section import Notice, Section, given_values, is_literal_secret, refuse_unless
@@ -39,7 +41,7 @@ class Config(Section):
     """A valid config.yaml. Relative paths in it are meant from the folder it lies in."""
 
     runtime_info: RuntimeInfo
-    meta_info: MetaInfo = MetaInfo()
+    meta_info: Annotated[MetaInfo, Field(validate_default=True)] = MetaInfo()
     environment: ExtraEnvironment = ExtraEnvironment()
     status: Status = Status()
     evolving: Evolving = Evolving()
@@ -49,6 +51,16 @@ class Config(Section):
     command_override: Annotated[
         str | None, refuse_unless(lambda text: text is None, "is not run here: remove it, the command is generated")
     ] = None
+
+    @field_validator("meta_info")
+    @classmethod
+    def _pins_what_rolls_out(cls, meta_info: MetaInfo, info: ValidationInfo) -> MetaInfo:
+        runtime_info: RuntimeInfo | None = info.data.get("runtime_info")
+        harness = runtime_info.input.rollout.harness if runtime_info else None
+        if harness is Harness.OPENHANDS and harness not in meta_info.repositories:
+            text = "repositories.openhands is missing: OpenHands is run from a pinned checkout, by url and commit"
+            raise PydanticCustomError("refused", "{text}", {"text": text})
+        return meta_info
 
     _path: Path = PrivateAttr(default_factory=lambda: Path("config.yaml").absolute())
     _secrets_file: SecretsFile = PrivateAttr(default_factory=lambda: SecretsFile(Path("secrets.env").absolute()))
@@ -186,6 +198,8 @@ class Config(Section):
     def _unused_settings(self) -> Iterator[str]:
         """What is set for an agent that does not take it; a campaign may name another agent than the file's own."""
         inputs = self.runtime_info.input
+        if inputs.openhands is not None and inputs.rollout.harness is not Harness.OPENHANDS:
+            yield f"runtime_info.input.openhands is not used: rollout.harness is {inputs.rollout.harness}"
         given = [("agent", inputs.agent, inputs.agent.scaffold)]
         for name, choice in inputs.campaigns.items():
             if choice.agent is not None:

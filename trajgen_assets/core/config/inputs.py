@@ -11,13 +11,24 @@ from pydantic_core import PydanticCustomError
 from trajgen_assets.core.config.alerts import AlertsChoice
 from trajgen_assets.core.config.budget import BudgetChoice, LimitChoice
 from trajgen_assets.core.config.llm_api import LlmApi
+from trajgen_assets.core.config.openhands import (
+    OpenHands,
+    Rollout,
+    environ_problem,
+    harness_of,
+    openhands_problem,
+    output_limit_problem,
+)
 from trajgen_assets.core.config.scaffolds import (
     AUTO,
     DEFAULT_AGENT,
+    OPENHANDS_CODEACT,
     ORACLE,
+    Harness,
     Place,
     Scaffold,
     earlier_name,
+    harness_problem,
     place_problem,
     scaffold_of,
     scaffold_problem,
@@ -37,6 +48,7 @@ from trajgen_assets.core.config.section import (
     Section,
     Share,
     refuse_unless,
+    with_defaults,
 )
 from trajgen_assets.core.intake.source import MANIFEST_NAME, StagingMode, TaskSource
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN, is_safe_name
@@ -330,8 +342,10 @@ class Inputs(Section):
     task_source: TaskSourceChoice | None = None
     task_sources: Annotated[tuple[TaskSourceChoice, ...], Field(strict=False, validate_default=True)] = ()
     harbor_job: HarborJob = HarborJob()
+    rollout: Rollout = Rollout()
+    openhands: Annotated[OpenHands | None, Field(validate_default=True)] = None
     budget: BudgetChoice = BudgetChoice()
-    agent: Agent = Agent()
+    agent: Annotated[Agent, Field(validate_default=True)] = Agent()
     capture: CaptureChoice = CaptureChoice()
     runtime_mount: RuntimeMount = RuntimeMount()
     campaigns: dict[SafeName, CampaignChoice] = Field(default_factory=dict)
@@ -348,6 +362,22 @@ class Inputs(Section):
         single: TaskSourceChoice | None = info.data["task_source"]
         base = info.context["path"].parent if info.context else Path()
         return _unless(_sources_problem([*([single] if single else []), *listed], base), listed)
+
+    @field_validator("openhands")
+    @classmethod
+    def _is_there_and_can_run(cls, openhands: OpenHands | None, info: ValidationInfo) -> OpenHands | None:
+        return _unless(openhands_problem(openhands, info), openhands)
+
+    @field_validator("agent")
+    @classmethod
+    def _is_of_the_harness(cls, agent: Agent, info: ValidationInfo) -> Agent:
+        harness, chosen = harness_of(info), info.data.get("openhands")
+        iterations = chosen.max_iterations if harness is Harness.OPENHANDS and chosen else None
+        if iterations and "max_turns" in agent.model_fields_set:
+            return _unless("max_turns is openhands.max_iterations under another name: set one of them", agent)
+        if harness is Harness.OPENHANDS:
+            agent = with_defaults(agent, name=OPENHANDS_CODEACT.agent, max_turns=iterations or agent.max_turns)
+        return _unless(harness_problem(agent.scaffold, harness) if harness else None, agent)
 
     @field_validator("agent")
     @classmethod
@@ -370,6 +400,14 @@ class Inputs(Section):
 
     @field_validator("campaigns")
     @classmethod
+    def _are_of_the_harness(
+        cls, campaigns: dict[str, CampaignChoice], info: ValidationInfo
+    ) -> dict[str, CampaignChoice]:
+        problems = (f"{name}: {why}" for name, each in campaigns.items() if (why := _harness_problem(each, info)))
+        return _unless(next(problems, None), campaigns)
+
+    @field_validator("campaigns")
+    @classmethod
     def _roll_out_a_model_in_main(cls, campaigns: dict[str, CampaignChoice]) -> dict[str, CampaignChoice]:
         main = campaigns.get(MAIN_CAMPAIGN, CampaignChoice()).agent
         return _unless(_NO_MODEL if main and main.name == ORACLE else None, campaigns)
@@ -380,11 +418,26 @@ class Inputs(Section):
         reserved = f"the name {SMOKE_CAMPAIGN} is reserved for smoke tests"
         return _unless(reserved if SMOKE_CAMPAIGN in campaigns else None, campaigns)
 
+    @field_validator("env_extra")
+    @classmethod
+    def _leaves_what_is_set_elsewhere(cls, env: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        return _unless(environ_problem(env, info), env)
+
 
 def _place_problem(agent: Agent, info: ValidationInfo) -> str | None:
     """Why `agent` cannot work in the environment that the file names; None too if that is wrong itself."""
     harbor_job: HarborJob | None = info.data.get("harbor_job")
     return place_problem(agent.scaffold, harbor_job.environment) if harbor_job else None
+
+
+def _harness_problem(choice: CampaignChoice, info: ValidationInfo) -> str | None:
+    """Why the harness that the file names cannot roll out with what a campaign says itself."""
+    harness, agent = harness_of(info), choice.agent
+    named = agent.scaffold if agent is not None and "name" in agent.model_fields_set else None
+    if named is not None and harness and (problem := harness_problem(named, harness)):
+        return problem
+    model = choice.llm_api.model if choice.llm_api else choice.model
+    return output_limit_problem(model, info.data.get("openhands")) if model and harness is Harness.OPENHANDS else None
 
 
 def absolute(base: Path, text: str) -> Path:

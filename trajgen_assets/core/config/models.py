@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from trajgen_assets.core.checkouts.addresses import address_problem, ref_problem
 from trajgen_assets.core.config.inputs import JOBS_DIR, DataDir, Inputs, is_under, lies_under
-from trajgen_assets.core.config.pins import harbor_commit_problem, package_problem, stand_in
+from trajgen_assets.core.config.pins import harbor_commit_problem, no_wheel_problem, package_problem, stand_in
 from trajgen_assets.core.config.secrets import Secret
 from trajgen_assets.core.config.section import (
     EnvMap,
@@ -132,7 +132,7 @@ class MetaInfo(Section):
     def _have_locked_packages(cls, named: dict[str, Repository]) -> dict[str, Repository]:
         for entry, each in named.items():
             if each.name and each.version:
-                problem = package_problem(each.name, each.version, each.hashes)
+                problem = no_wheel_problem(entry) or package_problem(each.name, each.version, each.hashes)
                 if problem is None and entry != each.name:
                     problem = f"{entry} is of git: of the package index only harbor can be"
                 if problem:

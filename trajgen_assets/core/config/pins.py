@@ -43,6 +43,16 @@ def package_problem(name: str, version: str, hashes: Sequence[str]) -> str | Non
     return f"{', '.join(unknown)} is no hash of harbor {version} in locks/harbor.txt" if unknown else None
 
 
+def no_wheel_problem(entry: str) -> str | None:
+    """Why this entry cannot be a package of the index, where no version of it can."""
+    if entry != "openhands":
+        return None
+    return (
+        "openhands cannot be a package: its wheel has no evaluation/, and not the microagents/, pyproject.toml and "
+        "poetry.lock that its runtime image is built from; pin a full checkout by url and commit"
+    )
+
+
 def stand_in(commit: str | None) -> Iterator[str]:
     """A word about a commit that something else runs for."""
     if commit and commit[:N_DIGITS] in TESTED_HARBOR_COMMITS:

@@ -8,6 +8,13 @@ from types import MappingProxyType
 from typing import Any
 
 
+class Harness(StrEnum):
+    """The program that runs a scaffold on a task."""
+
+    HARBOR = "harbor"
+    OPENHANDS = "openhands"
+
+
 class Place(StrEnum):
     """Where a scaffold's own program runs, and from where it calls the model."""
 
@@ -29,6 +36,7 @@ class Scaffold:
         options: what else it is always told.
         place: where it runs.
         provider: what it is told to be the model's provider, which decides the dialect that it speaks to the proxy.
+        harness: what runs it.
     """
 
     agent: str
@@ -40,6 +48,7 @@ class Scaffold:
     options: Mapping[str, Any] = field(default_factory=dict)
     place: Place = Place.HOST
     provider: str = "openai"
+    harness: Harness = Harness.HARBOR
 
     def honours(self, setting: str) -> bool:
         """Whether a field of `agent` makes a difference to its trials."""
@@ -88,11 +97,18 @@ OPENHANDS = _in_container("openhands-sdk", "openhands_sdk", "trial_key_openhands
 MINI_SWE_AGENT = _in_container(
     "mini-swe-agent", "mini_swe_agent", "trial_key_mini_swe_agent:TrialKeyMiniSweAgent", "openai"
 )
+# The agent of OpenHands' own Multi-SWE-bench harness: it runs on the host, and its commands in containers of its own.
+OPENHANDS_CODEACT = Scaffold(
+    "openhands-codeact", None, settings=("max_turns", "temperature"), harness=Harness.OPENHANDS
+)
 # Asks the model once and applies the reference solution: it shows that a host works, and measures nothing else.
 HOST_CHECK = Scaffold(ORACLE, None, import_path="trial_key_oracle:TrialKeyOracle")
 
 SUPPORTED_SCAFFOLDS: Mapping[str, Scaffold] = MappingProxyType(
-    {each.agent: each for each in (TERMINUS_2, CLAUDE_CODE, OPENCODE, OPENHANDS, MINI_SWE_AGENT, HOST_CHECK)},
+    {
+        each.agent: each
+        for each in (TERMINUS_2, CLAUDE_CODE, OPENCODE, OPENHANDS, MINI_SWE_AGENT, OPENHANDS_CODEACT, HOST_CHECK)
+    },
 )
 
 # What configurations of the earlier system call an agent, and what it is called here.
@@ -129,6 +145,14 @@ def earlier_name(agent: str) -> Iterator[str]:
     """A word about an agent that is named as the earlier system did."""
     if agent in EARLIER_NAMES:
         yield f" {agent} is the scaffold {EARLIER_NAMES[agent]} here"
+
+
+def harness_problem(scaffold: Scaffold, harness: Harness) -> str | None:
+    """Why `harness` does not roll `scaffold` out, or None if it does."""
+    if scaffold.harness is harness:
+        return None
+    of_it = ", ".join(each.agent for each in SUPPORTED_SCAFFOLDS.values() if each.harness is harness)
+    return f"{scaffold.agent} is rolled out by {scaffold.harness}, and rollout.harness is {harness}, which has {of_it}"
 
 
 def place_problem(scaffold: Scaffold, environment: str) -> str | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 from pydantic.fields import FieldInfo
@@ -62,6 +62,17 @@ class Section(BaseModel):
             if alias in present and name not in present:  # both at once stays an unknown key
                 present[name] = present.pop(alias)
         return present
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def with_defaults(section: SectionT, **defaults: Any) -> SectionT:
+    """The same section with other defaults; what the file sets stays, and nothing else counts as set by it."""
+    absent = {name: value for name, value in defaults.items() if name not in section.model_fields_set}
+    completed = section.model_copy(update=absent)
+    completed.model_fields_set.difference_update(absent)
+    return completed
 
 
 def given_values(section: Section, prefix: str = "") -> Iterator[tuple[str, Any, FieldInfo]]:

@@ -1,15 +1,7 @@
-"""Whether LiteLLM knows what a model costs, from the list that it ships; nothing is imported or fetched."""
-
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
-
-import orjson
+"""Whether a model's calls have a price."""
 
 from trajgen_assets.core.config.llm_api import LlmApi
-
-PRICE_LIST = "model_prices_and_context_window_backup.json"
+from trajgen_assets.core.config.model_list import entries_of
 
 
 def has_price(api: LlmApi) -> bool:
@@ -20,15 +12,4 @@ def has_price(api: LlmApi) -> bool:
 
 
 def _is_listed(model: str) -> bool:
-    known = _price_list()
-    entries = (known.get(name) for name in (model, model.partition("/")[2]))
-    return any(isinstance(entry, dict) and entry.get("input_cost_per_token") is not None for entry in entries)
-
-
-@cache
-def _price_list() -> dict[str, Any]:
-    spec = find_spec("litellm")
-    if spec is None or spec.origin is None:
-        return {}
-    listed: dict[str, Any] = orjson.loads(Path(spec.origin).with_name(PRICE_LIST).read_bytes())
-    return listed
+    return any(entry.get("input_cost_per_token") is not None for entry in entries_of(model))
