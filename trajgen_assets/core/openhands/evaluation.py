@@ -163,9 +163,9 @@ def _n_run(told: Mapping[str, Any]) -> int | None:
 
     A nested report, and lists of tests by outcome, count a test that was never run among the failures.
     """
-    counts = [told[key] for key in ("tests_passed", "tests_failed", "tests_error") if isinstance(told.get(key), int)]
-    if counts:
-        return sum(counts)
+    counts = [told.get(key) for key in ("tests_passed", "tests_failed", "tests_error")]
+    if known := [count for count in counts if isinstance(count, int)]:
+        return sum(known)
     named = _groups(told)
     if any("success" in group for group in named):
         n_passed = sum(len(group.get("success") or ()) for group in named)
