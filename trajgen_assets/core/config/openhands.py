@@ -61,6 +61,9 @@ _Prefix = Annotated[
 _NO_IMAGE = "should be the name of an image that is there, or left out for one that is built (`skip` is no name)"
 
 
+VELORA_EVALUATOR = "evaluation/benchmarks/multi_swe_bench/scripts/eval_pilot2_standardized.py"
+
+
 class Rollout(Section):
     """Which harness rolls tasks out."""
 
@@ -76,6 +79,9 @@ class OpenHands(Section):
         python: an interpreter whose environment has OpenHands' dependencies; with `lock`, the one to make it for.
         lock: pinned requirements with hashes that an environment is made from.
         evaluator: `none` gives no reward.
+        evaluator_dataset: the rows of the Multi-SWE-bench data set itself, which `msb` grades by; None for those of
+            the task source.
+        evaluator_script: of `velora`, in the checkout.
         timeout_s: of one task, from the start of its process; what the harness has itself with several workers.
         eval_timeout_s: of one task's evaluation.
     """
@@ -119,6 +125,8 @@ class OpenHands(Section):
     lock: str | None = None
     python: Annotated[str | None, Field(validate_default=True)] = None
     evaluator_python: str | None = None
+    evaluator_dataset: str | None = None
+    evaluator_script: str = VELORA_EVALUATOR
     images_dir: str | None = None
     timeout_s: Number = 7200.0
     eval_timeout_s: Number = 900.0

@@ -62,6 +62,11 @@ class Conversation:
         return "\n".join(each.text for each in self.messages if each.role == "user")
 
     @property
+    def system_text(self) -> str:
+        """What the model was told beforehand."""
+        return "\n".join(each.text for each in self.messages if each.role == "system")
+
+    @property
     def n_answers(self) -> int:
         """How many answers the model has given so far."""
         return sum(each.role == "assistant" for each in self.messages)

@@ -12,6 +12,7 @@ JUDGED_FORM = "Answer with one JSON object of exactly this form"
 SHELL_TOOLS = ("bash", "terminal", "execute_bash", "shell", "exec_command", "local_shell")
 COMMAND_PARAMETERS = ("command", "cmd")
 FINISH_TOOLS = ("finish",)
+TEXT_CALL = "<function="
 SUBMIT_COMMAND = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 FILLERS: Mapping[str, Any] = {"integer": 0, "number": 0, "boolean": False, "array": (), "object": {}}
 
@@ -46,8 +47,8 @@ def answer(script: Script, conversation: Conversation) -> Answer:
     """The next answer in the dialect that the request shows.
 
     A judge that is told the form of its answer gives that form. A shell-like tool asks for tool calls, the word
-    keystrokes for Terminus-2's JSON, a mini-swe-agent code block for one; any other request (a title, a probe of the
-    endpoint) gets one plain line.
+    keystrokes for Terminus-2's JSON, a system prompt with OpenHands' calls in text for one of these, a mini-swe-agent
+    code block for one; any other request (a title, a probe of the endpoint) gets one plain line.
     """
     if JUDGED_FORM in conversation.user_text:
         return Answer(conversation.user_text.rpartition("\n")[2], "The form is an answer.")
@@ -56,6 +57,8 @@ def answer(script: Script, conversation: Conversation) -> Answer:
         return _tool_answer(_step(script, conversation.n_calls), shell, conversation)
     if '"keystrokes"' in conversation.user_text:
         return _terminus_answer(script.turn(conversation.n_answers))
+    if TEXT_CALL in conversation.system_text:
+        return _text_call_answer(_step(script, conversation.n_answers))
     if "mswea_bash_command" in conversation.user_text:
         return _fenced_answer(_step(script, conversation.n_answers))
     return Answer(f"Ready ({script.task_id}).", "A short question needs a short answer.")
@@ -79,6 +82,13 @@ def _terminus_answer(turn: ScriptedTurn) -> Answer:
 def _fenced_answer(step: Step) -> Answer:
     command = SUBMIT_COMMAND if step.command is None else step.command
     return Answer(f"THOUGHT: {step.text}\n\n```mswea_bash_command\n{command}\n```", step.reasoning)
+
+
+def _text_call_answer(step: Step) -> Answer:
+    """A call as OpenHands has it written where the model has no form of its own for calls."""
+    name, key = ("finish", "message") if step.command is None else ("execute_bash", "command")
+    call = f"{TEXT_CALL}{name}>\n<parameter={key}>{step.command or step.text}</parameter>\n</function>"
+    return Answer(call if step.command is None else f"{step.text}\n\n{call}", step.reasoning)
 
 
 def _tool_answer(step: Step, shell: Tool, conversation: Conversation) -> Answer:

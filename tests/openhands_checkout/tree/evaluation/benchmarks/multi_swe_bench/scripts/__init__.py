@@ -1,0 +1,1 @@
+"""A row is graded in the shapes of VeloraHarness."""

@@ -1,0 +1,3 @@
+"""The stand-in's agent."""
+
+__version__ = "0.62.0"

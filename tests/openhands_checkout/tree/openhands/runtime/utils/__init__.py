@@ -1,0 +1,1 @@
+"""How the server of a sandbox is started."""
