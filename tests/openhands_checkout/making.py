@@ -44,9 +44,10 @@ def make_repository(folder: Path) -> Path:
 
 
 def commit_all(folder: Path) -> str:
-    """Commit what changed there; returns the commit."""
+    """Commit what changed there, if anything; returns the commit."""
     _git(folder, "add", "--all")
-    _git(folder, "-c", "user.name=t", "-c", "user.email=t@host.test", "commit", "--quiet", "--message", "changed")
+    if _git(folder, "status", "--porcelain"):
+        _git(folder, "-c", "user.name=t", "-c", "user.email=t@host.test", "commit", "--quiet", "--message", "changed")
     return head_of(folder)
 
 

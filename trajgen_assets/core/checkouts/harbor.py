@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from trajgen_assets.core.checkouts.faults import faults_of
-from trajgen_assets.core.checkouts.looking import has_checkout, look_at
+from trajgen_assets.core.checkouts.faults import commit_at_pin
 from trajgen_assets.core.checkouts.pin import Pin, pins_of
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.config.load import load_config
-from trajgen_assets.core.errors import ConfigError, RefusedError
+from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.git import Git
 from trajgen_assets.core.provision.command import Say
 from trajgen_assets.core.provision.setup import HARBOR
@@ -44,15 +43,7 @@ def sources_in(config_file: Path, say: Say) -> Sources:
 
 def source_of(pin: Pin) -> Source:
     """The commit that the checkout of `pin` is at. Raises as `sources_of` does."""
-    mend = f"run `trajgen update-repos --repo {pin.name}`"
-    if not has_checkout(pin.folder):
-        raise RefusedError("Harbor is to be built, and is not checked out", where=pin.folder, mend=mend)
-    found = look_at(pin.folder)
-    fault = next(faults_of(pin, found), None)
-    if fault is not None or found.head is None:
-        why, mend = fault or ("it has no commit", mend)
-        raise RefusedError("Harbor is not built from this checkout", where=pin.folder, why=why, mend=mend)
-    commit = found.head
+    commit = commit_at_pin(pin, "Harbor is not built from this checkout")
     return Source(commit, lambda folder: _export(pin.folder, commit, folder))
 
 

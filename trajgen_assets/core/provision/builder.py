@@ -1,5 +1,6 @@
 """uv, told to make an environment: every call that we make of it, and what its complaints mean."""
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ BUILD_TIMEOUT_S = 1800.0
 # Lines of uv that tell a waiting person nothing: one for each of a hundred packages, where a hidden folder is, or that
 # sources were written for an earlier uv.
 UNTOLD = ("+ ", "- ", "~ ", "Downloaded ", "Using Python ", "Resolved ", "warning: `build_system.requires")
+
+# By what packages are built, with what these need themselves.
+BUILD_TOOLS = frozenset({"setuptools", "wheel", "packaging", "poetry-core", "flit-core", "hatchling", "cython"})
 
 # What uv prints when something outside is wrong, and what to do then. Everything already downloaded is kept by uv.
 MENDS = (
@@ -51,6 +55,19 @@ class Builder:
         lock made under an override installs as it is.
         """
         options = ("--require-hashes", "--no-build", "--compile-bytecode")
+        self._call(path, "pip", "sync", *options, "--python", path / "bin" / "python", lock)
+
+    def sync_with_sources(self, path: Path, lock: Path) -> None:
+        """As `sync`, for a lock with packages of which there is only the source.
+
+        What builds those is taken from the lock, too, and installed first: nothing unpinned is downloaded for it.
+        """
+        if pinned := pinned_tools(lock.read_text(encoding="utf-8")):
+            tools = path / "build-tools.txt"
+            tools.write_text(pinned, encoding="utf-8")
+            self.sync(path, tools)
+            tools.unlink()
+        options = ("--require-hashes", "--no-build-isolation", "--compile-bytecode")
         self._call(path, "pip", "sync", *options, "--python", path / "bin" / "python", lock)
 
     def install_editable(self, path: Path, project: Path) -> None:
@@ -97,6 +114,12 @@ class Builder:
     def _tell(self, line: str) -> None:
         if not (line.lstrip().startswith(UNTOLD) or line.endswith(".whl")):
             self.on_line(line)
+
+
+def pinned_tools(lock: str) -> str:
+    """Those entries of a lock by which other packages are built."""
+    entries = re.findall(r"^[A-Za-z0-9][^\n]*(?:\n[ \t]+[^\n]*)*", lock, re.MULTILINE)
+    return "".join(f"{each}\n" for each in entries if re.split(r"[=\s\[]", each, maxsplit=1)[0].lower() in BUILD_TOOLS)
 
 
 def build_error(outcome: Outcome, path: Path) -> EnvironmentBuildError:

@@ -35,6 +35,7 @@ class EnvironmentSpec:
         distribution: the package of the lock that it is for.
         source: what `distribution` is built from, in place of the version that the lock pins.
         smoke: a program of the environment and its arguments, which print the version of `distribution`.
+        has_sources: whether the lock may hold packages that have no wheel.
     """
 
     name: str
@@ -43,6 +44,7 @@ class EnvironmentSpec:
     distribution: str
     smoke: tuple[str, ...]
     source: Source | None = None
+    has_sources: bool = False
 
     @property
     def locked_version(self) -> str:
@@ -145,7 +147,7 @@ def _build(spec: EnvironmentSpec, record: Record, home: Path, builder: Builder) 
         shutil.rmtree(leftover, ignore_errors=True)
     try:
         builder.create(building, Path(record.interpreter))
-        builder.sync(building, spec.lock)
+        (builder.sync_with_sources if spec.has_sources else builder.sync)(building, spec.lock)
         if spec.source is not None:
             _install_source(spec.source, building, builder)
         _try_out(spec, building, builder.environ)
