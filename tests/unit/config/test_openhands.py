@@ -12,7 +12,8 @@ from trajgen_assets.core.errors import ConfigError
 
 PINNED = {"meta_info": {"repositories": {"openhands": {"url": "https://host.test/openhands", "commit": "7" * 40}}}}
 LEAST = {"evaluator": "msb", "python": "/srv/openhands/bin/python"}
-CHOSEN = {"rollout": {"harness": "openhands"}, "openhands": LEAST}
+ROWS = {"provider": "multi_swe_jsonl", "dataset_name": "rows/tasks.jsonl"}
+CHOSEN = {"task_source": ROWS, "rollout": {"harness": "openhands"}, "openhands": LEAST}
 
 
 def config_of(*extra: Any) -> Config:
@@ -77,6 +78,19 @@ def test_what_the_harness_decides_is_not_shown_as_said_by_the_file() -> None:
     ("extra", "said"),
     [
         (with_inputs(rollout={"harness": "openhand"}), "rollout.harness: should be 'harbor' or 'openhands'"),
+        (
+            with_inputs(task_source={"provider": None, "dataset_name": "t"}),
+            "rollout: openhands rolls out rows (provider",
+        ),
+        (
+            with_inputs(task_sources=[{"dataset_name": "t"}]),
+            "rolls out rows (provider: multi_swe_jsonl), and t has folders",
+        ),
+        (
+            with_inputs(task_source={"dataset_name": "tasks"}),
+            "task_source: dataset_name should be a file of rows, named *",
+        ),
+        (with_inputs(task_source={"staging": "link"}), "task_source: staging can only be copy"),
         (with_inputs(openhands=None), "openhands: is missing: rollout.harness is openhands"),
         ({"meta_info": {"repositories": None}}, "meta_info: repositories.openhands is missing"),
         (with_keys(evaluator=None), "openhands.evaluator: is missing"),
@@ -145,8 +159,32 @@ def test_what_does_not_do_what_its_name_says_is_told(keys: dict[str, Any], said:
 
 
 def test_the_section_is_told_to_be_unused_where_harbor_rolls_out() -> None:
-    config = config_of(with_inputs(rollout={"harness": "harbor"}))
+    config = config_of(with_inputs(rollout={"harness": "harbor"}, task_source={"provider": None, "dataset_name": "t"}))
     assert config.notices() == ["runtime_info.input.openhands is not used: rollout.harness is harbor"]
+
+
+def test_rows_are_not_rolled_out_by_harbor() -> None:
+    plain = merged(MINIMAL, with_inputs(task_source=ROWS))
+    with pytest.raises(
+        ConfigError, match=r"rollout: harbor rolls out folders of tasks, and rows/tasks\.jsonl has rows"
+    ):
+        parse_config(yaml.safe_dump(plain), Path("/srv/block/config.yaml"))
+
+
+def test_which_rows_are_verified_is_said_by_a_manifest_beside_them_by_another_or_by_none() -> None:
+    (source,) = config_of().sources()
+    assert (source.dataset, source.folder) == ("tasks", Path("/srv/block/rows/tasks.jsonl"))
+    assert source.manifest == Path("/srv/block/rows/verifiable_tasks.txt")
+    (source,) = config_of(with_inputs(task_source={"manifest": "mine.txt", "dataset": "java"})).sources()
+    assert (source.dataset, source.manifest) == ("java", Path("/srv/block/mine.txt"))
+    (source,) = config_of(with_inputs(task_source={"manifest": "none"})).sources()
+    assert source.manifest == source.folder
+
+
+def test_of_folders_none_is_no_manifest() -> None:
+    plain = merged(MINIMAL, with_inputs(task_source={"manifest": "none"}))
+    with pytest.raises(ConfigError, match="manifest can be none for rows of a JSONL file only"):
+        parse_config(yaml.safe_dump(plain), Path("/srv/block/config.yaml"))
 
 
 def test_a_wheel_of_openhands_is_refused_with_what_it_lacks() -> None:

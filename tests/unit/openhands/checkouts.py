@@ -30,7 +30,7 @@ class Place:
         chosen = {"evaluator": "msb", "python": "/none/bin/python"} | openhands
         inputs = {
             "llm_api": NO_MODEL,
-            "task_source": {"dataset_name": "tasks"},
+            "task_source": {"provider": "multi_swe_jsonl", "dataset_name": "rows/tasks.jsonl", "manifest": "none"},
             "rollout": {"harness": "openhands"},
             "openhands": {key: value for key, value in chosen.items() if value is not None},
         }

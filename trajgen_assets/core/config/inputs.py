@@ -3,9 +3,9 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from trajgen_assets.core.config.alerts import AlertsChoice
@@ -50,7 +50,8 @@ from trajgen_assets.core.config.section import (
     refuse_unless,
     with_defaults,
 )
-from trajgen_assets.core.intake.source import MANIFEST_NAME, StagingMode, TaskSource
+from trajgen_assets.core.intake.rows import SUFFIX
+from trajgen_assets.core.intake.source import MANIFEST_NAME, NO_MANIFEST, ROWS_PROVIDER, StagingMode, TaskSource
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN, is_safe_name
 
 # `local` is ours; the others are those of Harbor 0.25.0.
@@ -130,10 +131,10 @@ class LitellmProxy(Section):
 
 
 class TaskSourceChoice(Section):
-    """One folder of tasks. Its data set is named after the folder unless `dataset` says otherwise."""
+    """One folder of tasks, or one JSONL file. Its data set is named after it unless `dataset` says otherwise."""
 
     dataset_name: str
-    provider: Literal["local", "huggingface"] = "local"
+    provider: Literal["local", "huggingface", "multi_swe_jsonl"] = "local"
     dataset: SafeName | None = None
     manifest: str | None = None
     staging: StagingMode = "copy"
@@ -141,15 +142,37 @@ class TaskSourceChoice(Section):
 
     @field_validator("provider")
     @classmethod
-    def _is_local(cls, provider: str) -> str:
+    def _is_here(cls, provider: str) -> str:
         problem = "huggingface is not supported yet: download the data set and name its folder in dataset_name"
-        return _unless(None if provider == "local" else problem, provider)
+        return _unless(problem if provider == "huggingface" else None, provider)
+
+    @model_validator(mode="after")
+    def _fits_its_provider(self) -> Self:
+        return _unless(rows_problem(self) if self.provider == ROWS_PROVIDER else folder_problem(self), self)
 
     def locate(self, base: Path) -> TaskSource:
         """Make the source's paths absolute, relative ones from the folder `base`."""
         folder = absolute(base, self.dataset_name)
+        if self.provider == ROWS_PROVIDER:
+            beside = folder if self.manifest == NO_MANIFEST else absolute(folder.parent, MANIFEST_NAME)
+            named = absolute(base, self.manifest) if self.manifest not in (None, NO_MANIFEST) else beside
+            return TaskSource(self.dataset or folder.stem, folder, named, self.staging)
         manifest = absolute(base, self.manifest) if self.manifest else folder / MANIFEST_NAME
         return TaskSource(self.dataset or folder.name, folder, manifest, self.staging)
+
+
+def rows_problem(choice: TaskSourceChoice) -> str | None:
+    """Why the entry is no source of rows, or None if it is one."""
+    if PurePosixPath(choice.dataset_name).suffix != SUFFIX:
+        return f"dataset_name should be a file of rows, named *{SUFFIX}"
+    return "staging can only be copy: a row is no folder" if choice.staging != "copy" else None
+
+
+def folder_problem(choice: TaskSourceChoice) -> str | None:
+    """Why the entry is no source of folders, or None if it is one."""
+    if choice.manifest == NO_MANIFEST:
+        return "manifest can be none for rows of a JSONL file only (provider: multi_swe_jsonl)"
+    return None
 
 
 class HarborJob(Section):
@@ -342,7 +365,7 @@ class Inputs(Section):
     task_source: TaskSourceChoice | None = None
     task_sources: Annotated[tuple[TaskSourceChoice, ...], Field(strict=False, validate_default=True)] = ()
     harbor_job: HarborJob = HarborJob()
-    rollout: Rollout = Rollout()
+    rollout: Annotated[Rollout, Field(validate_default=True)] = Rollout()
     openhands: Annotated[OpenHands | None, Field(validate_default=True)] = None
     budget: BudgetChoice = BudgetChoice()
     agent: Annotated[Agent, Field(validate_default=True)] = Agent()
@@ -362,6 +385,13 @@ class Inputs(Section):
         single: TaskSourceChoice | None = info.data["task_source"]
         base = info.context["path"].parent if info.context else Path()
         return _unless(_sources_problem([*([single] if single else []), *listed], base), listed)
+
+    @field_validator("rollout")
+    @classmethod
+    def _takes_the_tasks(cls, rollout: Rollout, info: ValidationInfo) -> Rollout:
+        single, listed = info.data.get("task_source"), info.data.get("task_sources", ())
+        problems = (_kind_problem(rollout.harness, each) for each in (*([single] if single else []), *listed))
+        return _unless(next(filter(None, problems), None), rollout)
 
     @field_validator("openhands")
     @classmethod
@@ -428,6 +458,15 @@ def _place_problem(agent: Agent, info: ValidationInfo) -> str | None:
     """Why `agent` cannot work in the environment that the file names; None too if that is wrong itself."""
     harbor_job: HarborJob | None = info.data.get("harbor_job")
     return place_problem(agent.scaffold, harbor_job.environment) if harbor_job else None
+
+
+def _kind_problem(harness: Harness, source: TaskSourceChoice) -> str | None:
+    """Why `harness` cannot roll out what `source` has, or None if it can."""
+    has_rows = source.provider == ROWS_PROVIDER
+    if has_rows == (harness is Harness.OPENHANDS):
+        return None
+    kind, wanted = ("rows", "folders of tasks") if has_rows else ("folders", f"rows (provider: {ROWS_PROVIDER})")
+    return f"{harness} rolls out {wanted}, and {source.dataset_name[:80]} has {kind}"
 
 
 def _harness_problem(choice: CampaignChoice, info: ValidationInfo) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from trajgen_assets.core.errors import ManifestError, ManifestMissingError
+from trajgen_assets.core.intake.rows import SUFFIX, id_in
 from trajgen_assets.core.keys import is_safe_name
 
 _N_READS = 3
@@ -19,6 +20,8 @@ _CHUNK_SIZE_BYTES = 1 << 20
 
 # A writer that appends line by line has long written the rest of its line by then.
 AT_REST_AFTER_S = 60.0
+
+MISSING_MEND = "let the upstream block write it, or set task_source.manifest (`none`: each row of a JSONL file)"
 
 T = TypeVar("T")
 
@@ -85,7 +88,7 @@ class Manifest:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read one id a line; blank lines and lines that begin with `#` are skipped.
+    """Read one id a line; blank lines and lines that begin with `#` are skipped. A JSONL file lists its rows' ids.
 
     An empty manifest has no entries yet. Duplicates are taken once, and reported once for each id. A last line without
     a newline is taken when nobody has written to the file for `AT_REST_AFTER_S`: by then it is all that there will be.
@@ -113,15 +116,31 @@ def read_appended(path: Path, mark: Mark) -> Manifest | None:
     return _read_settled(path, lambda fd, status: _read_since(path, fd, status, mark))
 
 
+def listed_in(path: Path) -> Iterator[tuple[int, str]]:
+    """Each line of a manifest, from one, with the id that it lists, as far as the file is there and can be read."""
+    read = _reader_of(path)
+    try:
+        with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    yield number, read(line)
+                except ValueError:
+                    continue
+    except OSError:
+        return
+
+
+def _reader_of(path: Path) -> Callable[[str], str]:
+    return id_in if path.suffix == SUFFIX else str.strip
+
+
 def _read_settled(path: Path, read: Callable[[int, os.stat_result], T]) -> T:
     """What `read` makes of the file, from one descriptor, at a moment when nobody wrote to it or replaced it."""
     for _ in range(_N_READS):
         try:
             found = _read_once(path, read)
         except FileNotFoundError:
-            raise ManifestMissingError(
-                "there is no manifest", where=path, mend="let the upstream block write it, or set task_source.manifest"
-            ) from None
+            raise ManifestMissingError("there is no manifest", where=path, mend=MISSING_MEND) from None
         except OSError as error:
             raise ManifestError("the manifest cannot be read", where=path, why=error.strerror) from error
         if found is not None:
@@ -158,7 +177,7 @@ def _read_whole(path: Path, fd: int, status: os.stat_result) -> Manifest:
     if os.pread(fd, 1, status.st_size):
         raise _MovedError
     start = Mark(status.st_dev, status.st_ino, position=0, sha256="", n_lines=0, n_entries=0)
-    return _read_behind(path, fd, status, start, _Sorting(), hashlib.sha256())
+    return _read_behind(path, fd, status, start, _Sorting(_reader_of(path)), hashlib.sha256())
 
 
 def _read_since(path: Path, fd: int, status: os.stat_result, mark: Mark) -> Manifest | None:
@@ -166,9 +185,10 @@ def _read_since(path: Path, fd: int, status: os.stat_result, mark: Mark) -> Mani
         return None
     if not 0 <= mark.position <= status.st_size or (mark.is_open and _goes_on(fd, mark.position)):
         return None
+    sorting, digest = _Sorting(_reader_of(path)), hashlib.sha256()
     appended = _pieces(fd, mark.position, status.st_size)
-    wanted = {line.strip().lower() for data in appended for line in _split(data, errors="replace")} - {""}
-    sorting, digest = _Sorting(), hashlib.sha256()
+    lines = (line for data in appended for line in _split(data, errors="replace"))
+    wanted = {sorting.folded(line) for line in lines} - {""}
     for data in _pieces(fd, 0, mark.position):
         digest.update(data)
         if wanted:
@@ -233,8 +253,9 @@ def _split(data: bytes, encoding: str = "utf-8", errors: str = "strict") -> list
 
 @dataclass
 class _Sorting:
-    """Lines as they come, each taken or refused."""
+    """Lines as they come, each taken or refused. `read` says which id a line lists, and raises ValueError for none."""
 
+    read: Callable[[str], str]
     n_lines: int = 0
     first: dict[str, str] = field(default_factory=dict)  # id without regard to case, and as it was first written
     repeated: set[str] = field(default_factory=set)
@@ -255,14 +276,25 @@ class _Sorting:
     def recall(self, wanted: Set[str], data: bytes) -> None:
         """Of lines that were sorted out before, take those again by which one of `wanted` would be judged."""
         text = data.decode("utf-8-sig", "replace")
-        if not wanted.isdisjoint(map(str.strip, text.lower().split("\n"))):
+        if self.read is not str.strip or not wanted.isdisjoint(map(str.strip, text.lower().split("\n"))):
             for line in text.split("\n"):
-                if line.strip().lower() in wanted:
+                if self.folded(line) in wanted:
                     self._take(line)
+
+    def folded(self, line: str) -> str:
+        """The id that a line lists, without regard to case; empty where it lists none."""
+        try:
+            return self.read(line).lower()
+        except ValueError:
+            return ""
 
     def _take(self, line: str) -> None:
         self.n_lines += 1
-        entry = line.strip()
+        try:
+            entry = self.read(line)
+        except ValueError as error:
+            self.problems.append(ManifestProblem(self.n_lines, line.strip()[:80], str(error)))
+            return
         if not entry or entry.startswith("#"):
             return
         if reason := self._refusal(entry):

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from trajgen_assets.core.errors import TaskError
-from trajgen_assets.core.intake.digest import UnusableTreeError, task_digest
+from trajgen_assets.core.intake.digest import UnusableTreeError
 from trajgen_assets.core.intake.manifest import Manifest, read_manifest
+from trajgen_assets.core.intake.rows import content_digest
 from trajgen_assets.core.intake.source import TaskSource
 from trajgen_assets.core.intake.task import inspect_task
 from trajgen_assets.core.ledger.ledger import Ledger
@@ -84,7 +85,7 @@ def look_at(source: TaskSource, task_id: str) -> ListedTask:
     if not folder.is_usable:
         return _unusable(task_id, folder.note)
     try:
-        return ListedTask(task_id, task_digest(folder.folder), eligible=True)
+        return ListedTask(task_id, content_digest(folder.folder), eligible=True)
     except (UnusableTreeError, TaskError, OSError) as error:
         return _unusable(task_id, str(error))
 

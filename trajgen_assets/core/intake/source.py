@@ -12,11 +12,16 @@ log = logging.getLogger(__name__)
 StagingMode = Literal["copy", "link", "in_place"]
 
 MANIFEST_NAME = "verifiable_tasks.txt"
+ROWS_PROVIDER = "multi_swe_jsonl"
+NO_MANIFEST = "none"
 
 
 @dataclass(frozen=True)
 class TaskSource:
-    """A folder of task folders, and the manifest that says which of them are verified. Paths are absolute."""
+    """A folder of task folders, and the manifest that says which of them are verified. Paths are absolute.
+
+    `folder` may be a JSONL file, whose rows are the tasks; and it may be the manifest, too, if each row is verified.
+    """
 
     dataset: str
     folder: Path

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from trajgen_assets.core.atomic import replace_link, write_json
 from trajgen_assets.core.errors import RequirementError, TaskChangedError, TaskError
-from trajgen_assets.core.intake.digest import UnusableTreeError, task_digest
+from trajgen_assets.core.intake.digest import UnusableTreeError
+from trajgen_assets.core.intake.rows import content_digest, is_row, write_staged_row
 from trajgen_assets.core.intake.source import StagingMode
 from trajgen_assets.core.keys import is_safe_name
 from trajgen_assets.core.locks import locked
@@ -87,7 +88,7 @@ def _copy(source: Path, target: Path, digest: str) -> bool:
         return False
     fresh = _beside(target, "new")
     try:
-        shutil.copytree(source, fresh, symlinks=True)
+        _write(source, fresh)
         if _digest_or_none(fresh) != digest:
             raise TaskChangedError("the task changed while it was copied", where=source, mend="stage it again later")
         _claim(target, source, "copy")
@@ -95,6 +96,13 @@ def _copy(source: Path, target: Path, digest: str) -> bool:
     finally:
         _remove(fresh)
     return True
+
+
+def _write(source: Path, fresh: Path) -> None:
+    if is_row(source):
+        write_staged_row(source, fresh)
+    else:
+        shutil.copytree(source, fresh, symlinks=True)
 
 
 def _link(source: Path, target: Path) -> bool:
@@ -169,7 +177,9 @@ def _remove(folder: Path) -> None:
 
 def _source_digest(source: Path, expected: str | None) -> str:
     try:
-        digest = task_digest(source)
+        digest = content_digest(source)
+    except TaskError:
+        raise
     except (FileNotFoundError, NotADirectoryError):
         raise TaskError("there is no such task folder", where=source) from None
     except (OSError, UnusableTreeError) as error:
@@ -183,8 +193,8 @@ def _source_digest(source: Path, expected: str | None) -> str:
 
 def _digest_or_none(folder: Path) -> str | None:
     try:
-        return task_digest(folder)
-    except (OSError, UnusableTreeError):
+        return content_digest(folder)
+    except (OSError, TaskError, UnusableTreeError):
         return None
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trajgen_assets.core.intake.compose import COMPOSE_NAME, compose_problems
+from trajgen_assets.core.intake.rows import is_row, is_staged_row, look_at_row
 
 _MAX_TEXT_SIZE_BYTES = 4 << 20
 _REQUIRED_FILES = ("task.toml", "instruction.md", "tests/test.sh")
@@ -72,12 +73,14 @@ class TaskFolder:
 
 
 def inspect_task(folder: Path) -> TaskFolder:
-    """Look at one task folder. Whatever is wrong with it is in the result; nothing is raised.
+    """Look at one task folder, or at a row that is a task. What is wrong with it is in the result; nothing is raised.
 
     Required are task.toml, instruction.md with text, environment/ with a Dockerfile (or a compose file, or an
     image named in task.toml) and tests/test.sh.
     """
     try:
+        if is_row(folder) or is_staged_row(folder):
+            return _inspect_row(folder)
         if folder.is_dir():
             return _inspect(folder)
         return TaskFolder(folder.name, folder, missing=("the folder",))
@@ -101,6 +104,19 @@ def _inspect(folder: Path) -> TaskFolder:
         instruction=instruction,
         metadata=plain_json(_table(settings, "metadata")),
         **limits,
+    )
+
+
+def _inspect_row(path: Path) -> TaskFolder:
+    """A row has no limits of its own: those of OpenHands are in the configuration."""
+    found = look_at_row(path)
+    return TaskFolder(
+        path.name,
+        path,
+        missing=found.missing,
+        refused=found.refused,
+        instruction=found.instruction,
+        metadata=plain_json(found.metadata),
     )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trajgen_assets.core.counting import count_of, some_of
-from trajgen_assets.core.errors import TaskChangedError
-from trajgen_assets.core.intake.digest import UnusableTreeError, task_digest
+from trajgen_assets.core.errors import TaskChangedError, TaskError
+from trajgen_assets.core.intake.digest import UnusableTreeError
+from trajgen_assets.core.intake.rows import content_digest
 from trajgen_assets.core.intake.staging import staged_ids
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import TaskFilter, TaskRow, TaskStatus
@@ -65,6 +66,6 @@ def _digests(folder: Path, ids: list[str], within_s: float) -> dict[str, str | N
 def _digest(folder: Path) -> str | None:
     """The digest of a staged folder; None if it is gone or cannot be read, which is no recorded digest."""
     try:
-        return task_digest(folder)
-    except (OSError, UnusableTreeError):
+        return content_digest(folder)
+    except (OSError, TaskError, UnusableTreeError):
         return None

@@ -8,8 +8,9 @@ from typing import Any
 from trajgen_assets.core.capture.stored import stored
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.errors import ConfigError
-from trajgen_assets.core.intake.digest import task_digest
 from trajgen_assets.core.intake.exclusions import exclusions
+from trajgen_assets.core.intake.manifest import listed_in
+from trajgen_assets.core.intake.rows import content_digest, is_row
 from trajgen_assets.core.intake.source import TaskSource
 from trajgen_assets.core.intake.task import inspect_task
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
@@ -94,12 +95,7 @@ def explain(root: Root, ledger: Ledger, config: Config | ConfigError, row: TaskR
 
 def line_of(manifest: Path, task_id: str) -> int | None:
     """The first line of a manifest, from one, that names a task; None if none does."""
-    try:
-        with manifest.open("rb") as file:
-            wanted = task_id.encode()
-            return next((number for number, line in enumerate(file, 1) if line.strip() == wanted), None)
-    except OSError:
-        return None
+    return next((number for number, listed in listed_in(manifest) if listed == task_id), None)
 
 
 def listed_nowhere_else(config: Config | ConfigError, task_id: str) -> Iterator[tuple[TaskSource, int]]:
@@ -131,13 +127,13 @@ def _listed(source: TaskSource | None, row: TaskRow) -> str:
 
 def _folder(folder: Path, row: TaskRow) -> str:
     """What a task folder is worth, and whether it holds what was registered."""
-    if not folder.exists():
+    if not (folder.exists() or is_row(folder)):
         return f"not there: {folder}"
     found = inspect_task(folder)
     if not found.is_usable:
         return f"cannot be used: {found.note} ({folder})"
     try:
-        digest = task_digest(folder)
+        digest = content_digest(folder)
     except Exception as error:  # noqa: BLE001  whatever cannot be read of it is what a person asks about
         return f"cannot be read: {error} ({folder})"
     equal = "as registered" if digest == row.digest else "changed since it was registered"
