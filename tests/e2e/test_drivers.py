@@ -25,7 +25,7 @@ from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import AskedBy, JobRow, JobState, TaskFilter
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
-from trajgen_assets.core.rollout.harbor import EventFeed
+from trajgen_assets.core.rollout.events import EventFeed
 from trajgen_assets.core.rollout.slots import live_holders
 from trajgen_assets.core.rollout.trial_slots import this_host
 from trajgen_assets.core.rollout.trials import load_trials

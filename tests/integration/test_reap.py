@@ -9,14 +9,19 @@ import pytest
 import yaml
 
 from tests.docker import needs_docker
+from trajgen_assets.core.config.inputs import HarborJob
 from trajgen_assets.core.errors import BusyError
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.process import ProcessId, record_processes
 from trajgen_assets.core.rollout.docker import compose_overlay, gateway_address, leftovers_of
-from trajgen_assets.core.rollout.reap import environment_of, reap
+from trajgen_assets.core.rollout.harbor_harness import HarborHarness
+from trajgen_assets.core.rollout.harnesses import environment_of
+from trajgen_assets.core.rollout.reap import reap
 from trajgen_assets.core.rollout.slots import job_slot
 
 BASE_IMAGE = "trajgen/sample-base:1"
+
+IN_DOCKER = HarborHarness(HarborJob(environment="docker"))
 
 
 def compose(folder: Path, project: str, *arguments: str) -> None:
@@ -50,11 +55,11 @@ def test_a_dead_job_s_containers_networks_volumes_and_images_go_and_another_job_
     dead, alive = two_jobs
     before = leftovers_of(alive)
     assert all((before.containers, before.networks, before.volumes, before.images))
-    reaped = reap(Root(tmp_path), dead, environment="docker")
+    reaped = reap(Root(tmp_path), dead, harness=IN_DOCKER)
     assert [len(each) for each in (reaped.docker.containers, reaped.docker.networks)] == [1, 1]
     assert not leftovers_of(dead)
     assert leftovers_of(alive) == before
-    assert str(reap(Root(tmp_path), dead, environment="docker")) == "nothing was left"
+    assert str(reap(Root(tmp_path), dead, harness=IN_DOCKER)) == "nothing was left"
 
 
 @needs_docker
@@ -78,7 +83,7 @@ def test_recorded_processes_are_ended_by_id_and_a_reused_id_is_left_alone(tmp_pa
     ids = {"harbor": ProcessId.of(mine.pid), "proxy": ProcessId(other.pid, 1.0)}
     record_processes(root.job("j").processes, ids)
     try:
-        assert reap(root, "j", environment="local").pids == (mine.pid,)
+        assert reap(root, "j").pids == (mine.pid,)
         assert ids["harbor"].find() is None
         assert other.poll() is None
     finally:
@@ -93,14 +98,14 @@ def test_sandboxes_go_also_where_an_agent_took_the_permission_away(tmp_path: Pat
     locked.mkdir(parents=True)
     (locked / "file").write_text("x")
     locked.chmod(0o000)
-    assert reap(root, "j", environment="local").sandboxes
+    assert reap(root, "j").sandboxes
     assert not (root.sandboxes / "j").exists()
 
 
 def test_a_running_job_is_not_reaped(tmp_path: Path) -> None:
     root = Root(tmp_path)
     with job_slot(root.locks, 1, holder="j"), pytest.raises(BusyError, match="running"):
-        reap(root, "j", environment="local")
+        reap(root, "j")
 
 
 def test_the_environment_of_a_job_is_the_one_kept_with_it(tmp_path: Path) -> None:

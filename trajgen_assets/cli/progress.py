@@ -18,7 +18,7 @@ from trajgen_assets.core.ledger.models import JobState
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.report.archive.opened import session_of_open
 from trajgen_assets.core.report.archive.session import steps_in
-from trajgen_assets.core.rollout.harbor import EventFeed
+from trajgen_assets.core.rollout.events import EventFeed
 from trajgen_assets.core.rollout.slots import live_holders
 from trajgen_assets.core.rollout.trials import TrialEntry, load_trials
 

@@ -7,7 +7,7 @@ import typer
 from trajgen_assets.cli import completing
 from trajgen_assets.cli.jobs import refuse_unknown_job
 from trajgen_assets.cli.state import state_of
-from trajgen_assets.core.rollout.reap import environment_of, reap
+from trajgen_assets.core.rollout.reap import reap
 
 
 def register(app: typer.Typer) -> None:
@@ -19,10 +19,10 @@ def reap_job(
     context: typer.Context,
     job: Annotated[str, typer.Argument(help="Name of the job.", autocompletion=completing.jobs)],
     force: Annotated[
-        bool, typer.Option(help="Also while something holds its job slot, as a hung Harbor does.")
+        bool, typer.Option(help="Also while something holds its job slot, as a hung harness does.")
     ] = False,
 ) -> None:
     """End the processes, containers, networks and sandboxes that a dead job left behind; safe to repeat."""
     root = state_of(context).root
     refuse_unknown_job(root, job)
-    typer.echo(f"{job}: {reap(root, job, environment=environment_of(root, job), force=force)}")
+    typer.echo(f"{job}: {reap(root, job, force=force)}")

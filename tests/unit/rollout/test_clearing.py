@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from trajgen_assets.core.redact import Redactor
-from trajgen_assets.core.rollout.clearing import MAX_BYTES, clear_files, clear_tree
+from trajgen_assets.core.rollout.clearing import MAX_BYTES, clear, clear_tree
 from trajgen_assets.guest.trial_keys import derive_subkey, mint
 
 NOBODY = 65534
@@ -52,7 +52,13 @@ def test_no_link_is_followed_and_what_is_no_plain_file_is_left_alone(tmp_path: P
     assert clear_tree(inside, REDACTOR) == 1
     assert (outside / "theirs").read_text() == SECRET
     assert (inside / "hard").read_text() == "<redacted:HF_TOKEN>"
-    assert clear_files([inside / "link", inside / "pipe", inside / "folder", inside / "none"], REDACTOR) == 0
+    assert not any(clear(inside / name, REDACTOR) for name in ("link", "pipe", "folder", "none"))
+
+
+def test_of_a_folder_that_is_named_all_files_are_cleared(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "file").write_text(SECRET)
+    assert (clear(tmp_path / "a", REDACTOR), clear(tmp_path / "a" / "file", REDACTOR)) == (1, 0)
 
 
 def test_a_file_that_is_too_large_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from trajgen_assets.core.rollout.harbor import EventFeed, TrialEvent
+from trajgen_assets.core.rollout.events import EventFeed, TrialEvent
 
 
 def test_a_feed_that_does_not_exist_yet_has_no_events(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from trajgen_assets.core.ledger.models import RetryPolicy
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.process import ProcessId
 from trajgen_assets.core.rollout.causes import Cause
+from trajgen_assets.core.rollout.events import EventFeed
 from trajgen_assets.core.rollout.follow import RENEW_EVERY_S, follow
-from trajgen_assets.core.rollout.harbor import EventFeed, HarborRun
+from trajgen_assets.core.rollout.harbor import HarborRun
 from trajgen_assets.core.rollout.record import JobRecord, SilentListener
 from trajgen_assets.core.rollout.trial_slots import TrialSlots, this_host
 from trajgen_assets.core.rollout.trials import AgentRecord, TrialsFile

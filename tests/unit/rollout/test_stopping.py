@@ -17,8 +17,9 @@ from trajgen_assets.core.errors import EndpointError, StoppedError
 from trajgen_assets.core.ledger import BreakerState, JobState, Ledger, RetryPolicy
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.process import ProcessId
+from trajgen_assets.core.rollout.events import EventFeed
 from trajgen_assets.core.rollout.follow import follow
-from trajgen_assets.core.rollout.harbor import EventFeed, HarborRun
+from trajgen_assets.core.rollout.harbor import HarborRun
 from trajgen_assets.core.rollout.record import JobRecord, SilentListener
 from trajgen_assets.core.rollout.stopping import (
     StopLooks,

@@ -31,7 +31,7 @@ from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.report.differences import Difference, Kind, differences_on_disk, unknown_trials
 from trajgen_assets.core.report.found_tasks import Resolver, resolver
-from trajgen_assets.core.rollout.reap import environment_of, reap
+from trajgen_assets.core.rollout.reap import reap
 from trajgen_assets.core.rollout.recover import recover_lost_jobs
 
 
@@ -151,7 +151,7 @@ def _settle(sides: Sides, _: Sequence[str]) -> None:
 
 def _reap(sides: Sides, jobs: Sequence[str]) -> None:
     for job in jobs:
-        reap(sides.state.root, job, environment=environment_of(sides.state.root, job))
+        reap(sides.state.root, job)
 
 
 def _import(sides: Sides, _: Sequence[str]) -> None:

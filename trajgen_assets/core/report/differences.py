@@ -16,9 +16,9 @@ from trajgen_assets.core.paths import Root
 from trajgen_assets.core.process import recorded_processes
 from trajgen_assets.core.report.found_jobs import FoundJobs, Resolve, find_jobs
 from trajgen_assets.core.rollout.docker import jobs_with_leftovers
+from trajgen_assets.core.rollout.harnesses import environment_of
 from trajgen_assets.core.rollout.lost import lost_jobs
 from trajgen_assets.core.rollout.plan import uses_docker
-from trajgen_assets.core.rollout.reap import environment_of
 from trajgen_assets.core.rollout.slots import live_holders
 
 FIX = "`trajgen ledger check --fix`"

@@ -1,8 +1,8 @@
-"""Known secrets are taken out of the files that Harbor and its sandboxes leave: nobody asks us before they write.
+"""Known secrets are taken out of the files that a harness and its sandboxes leave: nobody asks us before they write.
 
 A verifier may print what its task was given, and a client what an upstream echoed. A trial's folder is cleared when the
-trial is settled, the job's own files when Harbor has ended. The files are an agent's as well: no link is followed, and
-what is no plain file is left alone.
+trial is settled, the job's own files when the harness has ended. The files are an agent's as well: no link is followed,
+and what is no plain file is left alone.
 """
 
 import logging
@@ -26,17 +26,17 @@ def clear_tree(folder: Path, redactor: Redactor, *, but: Collection[str] = ()) -
     return sum(_clear(fd, name, folder, redactor) for fd, name in _files_below(folder) if name not in but)
 
 
-def clear_files(paths: Collection[Path], redactor: Redactor) -> int:
-    """Clear these files; one that is not there is passed over. Returns how many held a secret."""
-    n = 0
-    for path in paths:
-        with suppress(FileNotFoundError):
-            fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                n += _clear(fd, path.name, path.parent, redactor)
-            finally:
-                os.close(fd)
-    return n
+def clear(path: Path, redactor: Redactor) -> int:
+    """Clear this file, or all below this folder; what is not there is passed over. Returns how many held a secret."""
+    if path.is_dir():
+        return clear_tree(path, redactor)
+    with suppress(FileNotFoundError):
+        fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return int(_clear(fd, path.name, path.parent, redactor))
+        finally:
+            os.close(fd)
+    return 0
 
 
 def _files_below(folder: Path) -> Iterator[tuple[int, str]]:

@@ -1,4 +1,4 @@
-"""Follow a running Harbor until it ends, and see when it, the proxy or its progress has died."""
+"""Follow a running harness until it ends, and see when it, the proxy or its progress has died."""
 
 import time
 
@@ -7,21 +7,20 @@ from trajgen_assets.core.capture.watch import CaptureWatch
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import HarnessError, ProxyError
 from trajgen_assets.core.rollout.causes import Cause
-from trajgen_assets.core.rollout.harbor import HarborRun, TrialEvent
+from trajgen_assets.core.rollout.events import STARTED, TRIAL_ENDS, WAITS, TrialEvent
+from trajgen_assets.core.rollout.harness import Run
 from trajgen_assets.core.rollout.record import JobRecord
 from trajgen_assets.core.rollout.stopping import StopLooks
 from trajgen_assets.core.rollout.trial_slots import TrialSlots
 
 POLL_S = 0.2
 
-TRIAL_ENDS = ("trial_ended", "trial_cancelled")
-
 # The lease is renewed by progress, and no oftener than this: each renewal is a transaction.
 RENEW_EVERY_S = 15.0
 
 
 def follow(
-    harbor: HarborRun,
+    run: Run,
     proxy: RunningProxy,
     record: JobRecord,
     slots: TrialSlots,
@@ -29,7 +28,7 @@ def follow(
     stall_s: float,
     margin_s: float = 0.0,
 ) -> None:
-    """Settle each trial as it ends; return when Harbor has.
+    """Settle each trial as it ends; return when the harness has.
 
     Args:
         slots: given back one by one when no task is left that would use them.
@@ -38,7 +37,7 @@ def follow(
 
     Raises:
         ProxyError: the proxy died, or calls are no longer recorded; nothing that runs on can be captured.
-        HarnessError: nothing happened for `stall_s` seconds, or Harbor ended while trials were running.
+        HarnessError: nothing happened for `stall_s` seconds, or the harness ended while trials were running.
         StoppedError: a person asked for the end of the job.
         StaleLeaseError: somebody else has taken the job over.
     """
@@ -47,17 +46,17 @@ def follow(
     began: set[str] = set()
     over: set[str] = set()  # a cancelled trial is said to have ended, too
     while True:
-        ended = harbor.poll() is not None  # asked before the feed is read, so that its last lines are not missed
-        events = harbor.feed.read()
+        ended = run.poll() is not None  # asked before the feed is read, so that its last lines are not missed
+        events = run.feed.read()
         for event in events:
             _handle(event, record)
-        began |= {event.trial for event in events if event.event == "trial_started"}
+        began |= {event.trial for event in events if event.event == STARTED}
         over |= {event.trial for event in events if event.event in TRIAL_ENDS}
         slots.keep(len(record.tasks) - len(over))
         record.settle_waiting()
         progress.seen(bool(events))
         if ended:
-            _refuse_killed(harbor, began - over)
+            _refuse_killed(run, began - over)
             return
         if not proxy.alive():
             raise ProxyError("the LiteLLM proxy died while trials were running", where=proxy.log_path)
@@ -66,13 +65,13 @@ def follow(
         time.sleep(POLL_S)
 
 
-def _refuse_killed(harbor: HarborRun, running: set[str]) -> None:
-    """However Harbor ends by itself, it ends its trials first and says so."""
+def _refuse_killed(run: Run, running: set[str]) -> None:
+    """However a harness ends by itself, it ends its trials first and says so."""
     if running:
         raise HarnessError(
-            f"Harbor ended while {count_of(len(running), 'trial was', 'trials were')} running",
-            where=harbor.log_path,
-            why=f"exit code {harbor.poll()}; -9 is a kill, for example for want of memory",
+            f"{run.title} ended while {count_of(len(running), 'trial was', 'trials were')} running",
+            where=run.log_path,
+            why=f"exit code {run.poll()}; -9 is a kill, for example for want of memory",
             mend="nothing: their tasks are tried again; give the host more memory or less to do if it comes back",
         )
 
@@ -87,9 +86,9 @@ def _refuse_unrecorded(watch: CaptureWatch, proxy: RunningProxy, record: JobReco
 
 
 def _handle(event: TrialEvent, record: JobRecord) -> None:
-    if event.event == "trial_started" and event.task_dir is not None:
+    if event.event == STARTED and event.task_dir is not None:
         record.listener.trial_started(event.task_dir.name)
-    elif event.event == "trial_waits":
+    elif event.event == WAITS:
         record.listener.phase(f"{event.trial} waits: less than harbor_job.min_free_gb is free on the disk")
     elif event.event in TRIAL_ENDS:
         record.trial_ended(event.trial)
@@ -103,7 +102,7 @@ class _Progress:
         self._stall_s = stall_s
         self._lease_s = lease_s
         self._last_event = time.monotonic()
-        self._renew()  # Harbor has just started; the lease of the claim was for what came before
+        self._renew()  # the harness has just started; the lease of the claim was for what came before
 
     def _renew(self) -> None:
         # Events that come within RENEW_EVERY_S of it renew nothing: from the last of them, too, the lease is to last.
@@ -123,5 +122,5 @@ class _Progress:
                 "the job has stalled",
                 where=self._record.lease.job,
                 why=f"no trial event for {self._stall_s:.0f} s, longer than any of its tasks may take",
-                mend="look at harbor.log in the job's proxy folder; its unfinished tasks are pending again",
+                mend="look at its log in the job's proxy folder; its unfinished tasks are pending again",
             )

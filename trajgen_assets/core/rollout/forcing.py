@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from trajgen_assets.core.checkouts.harbor import sources_of
 from trajgen_assets.core.errors import RefusedError
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.platform import Platform
-from trajgen_assets.core.provision.on_demand import ready_environments
 from trajgen_assets.core.rollout.batch import take_back
+from trajgen_assets.core.rollout.harnesses import harness_of
 from trajgen_assets.core.rollout.holding import check_job
 
 
@@ -29,6 +28,6 @@ def take_back_when_ready(platform: Platform, keys: Sequence[TaskKey], say: Calla
     pause = platform.ledger.pause_of(keys[0].dataset)
     if pause is not None:
         raise RefusedError(pause.words, mend=pause.mend)
-    ready_environments(platform.root.env, say, sources_of(platform.config))
+    harness_of(platform.config).environments(platform.config, platform.root.env, say)
     check_job(platform, keys[0].campaign, len(keys))
     take_back(platform, keys)

@@ -1,6 +1,5 @@
 """One `harbor run` process: started, followed through its event feed, and stopped so that it cleans up."""
 
-import json
 import logging
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,11 +11,13 @@ from typing import Any
 from trajgen_assets.core import process
 from trajgen_assets.core.atomic import write_text, write_yaml
 from trajgen_assets.core.errors import HarnessError
-from trajgen_assets.core.growing import GrowingFile
 from trajgen_assets.core.paths import JobPaths
+from trajgen_assets.core.rollout.events import EventFeed
 from trajgen_assets.core.shell import script_of
 
 log = logging.getLogger(__name__)
+
+TITLE = "Harbor"
 
 # On TERM Harbor ends its trials, removes their sandboxes and writes their results: 1 to 2 s each was measured,
 # 10 s more where a container ignores its stop signal.
@@ -36,42 +37,13 @@ PUBLIC_ENV = frozenset(
 
 
 @dataclass(frozen=True)
-class TrialEvent:
-    """One line of the event feed: what happened to which trial."""
-
-    event: str
-    trial: str
-    task_dir: Path | None
-
-
-class EventFeed:
-    """Reads the feed as it grows."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = GrowingFile(path)
-
-    def read(self) -> list[TrialEvent]:
-        """The events since the last call, in order."""
-        return [event for line in self._file.read().splitlines() if (event := _parse_event(line)) is not None]
-
-
-def _parse_event(line: bytes) -> TrialEvent | None:
-    try:
-        raw: dict[str, Any] = json.loads(line)
-        task_path = raw.get("task_path")
-        return TrialEvent(str(raw["event"]), str(raw.get("trial") or ""), Path(task_path) if task_path else None)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        log.warning("event feed: unreadable line of %d bytes", len(line))
-        return None
-
-
-@dataclass(frozen=True)
 class HarborRun:
     """A running Harbor process and its feed."""
 
     child: subprocess.Popen[bytes]
     feed: EventFeed
     log_path: Path
+    title: str = TITLE
 
     def poll(self) -> int | None:
         """The exit code, or None while it runs. It tells nothing about the trials."""

@@ -1,10 +1,9 @@
 """A job in somebody's hands: refused before it is claimed, claimed, and released as it ended."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from trajgen_assets.core.checkouts.harbor import sources_of
 from trajgen_assets.core.clock import stamp
 from trajgen_assets.core.errors import (
     BusyError,
@@ -25,24 +24,15 @@ from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.preflight.findings import Subject
 from trajgen_assets.core.preflight.run import refuse_unless_all_pass
-from trajgen_assets.core.provision.environments import Environment
-from trajgen_assets.core.provision.on_demand import ready_environments, short_name
+from trajgen_assets.core.provision.on_demand import short_name
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import ArchiveEntry, Status
 from trajgen_assets.core.rollout.causes import OUTSIDE_CAUSES, Cause
+from trajgen_assets.core.rollout.harness import Harness, Workplace
 from trajgen_assets.core.rollout.record import Listener
-from trajgen_assets.core.runtimes.mounting import Mount, choice_of, ready_mount
 
-# From the claim to the start of Harbor: staging, the proxy, one reply of the model. From then on progress renews it.
+# From the claim to the start of the harness: staging, the proxy, one reply of the model. Then progress renews it.
 CLAIM_TTL_S = 1800.0
-
-
-@dataclass(frozen=True)
-class Workplace:
-    """What a job works with: its environments, and the agent that its containers have mounted, if any."""
-
-    environments: Sequence[Environment]
-    runtime: Mount | None = None
 
 
 def refuse_unless_assigned(platform: Platform, job_name: str) -> JobRow:
@@ -60,7 +50,9 @@ def refuse_unless_assigned(platform: Platform, job_name: str) -> JobRow:
     return job
 
 
-def refuse_unless_ready(platform: Platform, job_name: str, entry: ArchiveEntry, listener: Listener) -> Workplace:
+def refuse_unless_ready(
+    platform: Platform, job_name: str, harness: Harness, entry: ArchiveEntry, listener: Listener
+) -> Workplace:
     """Build what is missing of the job's environments, make the quick checks of the preflight, and find the agent.
 
     When one of these fails, the job is withdrawn, so that its tasks are free again.
@@ -68,11 +60,11 @@ def refuse_unless_ready(platform: Platform, job_name: str, entry: ArchiveEntry, 
     job = platform.ledger.job(job_name)
     try:
         listener.phase("checking what the job needs")
-        environments = ready_environments(platform.root.env, listener.phase, sources_of(platform.config))
+        environments = harness.environments(platform.config, platform.root.env, listener.phase)
         check_job(platform, job.campaign, job.n_tasks)
-        runtime = _runtime(platform, job.campaign, listener)
+        workplace = harness.workplace(platform, job.campaign, environments, listener.phase)
         made = {short_name(each.name): each.path for each in environments}
-        entry.runs_in(made, runtime.made if runtime else None)
+        entry.runs_in(made, workplace.runtime.made if workplace.runtime else None)
         listener.environments_ready(environments)
     except TrajgenError as error:
         entry.status, entry.exit_code, entry.notes = "refused", EXIT_REFUSED, Redactor.of(platform.config).error(error)
@@ -82,15 +74,7 @@ def refuse_unless_ready(platform: Platform, job_name: str, entry: ArchiveEntry, 
     except BaseException:
         platform.ledger.withdraw(job_name, note="ended before it was claimed")
         raise
-    return Workplace(environments, runtime)
-
-
-def _runtime(platform: Platform, campaign: str, listener: Listener) -> Mount | None:
-    choice = choice_of(platform.config, campaign, platform.root.env)
-    mount = ready_mount(choice, platform.root.env, listener.phase) if choice else None
-    if mount is not None:
-        listener.phase(f"containers have {mount.told} mounted")
-    return mount
+    return workplace
 
 
 def claim(platform: Platform, job_name: str, owner: str, entry: ArchiveEntry) -> Lease:

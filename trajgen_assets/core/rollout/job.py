@@ -1,21 +1,19 @@
-"""A job, step by step: preflight, claim, stage, proxy, Harbor, settlement, archive.
+"""A job, step by step: preflight, claim, stage, proxy, harness, settlement, archive.
 
 Every step stands inside the one before it, so that success, refusal, failure and interrupt unwind through
-the same lines: Harbor is stopped before the proxy, what ended is settled from disk, what did not end goes
+the same lines: the harness is stopped before the proxy, what ended is settled from disk, what did not end goes
 back to `pending`, and the archive entry tells the truth about it.
 """
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from trajgen_assets.core.atomic import write_json, write_yaml
-from trajgen_assets.core.capture.litellm_config import Endpoint, Upstream
+from trajgen_assets.core.atomic import write_yaml
 from trajgen_assets.core.capture.proxy import SELF_TEST_TRIAL, RunningProxy, running_proxy
 from trajgen_assets.core.config.config import redacted
-from trajgen_assets.core.config.llm_api import LlmApi
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import (
     HarnessError,
@@ -29,30 +27,25 @@ from trajgen_assets.core.ledger.models import JobRow, Lease, RetryPolicy, TaskRo
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.placing import place_job
 from trajgen_assets.core.platform import Platform
-from trajgen_assets.core.process import ProcessId, record_processes
-from trajgen_assets.core.provision.setup import HARBOR, LITELLM
+from trajgen_assets.core.process import record_processes
+from trajgen_assets.core.provision.setup import LITELLM
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import ArchiveEntry, archived
 from trajgen_assets.core.report.archive.facts import trial_facts
 from trajgen_assets.core.report.standing import publish_standing_of, standing_published
-from trajgen_assets.core.rollout.addresses import agent_url, proxy_host
 from trajgen_assets.core.rollout.batch import stage_for
-from trajgen_assets.core.rollout.budget import proxy_budget
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.compressing import compress_or_say_why_not
-from trajgen_assets.core.rollout.docker import compose_overlay, remove_leftovers
 from trajgen_assets.core.rollout.endpoint import check_one_answers
 from trajgen_assets.core.rollout.follow import follow
-from trajgen_assets.core.rollout.harbor import HarborRun, running_harbor
-from trajgen_assets.core.rollout.holding import Workplace, claim, refuse_unless_assigned, refuse_unless_ready, released
+from trajgen_assets.core.rollout.harness import Batch, Harness, Workplace
+from trajgen_assets.core.rollout.harnesses import harness_of
+from trajgen_assets.core.rollout.holding import claim, refuse_unless_assigned, refuse_unless_ready, released
 from trajgen_assets.core.rollout.host_facts import HostFacts, write_host_facts
 from trajgen_assets.core.rollout.interrupts import Interrupts
-from trajgen_assets.core.rollout.limits import stall_s
-from trajgen_assets.core.rollout.memory import with_more_memory
+from trajgen_assets.core.rollout.memory import given_more_memory
 from trajgen_assets.core.rollout.pausing import refuse_while_paused, while_wanted
-from trajgen_assets.core.rollout.plan import RolloutPlan, harbor_job_config, uses_docker
 from trajgen_assets.core.rollout.record import JobRecord, Listener, StagedTask
-from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
 from trajgen_assets.core.rollout.slots import job_slot
 from trajgen_assets.core.rollout.stopping import (
     end_if_asked,
@@ -63,6 +56,7 @@ from trajgen_assets.core.rollout.stopping import (
 )
 from trajgen_assets.core.rollout.trial_slots import TrialSlots, trial_slots
 from trajgen_assets.core.rollout.trials import AgentRecord, TrialEntry, TrialsFile, write_trials
+from trajgen_assets.core.rollout.upstream import upstream_of
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +97,7 @@ def run_job(
         StoppedError: a person asked for its end, or a budget was used up; what ended is settled, the rest is pending.
         TrajgenError: the job broke while it ran; what ended is settled, the rest is pending.
     """
-    inputs = platform.config.runtime_info.input
+    inputs, harness = platform.config.runtime_info.input, harness_of(platform.config)
     job = refuse_unless_assigned(platform, job_name)
     refuse_while_paused(platform, job)
     want = min(inputs.harbor_job.n_concurrent, job.n_tasks)
@@ -117,11 +111,14 @@ def run_job(
         standing_published(platform),
         archived(platform, job=job_name, owner=owner, listener=listener) as entry,
     ):
-        workplace = refuse_unless_ready(platform, job_name, entry, entry.listener)
+        workplace = refuse_unless_ready(platform, job_name, harness, entry, entry.listener)
         lease = claim(platform, job_name, owner, entry)
         with released(platform, lease, entry), interrupts.closing():
             job = platform.ledger.job(job_name)
-            return _Rollout(platform, job, lease, entry.listener, entry, lock_fd, slots, interrupts, workplace).run()
+            rollout = _Rollout(
+                platform, harness, job, lease, entry.listener, entry, lock_fd, slots, interrupts, workplace
+            )
+            return rollout.run()
 
 
 @dataclass
@@ -129,6 +126,7 @@ class _Rollout:
     """The part of a job that happens under its lease."""
 
     platform: Platform
+    harness: Harness
     job: JobRow
     lease: Lease
     listener: Listener
@@ -176,7 +174,7 @@ class _Rollout:
                     raise TaskError("it was excluded after the job was assigned", where=row.key.partition)
                 task = stage_for(self.platform, row)
                 if row.memory_multiplier is not None:
-                    task = self._given_more_memory(task, row.memory_multiplier)
+                    task = given_more_memory(task, row.memory_multiplier, self.files.task_copies)
             except TaskError as error:
                 reason = Redactor.of(self.platform.config).error(error)
                 self.platform.ledger.give_back(self.lease, row.key, reason)
@@ -185,14 +183,6 @@ class _Rollout:
             staged[row.task_id] = task
             self.listener.staged(task)
         return staged
-
-    def _given_more_memory(self, task: StagedTask, multiplier: float) -> StagedTask:
-        given = with_more_memory(task, multiplier, self.files.task_copies)
-        if given.memory_mb is None:
-            log.warning("%s: its task.toml sets no memory that could be raised", task.key.partition)
-        else:
-            log.info("%s: given %d MB, %g times its memory", task.key.partition, given.memory_mb, multiplier)
-        return given
 
     def _record(self, tasks: Mapping[str, StagedTask]) -> JobRecord:
         agent = self.campaign.agent
@@ -218,6 +208,7 @@ class _Rollout:
             self.listener,
             redactor=Redactor.of(config),
             given=Redactor(config.secret_values()),
+            own_files=self.harness.own_files(self.files),
         )
 
     def _proxy(self) -> AbstractContextManager[RunningProxy]:
@@ -225,20 +216,10 @@ class _Rollout:
             env=self.env[LITELLM],
             folder=self.files.proxy,
             job=self.job.name,
-            upstream=self._upstream(),
-            host=proxy_host(self.campaign.agent.scaffold),
+            upstream=upstream_of(self.platform, self.campaign),
+            host=self.harness.proxy_host(self.campaign.agent.scaffold),
             port=self.platform.config.runtime_info.input.litellm_proxy.port,
             lock_fds=(self.lock_fd,),
-        )
-
-    def _upstream(self) -> Upstream:
-        return replace(
-            upstream_of(self.campaign.llm_api, self.platform.config.secret_values()),
-            sampling=self.campaign.agent.sampling,
-            budget={
-                **proxy_budget(self.platform.root, self.platform.config, self.platform.ledger),
-                "max_calls": self.campaign.agent.max_calls,
-            },
         )
 
     @contextmanager
@@ -269,21 +250,15 @@ class _Rollout:
             self.listener.phase(f"one of {len(places)} endpoints gets no calls as long as it fails: {error}")
 
     def _roll_out(self, record: JobRecord, proxy: RunningProxy) -> None:
-        digests = {str(task.folder.folder): task.copy_digest or task.digest for task in record.tasks.values()}
-        write_json(self.files.task_digests, digests)
         self.slots.keep(len(record.tasks))
         self.listener.phase(f"rolling out {count_of(len(record.tasks), 'task')}, {self.slots.n} at a time")
         self.entry.facts["n_trials"] = 0  # that the key is there says: from here on the job was not refused
-        (self.platform.root.sandboxes / self.job.name).mkdir(parents=True, exist_ok=True)
-        write_yaml(self.files.compose_overlay, compose_overlay(self.job.name, self._volumes()))
         try:
-            with self._harbor(record, proxy) as harbor, self.interrupts.closing():
-                ids = {"harbor": ProcessId.of(harbor.child.pid), "proxy": proxy.process}
-                record_processes(self.files.processes, ids)
-                silence_s = stall_s([task.folder for task in record.tasks.values()], self.harbor_job)
+            with self.harness.running(self._batch(record, proxy)) as run, self.interrupts.closing():
+                silence_s = self.harness.silence_s([task.folder for task in record.tasks.values()])
                 margin_s = self.harbor_job.stall_margin_s
-                follow(harbor, proxy, record, self.slots, stall_s=silence_s, margin_s=margin_s)
-                log_tail = harbor.log_tail()
+                follow(run, proxy, record, self.slots, stall_s=silence_s, margin_s=margin_s)
+                log_path, log_tail = run.log_path, run.log_tail()
         except BaseException as error:
             record.is_interrupted = isinstance(error, StoppedError) or not isinstance(error, Exception)
             raise
@@ -292,57 +267,31 @@ class _Rollout:
             record.settle_rest()
             self.entry.facts |= archive_facts(record)
         if missing := sorted(record.tasks.keys() - {entry.task_id for entry in record.entries.values()}):
-            what = f"Harbor ended before {len(missing)} of {count_of(len(record.tasks), 'task')} had a trial"
-            raise HarnessError(what, where=self.files.harbor_log, why=log_tail)
+            of_all = f"{len(missing)} of {count_of(len(record.tasks), 'task')}"
+            what = f"{self.harness.title} ended before {of_all} had a trial"
+            raise HarnessError(what, where=log_path, why=log_tail)
         end_if_drained(record)
         end_if_over_budget(record)
 
-    def _volumes(self) -> Sequence[Mapping[str, Any]]:
-        return self.workplace.runtime.volumes if self.workplace.runtime else ()
-
-    def _harbor(self, record: JobRecord, proxy: RunningProxy) -> AbstractContextManager[HarborRun]:
-        agent = self.campaign.agent
-        plan = RolloutPlan(
-            job=self.job.name,
-            jobs_dir=self.platform.root.jobs,
-            task_dirs=[task.folder.folder for task in record.tasks.values()],
-            environment=self.harbor_job.environment,
-            sandboxes=self.platform.root.sandboxes / self.job.name,
-            compose_overlay=self.files.compose_overlay,
-            agent_import_path=agent.scaffold.import_path,
-            model=f"{agent.scaffold.provider}/{proxy.served_model}",
-            agent_kwargs=agent.options,
+    def _batch(self, record: JobRecord, proxy: RunningProxy) -> Batch:
+        return Batch(
+            platform=self.platform,
+            job=self.job,
+            campaign=self.campaign,
+            tasks=list(record.tasks.values()),
+            workplace=self.workplace,
+            proxy=proxy,
             n_concurrent=self.slots.n,
-            timeout_multiplier=self.harbor_job.timeout_multiplier,
-        )
-        return running_harbor(
-            harbor_env=self.env[HARBOR],
-            files=self.files,
-            guest=self.files.guest,
-            config=harbor_job_config(plan),
-            secrets={
-                **self.platform.config.child_env(),
-                "TRAJGEN_JOB": self.job.name,
-                "TRAJGEN_PROXY_DIR": str(self.files.proxy),
-                "TRAJGEN_PROXY_URL": agent_url(agent.scaffold, proxy),
-                "TRAJGEN_PROXY_ADDRESS": f"{proxy.host}:{proxy.port}",
-                "TRAJGEN_NETWORK": self.harbor_job.network,
-                "TRAJGEN_TRIAL_SUBKEY": proxy.subkey,
-                "TRAJGEN_PATCH_TREE_MB": str(self.harbor_job.patch_tree_max_mb),
-                "TRAJGEN_PATCH_FILE_MB": str(self.harbor_job.patch_max_mb),
-            },
             lock_fd=self.lock_fd,
-            min_free_gb=self.harbor_job.min_free_gb,
+            started=lambda ids: record_processes(self.files.processes, {**ids, "proxy": proxy.process}),
         )
 
     def _clear_away(self) -> None:
-        """Remove what Harbor did not: it leaves containers and folders behind when it is killed outright."""
-        remove_sandboxes(self.platform.root.sandboxes / self.job.name)
-        if uses_docker(self.harbor_job.environment):
-            try:
-                remove_leftovers(self.job.name)
-            except RequirementError as error:  # the engine died; `trajgen reap` does it when it is back
-                log.warning("%s: containers may be left: %s", self.job.name, error)
+        """Remove what the harness did not: it leaves containers and folders behind when it is killed outright."""
+        try:
+            self.harness.clear_away(self.platform.root, self.job.name)
+        except RequirementError as error:  # the engine died; `trajgen reap` does it when it is back
+            log.warning("%s: containers may be left: %s", self.job.name, error)
 
     def _outcome(self, rows: Sequence[TaskRow], record: JobRecord) -> JobOutcome:
         entries = {entry.task_id: entry for entry in record.entries.values()}
@@ -355,30 +304,6 @@ class _Rollout:
         if entry is None:
             return self.platform.ledger.task(row.key).ineligible_reason or "its trial did not end"
         return None if entry.accepted else ": ".join(filter(None, (entry.cause, entry.note)))
-
-
-def upstream_of(api: LlmApi, secrets: Mapping[str, str]) -> Upstream:
-    """The endpoints as the proxy takes them; keys are read at this moment, `secrets` are to be in none of its texts."""
-    return Upstream(
-        model=api.model,
-        endpoints=[
-            Endpoint(
-                name=each.name,
-                api_base_url=each.api_base_url,
-                api_key=each.api_key.reveal(),
-                model=each.model,
-                weight=each.weight,
-                requests_per_minute=each.requests_per_minute,
-                timeout_s=each.timeout_s,
-            )
-            for each in api.pool
-        ],
-        timeout_s=api.timeout_s,
-        cooldown_s=api.cooldown_s,
-        other_secrets=secrets,
-        input_cost_per_token=api.input_cost_per_token,
-        output_cost_per_token=api.output_cost_per_token,
-    )
 
 
 def archive_facts(record: JobRecord) -> dict[str, Any]:

@@ -1,23 +1,18 @@
-"""How long a job may be silent, and how long it may take as a whole, by the limits of its own tasks."""
+"""How long a job may take as a whole, by the limits of its own trials."""
 
 from collections.abc import Sequence
 
-from trajgen_assets.core.config.inputs import HarborJob
-from trajgen_assets.core.intake.task import ASSUMED_AGENT_TIMEOUT_S, TaskFolder, inspect_task
+from trajgen_assets.core.intake.task import TaskFolder, inspect_task
 from trajgen_assets.core.ledger.models import JobRow
 from trajgen_assets.core.platform import Platform
+from trajgen_assets.core.rollout.harness import Harness
+from trajgen_assets.core.rollout.harnesses import harness_of
 from trajgen_assets.core.rollout.holding import CLAIM_TTL_S
 from trajgen_assets.core.rollout.interrupts import CLOSING_LIMIT_S
 from trajgen_assets.core.rollout.trial_slots import least_to_begin
 
 
-def stall_s(folders: Sequence[TaskFolder], harbor_job: HarborJob) -> float:
-    """No task of the batch can be silent for longer than this without something being wrong."""
-    longest = max(folder.longest_phase_s for folder in folders)
-    return longest * max(1.0, harbor_job.timeout_multiplier) + harbor_job.stall_margin_s
-
-
-def longest_job_s(folders: Sequence[TaskFolder], *, n_at_once: int, harbor_job: HarborJob) -> float:
+def longest_job_s(folders: Sequence[TaskFolder], *, n_at_once: int, harness: Harness) -> float:
     """No job over these tasks can take longer than this without something being wrong, however they are ordered.
 
     Slots that are never idle while a task waits are done within their share of all the work and the longest trial
@@ -26,7 +21,7 @@ def longest_job_s(folders: Sequence[TaskFolder], *, n_at_once: int, harbor_job: 
     Args:
         n_at_once: how many trials run at a time, at least.
     """
-    trials = [_longest_trial_s(folder, harbor_job) for folder in folders]
+    trials = [harness.longest_trial_s(folder) for folder in folders]
     return CLAIM_TTL_S + sum(trials) / n_at_once + max(trials) + CLOSING_LIMIT_S
 
 
@@ -43,11 +38,4 @@ def max_runtime_s(platform: Platform, job: JobRow) -> float:
     folders = [inspect_task(folder / row.task_id) for row in rows]
     want = min(inputs.harbor_job.n_concurrent, len(rows))
     n_at_once = least_to_begin(want, inputs.automation.max_trials)
-    return longest_job_s(folders, n_at_once=n_at_once, harbor_job=inputs.harbor_job)
-
-
-def _longest_trial_s(folder: TaskFolder, harbor_job: HarborJob) -> float:
-    """By its own limits, with a margin for what has none: starting and removing the sandbox, and the record."""
-    agent_s = ASSUMED_AGENT_TIMEOUT_S if folder.agent_timeout_s is None else folder.agent_timeout_s
-    phases_s = folder.build_timeout_s + agent_s + folder.verifier_timeout_s
-    return phases_s * max(1.0, harbor_job.timeout_multiplier) + harbor_job.stall_margin_s
+    return longest_job_s(folders, n_at_once=n_at_once, harness=harness_of(platform.config))

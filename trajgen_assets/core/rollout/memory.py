@@ -5,6 +5,7 @@ are, equal to the recorded digest; the copy differs in one line, and has a diges
 tells that it was not changed since.
 """
 
+import logging
 import re
 import shutil
 import tomllib
@@ -16,6 +17,8 @@ from trajgen_assets.core.errors import TaskError
 from trajgen_assets.core.intake.digest import task_digest
 from trajgen_assets.core.intake.task import inspect_task
 from trajgen_assets.core.rollout.record import StagedTask
+
+log = logging.getLogger(__name__)
 
 _TABLE = re.compile(r"\s*\[(?P<name>[^\[\]]+)\]")
 _MEMORY = re.compile(r"\s*memory(_mb)?\s*=")
@@ -46,6 +49,16 @@ def with_more_memory(staged: StagedTask, multiplier: float, copies: Path) -> Sta
     except OSError as error:
         what = "the task cannot be copied to be given more memory"
         raise TaskError(what, where=folder, why=error.strerror or type(error).__name__) from error
+
+
+def given_more_memory(staged: StagedTask, multiplier: float, copies: Path) -> StagedTask:
+    """As `with_more_memory`, with a word about it in the log."""
+    given = with_more_memory(staged, multiplier, copies)
+    if given.memory_mb is None:
+        log.warning("%s: its task.toml sets no memory that could be raised", staged.key.partition)
+    else:
+        log.info("%s: given %d MB, %g times its memory", staged.key.partition, given.memory_mb, multiplier)
+    return given
 
 
 def as_given(staged: StagedTask, copies: Path) -> StagedTask:

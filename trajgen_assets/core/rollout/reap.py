@@ -7,15 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from trajgen_assets.core.errors import BusyError
 from trajgen_assets.core.locks import locked_if_free
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.process import child_env, recorded_processes, stop_recorded
-from trajgen_assets.core.rollout.docker import Leftovers, remove_leftovers
-from trajgen_assets.core.rollout.plan import LOCAL_ENVIRONMENT, uses_docker
-from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
+from trajgen_assets.core.rollout.docker import Leftovers
+from trajgen_assets.core.rollout.harness import Harness
+from trajgen_assets.core.rollout.harnesses import harness_of_job
 from trajgen_assets.core.rollout.slots import live_holders
 
 STOP_GRACE_S = 30.0
@@ -41,20 +39,11 @@ class Reaped:
         return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing was left"
 
 
-def environment_of(root: Root, job: str) -> str:
-    """The environment that a job's trials ran in, from the configuration that was kept with it."""
-    try:
-        kept = yaml.safe_load(root.job(job).config.read_text(encoding="utf-8"))
-        return str(kept["runtime_info"]["input"]["harbor_job"]["environment"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError):  # it never got so far as to start a trial
-        return LOCAL_ENVIRONMENT
-
-
-def reap(root: Root, job: str, *, environment: str, force: bool = False) -> Reaped:
+def reap(root: Root, job: str, *, harness: Harness | None = None, force: bool = False) -> Reaped:
     """End what `job` left behind. Safe to repeat, and safe where there is nothing.
 
     Args:
-        environment: the environment that its trials ran in; Docker is asked only where it was used.
+        harness: what it ran with, where that is not the one that was kept with it.
         force: also while something holds the job's slot, as a Harbor that was stopped and not ended does.
 
     Raises:
@@ -65,10 +54,8 @@ def reap(root: Root, job: str, *, environment: str, force: bool = False) -> Reap
         raise BusyError("the job is running", where=job, mend="cancel its run first; that settles it, too")
     with _lock(root.job(job).proxy / "reap.lock", job):
         pids = stop_recorded(recorded_processes(root.job(job).processes).values(), grace_s=STOP_GRACE_S)
-        docker = remove_leftovers(job) if uses_docker(environment) else Leftovers()
-        folder = root.sandboxes / job
-        had_sandboxes = folder.exists()
-        remove_sandboxes(folder)
+        had_sandboxes = (root.sandboxes / job).exists()
+        docker = (harness or harness_of_job(root, job)).clear_away(root, job)
         _mark(root, job).touch()
     return Reaped(tuple(pids), docker, had_sandboxes)
 

@@ -28,7 +28,7 @@ from trajgen_assets.core.provision.environments import Environment
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.rollout.budget_notes import Refusal
 from trajgen_assets.core.rollout.causes import Cause
-from trajgen_assets.core.rollout.clearing import clear_files, clear_tree
+from trajgen_assets.core.rollout.clearing import clear, clear_tree
 from trajgen_assets.core.rollout.fix import fix_of
 from trajgen_assets.core.rollout.kept_task import keep_task
 from trajgen_assets.core.rollout.patch import publish_patch, remove_patches
@@ -46,7 +46,6 @@ NOTE_LENGTH = 340
 
 # The record of calls stays byte for byte: what is secret was taken out of it before it was written.
 RAW_RECORDS = ("litellm-trajectory.jsonl", "litellm-trajectory.jsonl.zst")
-HARBOR_FILES = ("config.json", "result.json", "lock.json", "job.log")
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class Listener(Protocol):
         """A task lies ready."""
 
     def trial_started(self, task_id: str) -> None:
-        """Harbor has begun a trial."""
+        """A trial has begun."""
 
     def trial_ended(self, entry: TrialEntry) -> None:
         """A trial has ended and stands in the ledger."""
@@ -110,8 +109,9 @@ class JobRecord:
 
     Attributes:
         redactor: knows every secret of ours; for notes.
-        given: knows those that Harbor and its sandboxes can have been given; for their files, in which any other word
-            of our environment is just a word.
+        given: knows those that the harness and its sandboxes can have been given; for their files, in which any other
+            word of our environment is just a word.
+        own_files: of the harness, beside the folders of trials.
     """
 
     header: TrialsFile
@@ -123,6 +123,7 @@ class JobRecord:
     listener: Listener
     redactor: Redactor = field(default_factory=Redactor.of_environ)
     given: Redactor = field(default_factory=lambda: Redactor({}))
+    own_files: Sequence[Path] = ()
     cancelled_as: Cause = Cause.CANCELLED
     is_interrupted: bool = False
     stopped_for: str | None = None
@@ -146,7 +147,7 @@ class JobRecord:
                 del self._waiting[trial_name]
 
     def settle_rest(self, *, until: float = math.inf) -> bool:
-        """After Harbor has stopped: settle every trial that left a result, and then those that left none.
+        """After the harness has stopped: settle every trial that left a result, and then those that left none.
 
         Args:
             until: on the monotonic clock; after that no further trial is taken up.
@@ -173,7 +174,8 @@ class JobRecord:
             self._settle_or_note(result, errors, final=True)
         for folder in self._unsettled():
             self._record_broken(folder)
-        clear_files([self.files.harbor_log, *(self.files.dir / name for name in HARBOR_FILES)], self.given)
+        for path in self.own_files:
+            clear(path, self.given)
         remove_patches(self.files)
         if errors:
             raise errors[0]
@@ -187,7 +189,7 @@ class JobRecord:
     def _read(self, folder: Path) -> TrialResult | None:
         try:
             return read_trial_result(folder)
-        except HarnessError as error:  # settled as broken when Harbor has ended
+        except HarnessError as error:  # settled as broken when the harness has ended
             log.error("%s: %s", self.lease.job, error)
             return None
 
@@ -205,7 +207,7 @@ class JobRecord:
     def _settle(self, result: TrialResult, *, final: bool) -> bool:
         task = self.tasks.get(result.task_id or "")
         if task is None:
-            raise HarnessError("Harbor ran a task that is not in the batch", where=result.trial_name)
+            raise HarnessError("the harness ran a task that is not in the batch", where=result.trial_name)
         ended = settle_trial(self.files, task.key.task_id, result, cancelled_as=self.cancelled_as)
         if ended.capture.verdict is CaptureVerdict.GAP and not final:
             return False
@@ -220,7 +222,7 @@ class JobRecord:
             self.header = self.header.model_copy(update={"agent": agent})
 
     def _record_broken(self, folder: Path) -> None:
-        """A trial that began and left no result: Harbor was killed, or broke. It is tried again, up to a cap."""
+        """A trial that began and left no result: the harness was killed, or broke. It is tried again, up to a cap."""
         task = self.tasks.get(task_id_of(folder) or "")
         if task is None:
             return
@@ -255,7 +257,7 @@ class JobRecord:
         return self.redactor.text(note)[:NOTE_LENGTH] if note else note
 
     def start_no_more(self) -> None:
-        """Let the trials that run end, and begin no others: Harbor's guest looks for this file before each trial."""
+        """Let the trials that run end, and begin no others: the harness looks for this file before each trial."""
         self.files.stop.touch()
 
     def _stop_in_an_outage(self, outcome: AttemptOutcome) -> None:

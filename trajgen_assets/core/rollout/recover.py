@@ -14,6 +14,7 @@ from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import RunMetadata, archived_after, file_left_open
 from trajgen_assets.core.rollout.causes import Cause
+from trajgen_assets.core.rollout.harnesses import harness_of_job
 from trajgen_assets.core.rollout.lost import RECOVERY, lost_jobs
 from trajgen_assets.core.rollout.memory import as_given
 from trajgen_assets.core.rollout.reap import is_reaped, start_reaper
@@ -143,6 +144,7 @@ def _record(platform: Platform, job: JobRow, lease: Lease, cancelled_as: Cause, 
         listener=listener,
         redactor=Redactor.of(platform.config),
         given=Redactor(platform.config.secret_values()),
+        own_files=harness_of_job(platform.root, job.name).own_files(files),
         cancelled_as=cancelled_as,
         is_interrupted=True,
         entries={entry.trial_name: entry for entry in found.trials if entry.trial_name is not None},
