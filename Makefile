@@ -3,7 +3,7 @@
 #   make setup TRAJGEN_HARBOR_PYTHON=/path/to/python3.13    the Python for Harbor
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui ui-demo test test-faults check engine browser screenshots locks clean-env
+.PHONY: help setup demo ui ui-demo test test-faults test-deploy check engine up down browser screenshots locks clean-env
 export TRAJGEN_PYTHON TRAJGEN_HARBOR_PYTHON
 
 ENV_DIR := $(or $(TRAJGEN_ENV_DIR),artifacts/env)
@@ -34,12 +34,22 @@ test-faults: ## the long tests: kill and stop every process at every named point
 	@scripts/bootstrap --tests
 	@exec .venv/bin/python -m pytest -m faults $(ARGS)
 
+test-deploy: ## build the images of deploy/compose and bring the stack up, with a real engine; takes about ten minutes
+	@scripts/bootstrap --tests
+	@exec .venv/bin/python -m pytest -m deploy $(ARGS)
+
 check: setup ## lint, format, types, direction of imports, definitions
 	@exec scripts/check
 
 engine: ## start a Docker engine and make the base image of the bundled tasks (as root, on Debian and its kin)
 	@python3 -E scripts/docker_engine.py ensure
 	@python3 -E scripts/docker_engine.py base-image
+
+up: ## bring up the deployment of deploy/compose: Postgres, web UI behind a login, each run in a container of its own
+	@exec python3 -E scripts/deployment.py up
+
+down: ## take it down and leave its data; ARGS=--images removes its images, too
+	@exec python3 -E scripts/deployment.py down $(ARGS)
 
 browser: ## install Chromium for the tests of the web UI (as root, or with sudo)
 	@python3 -E scripts/chromium.py

@@ -1,16 +1,22 @@
 """Dagster's instance under an artifacts root: made once, private to its owner, with telemetry off."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import dagster as dg
+import yaml
 
 from trajgen_assets.core.atomic import write_yaml
-from trajgen_assets.core.errors import RequirementError
+from trajgen_assets.core.errors import ConfigError, RequirementError
 from trajgen_assets.core.paths import Root
 
 ROLLOUT_POOL = "rollouts"
+
+# Names a file of a deployment: see deploy/compose/dagster.yaml.
+OVERLAY_VARIABLE = "TRAJGEN_DAGSTER_YAML"
 
 # A run that has not announced itself by then is failed by run monitoring, and launched again by run retries.
 START_TIMEOUT_S = 180
@@ -20,8 +26,36 @@ POLL_S = 10
 DEQUEUE_INTERVAL_S = 2
 
 
-def instance_settings() -> dict[str, Any]:
-    """The content of `dagster.yaml`. Dagster retries infrastructure deaths alone; failed tasks are the ledger's."""
+def instance_settings(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The content of `dagster.yaml`. Dagster retries infrastructure deaths alone; failed tasks are the ledger's.
+
+    A deployment names a file whose sections take the place of ours.
+    """
+    overlay = environ.get(OVERLAY_VARIABLE)
+    return _settings_of_one_machine() | (read_overlay(Path(overlay), environ) if overlay else {})
+
+
+def read_overlay(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+    """The sections of a deployment's file, with each `${NAME}` taken from `environ`.
+
+    Raises:
+        ConfigError: the file is not there, is no mapping, or names a variable that is not set.
+    """
+    try:
+        sections = yaml.safe_load(Template(path.read_text(encoding="utf-8")).substitute(environ))
+    except (OSError, yaml.YAMLError, ValueError) as error:
+        raise ConfigError("a deployment's settings of Dagster cannot be read", where=path, why=str(error)) from error
+    except KeyError as error:
+        mend = "set it, as deploy/compose/compose.yaml does"
+        raise ConfigError(
+            "a variable that Dagster's settings name is not set", where=path, why=str(error), mend=mend
+        ) from error
+    if not isinstance(sections, dict):
+        raise ConfigError("a deployment's settings of Dagster are no mapping", where=path)
+    return sections
+
+
+def _settings_of_one_machine() -> dict[str, Any]:
     return {
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},

@@ -3,6 +3,7 @@
     python3 scripts/docker_engine.py check        0 when engine, compose v2 and buildx answer; else 1 and why not
     python3 scripts/docker_engine.py ensure       as root: install what is missing and start the engine
     python3 scripts/docker_engine.py base-image   as root: make `trajgen/sample-base:1` from this system's own packages
+    python3 scripts/docker_engine.py deploy-base  as root: make `trajgen/deploy-base:1`, which deploy/compose builds on
     python3 scripts/docker_engine.py stop         end the engine that `ensure` started, and no other
 
 Every download goes through apt from the mirror that the machine is set to, so that signatures, proxies and
@@ -57,13 +58,10 @@ ADDRESS_POOLS = ("base=172.17.0.0/16,size=16", "base=10.208.0.0/12,size=24")
 # it, and it ends with us: so a folder that is removed after an interrupt never leads to a file of the machine.
 APART = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 
-IMAGE = "trajgen/sample-base:1"
-IMAGE_PACKAGES = ("ca-certificates", "git", "python3", "tmux")
 IMAGE_OMITS = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
 # For programs that do not look where Debian keeps certificates.
 CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 IMAGE_SETTINGS = (
-    "LABEL trajgen.image=sample-base",
     "ENV LANG=C.UTF-8",
     *(f"ENV {name}=/etc/ssl/certs/ca-certificates.crt" for name in CA_VARIABLES),
     'CMD ["/bin/bash"]',
@@ -453,12 +451,34 @@ def _end(machine: Machine, pid: int) -> None:
 
 
 @dataclass(frozen=True)
+class BaseImage:
+    """An image of nothing but Debian's packages: what it is called, and which it has beside what apt needs."""
+
+    name: str
+    packages: tuple[str, ...]
+
+    @property
+    def short_name(self) -> str:
+        """Without owner and version."""
+        return self.name.partition("/")[2].partition(":")[0]
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        return (f"LABEL trajgen.image={self.short_name}", *IMAGE_SETTINGS)
+
+
+SAMPLE_BASE = BaseImage("trajgen/sample-base:1", ("ca-certificates", "git", "python3", "tmux"))
+DEPLOY_BASE = BaseImage("trajgen/deploy-base:1", ("ca-certificates", "passwd"))  # its Dockerfile installs the rest
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """What the base image is made of. `certificates` are files of this machine that its containers trust too."""
+    """What a base image is made of. `certificates` are files of this machine that its containers trust too."""
 
     codename: str
     architecture: str
     certificates: tuple[Path, ...] = ()
+    image: BaseImage = SAMPLE_BASE
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -468,13 +488,13 @@ class Recipe:
             "--variant=apt",
             "--dpkgopt=force-unsafe-io",
             *omits,
-            f"--include={','.join(IMAGE_PACKAGES)}",
+            f"--include={','.join(self.image.packages)}",
         )
 
     @property
     def digest(self) -> str:
         trusted = [hashlib.sha256(path.read_bytes()).hexdigest() for path in self.certificates]
-        parts = [self.codename, self.architecture, self.options, IMAGE_SETTINGS, trusted]
+        parts = [self.codename, self.architecture, self.options, self.image.settings, trusted]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property
@@ -486,37 +506,42 @@ class Recipe:
         return (f"--customize-hook={shlex.join(copy)}", '--customize-hook=chroot "$1" update-ca-certificates')
 
 
-def recipe_here(machine: Machine) -> Recipe:
-    """The recipe for this machine: its release, its architecture, its own certificates."""
+def recipe_here(machine: Machine, image: BaseImage = SAMPLE_BASE) -> Recipe:
+    """The recipe for this machine: its release, its architecture, its own certificates.
+
+    What is deployed needs Harbor's Python and compose v2, which come with a later release than that of some machines.
+    """
     codename = _codename(machine)
+    if image is DEPLOY_BASE:
+        codename = LATER_RELEASE.get(codename, codename)
     _, lines = machine.ask("dpkg", "--print-architecture")
     certificates = (machine.system / "usr/local/share/ca-certificates").glob("*.crt")
-    return Recipe(codename, "".join(lines[-1:]), tuple(sorted(certificates)))
+    return Recipe(codename, "".join(lines[-1:]), tuple(sorted(certificates)), image)
 
 
-def ensure_base_image(machine: Machine) -> None:
-    """Make `IMAGE` unless it is there by the same recipe.
+def ensure_base_image(machine: Machine, image: BaseImage = SAMPLE_BASE) -> None:
+    """Make `image` unless it is there by the same recipe.
 
     Raises:
         RequirementError: no engine answers, not root, not Debian-like, no mirror, or a step failed.
     """
     if silence := _silence(machine):
         raise RequirementError("no engine answers", why=silence, mend=_mend(silence))
-    recipe = recipe_here(machine)
-    if _standing_recipe(machine) == recipe.digest:
-        machine.say(f"{IMAGE} is up to date")
+    recipe = recipe_here(machine, image)
+    if _standing_recipe(machine, image) == recipe.digest:
+        machine.say(f"{image.name} is up to date")
         return
-    machine.require_root(f"make {IMAGE}")
+    machine.require_root(f"make {image.name}")
     with locked(machine.lock, machine.say):
-        if _standing_recipe(machine) != recipe.digest:
+        if _standing_recipe(machine, image) != recipe.digest:
             started_at = time.monotonic()
             size_bytes = _make_image(machine, recipe)
-            machine.say(f"made {IMAGE}: {size_bytes / 1e6:.0f} MB in {time.monotonic() - started_at:.0f} s")
+            machine.say(f"made {image.name}: {size_bytes / 1e6:.0f} MB in {time.monotonic() - started_at:.0f} s")
 
 
-def _standing_recipe(machine: Machine) -> str:
+def _standing_recipe(machine: Machine, image: BaseImage) -> str:
     outcome, lines = machine.ask(
-        "docker", "image", "inspect", "--format", '{{index .Config.Labels "trajgen.recipe"}}', IMAGE
+        "docker", "image", "inspect", "--format", '{{index .Config.Labels "trajgen.recipe"}}', image.name
     )
     return lines[-1] if outcome.ok and lines else ""
 
@@ -524,10 +549,10 @@ def _standing_recipe(machine: Machine) -> str:
 def _make_image(machine: Machine, recipe: Recipe) -> int:
     """Import the file system of `recipe`, which an earlier call may have left. Returns its size in bytes."""
     archive = file_system(machine, recipe)
-    settings = (*IMAGE_SETTINGS, f"LABEL trajgen.recipe={recipe.digest}")
+    settings = (*recipe.image.settings, f"LABEL trajgen.recipe={recipe.digest}")
     changes = [part for setting in settings for part in ("--change", setting)]
-    machine.do(f"{IMAGE} could not be imported", "docker", "import", *changes, archive, IMAGE)
-    ours = ("--filter", "label=trajgen.image=sample-base")
+    machine.do(f"{recipe.image.name} could not be imported", "docker", "import", *changes, archive, recipe.image.name)
+    ours = ("--filter", f"label=trajgen.image={recipe.image.short_name}")
     machine.ask("docker", "image", "prune", "--force", *ours)  # the one that this replaced, once nothing uses it
     return archive.stat().st_size
 
@@ -538,13 +563,13 @@ def file_system(machine: Machine, recipe: Recipe) -> Path:
     Raises:
         RequirementError: it could not be made.
     """
-    archive = machine.cache_dir / f"sample-base-{recipe.digest[:16]}.tar"
+    archive = machine.cache_dir / f"{recipe.image.short_name}-{recipe.digest[:16]}.tar"
     if archive.is_file():
         return archive
-    source = f"deb {mirror_of(machine, recipe.codename)} {recipe.codename} main"
+    source = f"deb {mirror_of(machine, _codename(machine))} {recipe.codename} main"
     if not machine.has("mmdebstrap"):
         _install(machine, ["mmdebstrap"])
-    machine.say(f"making a file system of {recipe.codename} with {', '.join(IMAGE_PACKAGES)}")
+    machine.say(f"making a file system of {recipe.codename} with {', '.join(recipe.image.packages)}")
     machine.cache_dir.mkdir(parents=True, exist_ok=True)
     for leftover in machine.cache_dir.glob(".building-*"):  # of one that was killed: we hold the lock
         shutil.rmtree(leftover, ignore_errors=True)
@@ -554,7 +579,7 @@ def file_system(machine: Machine, recipe: Recipe) -> Path:
         machine.do("the file system of the base image could not be made", *APART, *argv, folder=Path(folder))
         with building.open("rb") as file:
             os.fsync(file.fileno())  # a power cut must not leave half of it under its final name
-        for outdated in machine.cache_dir.glob("sample-base-*.tar"):
+        for outdated in machine.cache_dir.glob(f"{recipe.image.short_name}-*.tar"):
             outdated.unlink()
         building.rename(archive)
     return archive
@@ -572,7 +597,17 @@ def _check(machine: Machine) -> None:
     machine.say(READY)
 
 
-COMMANDS = {"check": _check, "ensure": ensure, "base-image": ensure_base_image, "stop": stop}
+def _ensure_deploy_base(machine: Machine) -> None:
+    ensure_base_image(machine, DEPLOY_BASE)
+
+
+COMMANDS = {
+    "check": _check,
+    "ensure": ensure,
+    "base-image": ensure_base_image,
+    "deploy-base": _ensure_deploy_base,
+    "stop": stop,
+}
 
 
 def main() -> int:

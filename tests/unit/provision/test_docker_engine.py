@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts.docker_engine import (
-    IMAGE,
+    SAMPLE_BASE,
     Machine,
     Recipe,
     download,
@@ -301,7 +301,7 @@ def test_an_image_by_the_same_recipe_is_not_made_again_and_needs_no_root(place: 
     place.docker(label=recipe_here(place.machine).digest)
     place.engine_runs()
     ensure_base_image(replace(place.machine, is_root=False))
-    assert place.said == [f"{IMAGE} is up to date"]
+    assert place.said == [f"{SAMPLE_BASE.name} is up to date"]
     assert not place.calls_of("mmdebstrap")
 
 
@@ -314,7 +314,7 @@ def test_the_image_is_imported_with_its_recipe_and_its_file_system_is_made_once(
     assert len(place.calls_of("mmdebstrap")) == 1
     (imported, _) = [line for line in place.calls_of("docker") if line.startswith("docker import")]
     assert f"LABEL trajgen.recipe={recipe_here(place.machine).digest}" in imported
-    assert imported.endswith(f".tar {IMAGE}")
+    assert imported.endswith(f".tar {SAMPLE_BASE.name}")
 
 
 def test_a_file_system_that_failed_leaves_nothing_in_the_cache(place: Place) -> None:

@@ -1,0 +1,75 @@
+"""A run launcher of containers that needs the Docker engine in Dagster's daemon alone.
+
+The web UI asks for the end of a run in its own process. The engine's socket is as good as root on its host, so the
+process that talks to browsers has none: it leaves a tag, and the daemon ends the run when it next looks after it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import dagster as dg
+import docker
+from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, ResumeRunContext
+from dagster._serdes import ConfigurableClassData
+from dagster_docker import DockerRunLauncher
+
+CANCEL_TAG = "trajgen/cancel_requested"
+DEPLOYMENT_LABEL = "trajgen.deployment"
+RUN_LABEL = "dagster/run_id"
+ENGINE_SOCKET = Path("/var/run/docker.sock")
+
+
+class ContainerRunLauncher(DockerRunLauncher):
+    """Dagster's launcher of containers, with an end of runs by word of the web UI, and of containers with their runs.
+
+    `container_kwargs.labels` of its configuration has `trajgen.deployment`, by which its containers are found.
+    """
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]) -> Self:
+        """Make one as `dagster.yaml` configures it."""
+        return cls(inst_data=inst_data, **config_value)
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Start the run in a container of its own, and remove those whose runs are over."""
+        self._remove_finished()
+        super().launch_run(context)
+
+    def resume_run(self, context: ResumeRunContext) -> None:
+        """Go on with the run in another container, in place of the one that ended."""
+        if (ended := self._container_of(context.dagster_run)) is not None:
+            ended.remove(force=True)
+        super().resume_run(context)
+
+    def terminate(self, run_id: str) -> bool:
+        """Have the run end: at once where the engine can be asked, else by the daemon within seconds."""
+        if ENGINE_SOCKET.exists():
+            return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            return False
+        self._instance.add_run_tags(run_id, {CANCEL_TAG: "yes"})
+        self._instance.report_engine_event("The daemon is asked to end the run.", run, cls=type(self))
+        return True
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """Say whether the run's container runs. One that is to end is told so here: nothing else looks at each run."""
+        health: CheckRunHealthResult = super().check_run_worker_health(run)
+        if CANCEL_TAG in run.tags and (container := self._container_of(run)) is not None:
+            self._instance.report_run_canceling(run)
+            container.kill(signal="SIGTERM")  # and not `stop`, which waits: other runs are to be looked after
+        return health
+
+    def _container_of(self, run: dg.DagsterRun) -> Any | None:
+        return self._get_container(run)  # type: ignore[no-untyped-call]
+
+    def _remove_finished(self) -> None:
+        """Remove the containers whose runs are over. Until then they tell how they ended."""
+        ours = f"{DEPLOYMENT_LABEL}={self.container_kwargs['labels'][DEPLOYMENT_LABEL]}"
+        for container in docker.client.from_env().containers.list(
+            all=True, filters={"label": ours, "status": "exited"}
+        ):
+            run = self._instance.get_run_by_id(container.labels.get(RUN_LABEL, ""))
+            if run is None or run.is_finished:
+                container.remove()
