@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 
 from tests.docker import needs_docker
+from tests.openhands_checkout.configured import openhands_config_text
 from tests.openhands_checkout.image_tars import write_image_tar
-from tests.openhands_checkout.making import row
+from tests.openhands_checkout.making import make_stand_in, row, write_rows
 from trajgen_assets.core.config.openhands import OpenHands
 from trajgen_assets.core.errors import RequirementError
 from trajgen_assets.core.openhands.images import image_of, ready_images
+from trajgen_assets.core.paths import Root
+from trajgen_assets.core.preflight.findings import Level, looked_at
+from trajgen_assets.core.preflight.run import CHECKS, Line, look
 from trajgen_assets.core.rollout.docker import ask_docker
 
 pytestmark = needs_docker
@@ -84,3 +88,40 @@ def test_without_images_of_instances_the_engine_is_not_asked(tmp_path: Path, mon
     monkeypatch.setenv("PATH", str(tmp_path))  # there is no docker
     bare = {"evaluator": "none", "python": "p", "use_instance_image": False}
     assert ready_images([row()], OpenHands.model_validate(bare), None, print).missing == ()
+
+
+def test_point_8_images_that_are_missing_or_in_tar_files_are_told_before_anything_starts(
+    chosen: OpenHands, tmp_path: Path
+) -> None:
+    stand_in = make_stand_in(tmp_path / "stand-in")
+    rows = write_rows(tmp_path / "tasks.jsonl", [row(), row("acme__greeter-2")])
+    prefix = chosen.eval_docker_image_prefix
+    asked = {"language": "java", "eval_docker_image_prefix": prefix, "images_dir": "images"}
+    (tmp_path / "config.yaml").write_text(openhands_config_text(rows, stand_in, openhands=asked))
+    write_image_tar(tmp_path / "images" / "one.tar", [f"{prefix}/acme_m_greeter:pr-1"])
+
+    def line() -> Line:
+        check = next(each for each in CHECKS if each.name == "task images")
+        with looked_at(Root(tmp_path / "artifacts"), tmp_path / "config.yaml") as subject:
+            return next(look(subject, [check]))
+
+    found = line()
+    assert (found.level, found.check) == (Level.FAIL, "task images tasks")
+    assert f"{prefix}/acme_m_greeter:pr-2 (acme__greeter-2)" in found.text
+    write_image_tar(tmp_path / "images" / "two.tar", [f"{prefix}/acme_m_greeter:pr-2"])
+    assert line().text == "0 here, 2 in tar files"
+    assert stored(prefix) == []
+
+
+def test_a_runtime_image_that_is_named_and_not_here_is_refused(chosen: OpenHands, tmp_path: Path) -> None:
+    stand_in = make_stand_in(tmp_path / "stand-in")
+    rows = write_rows(tmp_path / "tasks.jsonl", [row()])
+    asked = {"runtime_container_image": f"{chosen.eval_docker_image_prefix}/runtime:1"}
+    check = next(each for each in CHECKS if each.name == "runtime image")
+    found = []
+    for more in (asked, {}):
+        (tmp_path / "config.yaml").write_text(openhands_config_text(rows, stand_in, openhands=more))
+        with looked_at(Root(tmp_path / "artifacts"), tmp_path / "config.yaml") as subject:
+            found += look(subject, [check])
+    assert [line.level for line in found] == [Level.FAIL, Level.OK]
+    assert "built over the task's image, which takes the network" in found[1].text

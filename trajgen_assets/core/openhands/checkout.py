@@ -12,6 +12,7 @@ from pathlib import Path
 from trajgen_assets.core.checkouts.faults import commit_at_pin
 from trajgen_assets.core.checkouts.pin import Pin, pins_of
 from trajgen_assets.core.config.config import Config
+from trajgen_assets.core.config.openhands import OpenHands
 from trajgen_assets.core.errors import RefusedError
 
 ENTRY = "openhands"
@@ -66,10 +67,8 @@ def faults_in(folder: Path, config: Config) -> Iterator[tuple[str, str]]:
     yield from endpoint_faults(folder)
     yield from build_faults(folder)
     yield from selection_faults(folder)
-    chosen = config.runtime_info.input.openhands
-    if chosen is not None and chosen.evaluator == "velora" and not (folder / chosen.evaluator_script).is_file():
-        mend = "pin a commit of VeloraHarness that has it, or name another in openhands.evaluator_script"
-        yield f"it has no {chosen.evaluator_script}", mend
+    if (chosen := config.runtime_info.input.openhands) is not None:
+        yield from evaluator_faults(folder, chosen)
 
 
 def server_faults(folder: Path) -> Iterator[tuple[str, str]]:
@@ -111,6 +110,13 @@ def selection_faults(folder: Path) -> Iterator[tuple[str, str]]:
     if selected is not None:
         why = f"{BENCHMARK}/config.toml has selected_ids, which silently decides what runs"
         yield why, "remove it, commit, and pin that commit"
+
+
+def evaluator_faults(folder: Path, chosen: OpenHands) -> Iterator[tuple[str, str]]:
+    """The evaluator of the checkout is there, where it is that one."""
+    if chosen.evaluator == "velora" and not (folder / chosen.evaluator_script).is_file():
+        mend = "pin a commit of VeloraHarness that has it, or name another in openhands.evaluator_script"
+        yield f"it has no {chosen.evaluator_script}", mend
 
 
 def _text(path: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.errors import ManifestError
 from trajgen_assets.core.intake.manifest import read_manifest
+from trajgen_assets.core.intake.rows import is_row
 from trajgen_assets.core.intake.source import TaskSource
 from trajgen_assets.core.intake.task import TaskFolder, inspect_task
 from trajgen_assets.core.rollout.images import base_images
@@ -80,6 +81,8 @@ def _sample(config: Config) -> Iterator[TaskFolder]:
 
 
 def _asked(task: TaskFolder) -> Demand:
+    if is_row(task.folder):  # its image and its container are OpenHands' affair
+        return Demand(1, 0.0, 0.0, ())
     settings = tomllib.loads((task.folder / "task.toml").read_text(encoding="utf-8"))
     environment = settings.get("environment")
     table: dict[str, Any] = environment if isinstance(environment, dict) else {}
