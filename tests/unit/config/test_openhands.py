@@ -72,6 +72,8 @@ def test_what_the_harness_decides_is_not_shown_as_said_by_the_file() -> None:
     origins = {setting.key: setting.origin for setting in effective(config_of(), {})}
     assert origins["runtime_info.input.agent.name"] == "default"
     assert origins["runtime_info.input.openhands.evaluator"] == "file"
+    assert origins["runtime_info.input.openhands.use_hint_text"] == "default"  # with what counts where nothing is said
+    assert "runtime_info.input.openhands.skip_ids" not in origins
 
 
 @pytest.mark.parametrize(

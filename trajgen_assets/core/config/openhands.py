@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from trajgen_assets.core.config.model_list import max_output_tokens
 from trajgen_assets.core.config.scaffolds import Harness
-from trajgen_assets.core.config.section import Notice, Number, Positive, SafeName, Section, refuse_unless
+from trajgen_assets.core.config.section import Notice, NoticeOn, Number, Positive, SafeName, Section, refuse_unless
 
 # `run_infer` gives an agent no instruction at all for any other word, and says nothing.
 Language = Literal["python", "java", "go", "c", "cpp", "javascript", "typescript", "rust"]
@@ -38,9 +38,13 @@ ENVIRON_KEYS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def _refused(text: str) -> AfterValidator:
-    """A validator of a key that is known and refused, whatever its value."""
-    return refuse_unless(lambda value: value is None, text)
+def _told(text: str) -> NoticeOn:
+    """Has something said about any other value than the default, which is honoured all the same."""
+    return NoticeOn(say=lambda _: (f" {text}",))
+
+
+def _is_absent(value: Any) -> bool:
+    return value is None
 
 
 def _is_an_image(text: str) -> bool:
@@ -92,33 +96,31 @@ class OpenHands(Section):
     max_iterations: Positive | None = None
     eval_num_workers: Annotated[
         Positive,
-        Notice(
-            "is of little use: a process has one task, so more workers add infer_logs and the harness's own 2 hours"
-        ),
+        _told("is of little use: a process has one task, so more workers add infer_logs and the harness's own 2 hours"),
     ] = 1
     split: str = "train"
     eval_note: SafeName | None = None
-    dataset: Annotated[Any, _refused(_DATASET)] = None
-    eval_n_limit: Annotated[Any, _refused(_LIMIT)] = None
-    eval_output_dir: Annotated[Any, _refused(_OUTPUT)] = None
+    dataset: Annotated[Any, refuse_unless(_is_absent, _DATASET), Notice()] = None
+    eval_n_limit: Annotated[Any, refuse_unless(_is_absent, _LIMIT), Notice()] = None
+    eval_output_dir: Annotated[Any, refuse_unless(_is_absent, _OUTPUT), Notice()] = None
     language: Language = "java"
     use_hint_text: Annotated[
-        bool, Notice("does nothing: run_infer of multi_swe_bench reads USE_HINT_TEXT and uses it nowhere")
+        bool, _told("does nothing: run_infer of multi_swe_bench reads USE_HINT_TEXT and uses it nowhere")
     ] = False
     use_instance_image: Annotated[
         bool,
-        Notice("has each runtime built on a bare image with a clone from the network, instead of the task's image"),
+        _told("has each runtime built on a bare image with a clone from the network, instead of the task's image"),
     ] = True
     run_with_browsing: Annotated[
-        bool, Notice("adds a line to the prompt that forbids browsing, and makes a browser that fails an error")
+        bool, _told("adds a line to the prompt that forbids browsing, and makes a browser that fails an error")
     ] = False
     eval_docker_image_prefix: _Prefix = "mswebench"
     runtime_container_image: Annotated[
         str | None,
         refuse_unless(lambda text: text is None or _is_an_image(text), _NO_IMAGE),
-        Notice("is read by VeloraHarness alone: run_infer of OpenHands 0.62 builds its runtime image all the same"),
+        _told("is read by VeloraHarness alone: run_infer of OpenHands 0.62 builds its runtime image all the same"),
     ] = None
-    skip_ids: Annotated[Any, _refused(_SKIP)] = None
+    skip_ids: Annotated[Any, refuse_unless(_is_absent, _SKIP), Notice()] = None
     max_input_tokens: Positive | None = None
     max_output_tokens: Positive | None = None
     native_tool_calling: bool | None = None

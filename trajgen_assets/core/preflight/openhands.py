@@ -26,7 +26,7 @@ from trajgen_assets.core.openhands.checkout import (
     selection_faults,
     server_faults,
 )
-from trajgen_assets.core.openhands.environment import NAME, OPENHANDS_PYTHONS, named_environment
+from trajgen_assets.core.openhands.environment import NAME, named_environment
 from trajgen_assets.core.openhands.images import LIST_TIMEOUT_S, image_of, missing_error, plan_images
 from trajgen_assets.core.preflight.demand import usable_tasks
 from trajgen_assets.core.preflight.findings import Finding, NotLookedError, Subject, fail, ok, warn
@@ -44,7 +44,7 @@ BUILT_OVER = "ghcr.io/openhands/runtime"
 SPELLINGS: Mapping[str, str] = MappingProxyType(
     {"c++": "cpp", "golang": "go", "js": "javascript", "ts": "typescript", "py": "python", "rs": "rust"}
 )
-# Finds each module without running it; prints the names of those that are not there.
+# Finds each module without running it; prints the version of Python, and the names of modules that are not there.
 FIND_MODULES = """
 import sys
 from importlib.util import find_spec
@@ -53,7 +53,7 @@ def is_there(name):
         return find_spec(name) is not None
     except ModuleNotFoundError:
         return False
-print(*(name for name in sys.argv[1:] if not is_there(name)))
+print(sys.version.split()[0], *(name for name in sys.argv[1:] if not is_there(name)))
 """
 
 
@@ -245,17 +245,17 @@ def _python(subject: Subject, chosen: OpenHands) -> Path:
 
 def _modules(python: Path, names: list[str]) -> Iterator[Finding]:
     outcome = run([python, "-c", FIND_MODULES, *names], env=tool_environ(os.environ), timeout_s=PROBE_TIMEOUT_S)
-    if not outcome.ok:
+    if not (outcome.ok and outcome.tail):
         mend = "name an interpreter that runs in openhands.python, or in evaluator_python"
         yield fail(RequirementError("the Python does not run", where=python, why=outcome.reason, mend=mend))
         return
-    missing = outcome.tail[-1].split() if outcome.tail else []
+    version, *missing = outcome.tail[-1].split()
     if missing:
         mend = "install what is missing there, or add it to openhands.lock"
         what = f"{' and '.join(missing)} cannot be imported"
         yield fail(RequirementError(what, where=python, why="OpenHands does not bring it along", mend=mend))
     else:
-        yield ok(f"{python}: {', '.join(names)}; Python {OPENHANDS_PYTHONS}")
+        yield ok(f"Python {version} at {python} has {' and '.join(names) or 'what it needs'}")
 
 
 def _rows(subject: Subject) -> Iterator[tuple[str, list[Row]]]:
