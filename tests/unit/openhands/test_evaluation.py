@@ -135,6 +135,13 @@ def test_a_report_of_failures_alone_counts_where_the_output_shows_that_tests_ran
     assert outcome(broken) == (EvaluationClass.NO_TESTS, None)
 
 
+def test_a_flat_report_calls_a_test_failed_that_never_ran() -> None:
+    failed = flat(p2p_status={"b": "FAILED"})
+    assert outcome(velora(failed, ID, PATCH, output=WRONG_FOLDER)) == (EvaluationClass.NO_TESTS, None)
+    assert outcome(velora(failed, ID, PATCH)) == (EvaluationClass.NO_TESTS, None)
+    assert outcome(velora(failed, ID, PATCH, output="2 failed in 0.1s")) == (EvaluationClass.UNRESOLVED, 0.0)
+
+
 def test_only_verdicts_on_the_model_have_a_reward() -> None:
     rewarded = {each for each in EvaluationClass if Evaluation(each, "").reward is not None}
     assert {str(each) for each in rewarded} == {"resolved", "unresolved", "empty_patch", "patch_failed"}

@@ -18,8 +18,8 @@ _NOT_APPLIED = re.compile(r"error: patch failed: (?P<path>[^:\n]+):\d+|error: (?
 _NO_TEST_RAN = ("No such file or directory", "command not found")
 _LEAST_OUTPUT = 10
 
-# Statuses of a test by which it ran; of any other it cannot be told.
-_RAN = frozenset({"PASSED", "PASS", "FAILED", "FAIL", "XFAIL", "XPASS"})
+# Statuses of a test by which it ran. One that was never run is called failed.
+_RAN = frozenset({"PASSED", "PASS", "XFAIL", "XPASS"})
 
 
 class EvaluationClass(StrEnum):
@@ -159,19 +159,16 @@ def _refusal(told: Mapping[str, Any]) -> Evaluation | None:
 
 
 def _n_run(told: Mapping[str, Any]) -> int | None:
-    """How many tests ran for certain; None where a report does not tell those that ran from those that did not.
-
-    A nested report, and lists of tests by outcome, count a test that was never run among the failures.
-    """
+    """How many tests ran for certain; None where a report does not tell failures from tests that never ran."""
     counts = [told.get(key) for key in ("tests_passed", "tests_failed", "tests_error")]
     if known := [count for count in counts if isinstance(count, int)]:
         return sum(known)
     named = _groups(told)
     if any("success" in group for group in named):
         n_passed = sum(len(group.get("success") or ()) for group in named)
-        return n_passed or None
-    statuses = [status for group in named for status in group.values()]
-    return sum(str(status).upper() in _RAN for status in statuses) if statuses else None
+    else:
+        n_passed = sum(str(status).upper() in _RAN for group in named for status in group.values())
+    return n_passed or None
 
 
 def _groups(told: Mapping[str, Any]) -> list[Json]:
