@@ -3,7 +3,7 @@
 #   make setup TRAJGEN_HARBOR_PYTHON=/path/to/python3.13    the Python for Harbor
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui ui-demo test test-faults test-deploy check engine up down browser screenshots locks clean-env
+.PHONY: help setup demo ui ui-demo test test-faults test-deploy check engine up down browser postgres screenshots locks clean-env
 export TRAJGEN_PYTHON TRAJGEN_HARBOR_PYTHON
 
 ENV_DIR := $(or $(TRAJGEN_ENV_DIR),artifacts/env)
@@ -53,6 +53,9 @@ down: ## take it down and leave its data; ARGS=--images removes its images, too
 
 browser: ## install Chromium for the tests of the web UI (as root, or with sudo)
 	@python3 -E scripts/chromium.py
+
+postgres: ## install Postgres for the tests of the ledger on a server (as root, or with sudo)
+	@python3 -E scripts/postgres.py
 
 screenshots: setup browser ## take the pictures of docs/images anew
 	@TRAJGEN_SCREENSHOTS=docs/images .venv/bin/python -m pytest tests/e2e/browser -q

@@ -11,7 +11,8 @@ import yaml
 
 from trajgen_assets.core.atomic import write_yaml
 from trajgen_assets.core.errors import ConfigError, RequirementError
-from trajgen_assets.core.paths import Root
+from trajgen_assets.core.ledger.place import server_environ
+from trajgen_assets.core.paths import DAGSTER_URL_ENV, LEDGER_URL_ENV, Root
 
 ROLLOUT_POOL = "rollouts"
 
@@ -26,13 +27,18 @@ POLL_S = 10
 DEQUEUE_INTERVAL_S = 2
 
 
+_ON_POSTGRES = "RedactingPostgresStorage"
+
+
 def instance_settings(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """The content of `dagster.yaml`. Dagster retries infrastructure deaths alone; failed tasks are the ledger's.
 
+    Runs, events and ticks are kept on Postgres where DAGSTER_POSTGRES_URL names a database, else in SQLite.
     A deployment names a file whose sections take the place of ours.
     """
     overlay = environ.get(OVERLAY_VARIABLE)
-    return _settings_of_one_machine() | (read_overlay(Path(overlay), environ) if overlay else {})
+    on_postgres = bool(environ.get(DAGSTER_URL_ENV))
+    return _settings_of_one_machine(on_postgres=on_postgres) | (read_overlay(Path(overlay), environ) if overlay else {})
 
 
 def read_overlay(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -55,17 +61,11 @@ def read_overlay(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     return sections
 
 
-def _settings_of_one_machine() -> dict[str, Any]:
+def _settings_of_one_machine(*, on_postgres: bool) -> dict[str, Any]:
     return {
         "telemetry": {"enabled": False},
         "nux": {"enabled": False},
-        "storage": {
-            "custom": {
-                "module": "resources.storage",
-                "class": "RedactingStorage",
-                "config": {"base_dir": {"env": "DAGSTER_HOME"}},  # by name, so that a root can be moved
-            }
-        },
+        "storage": _postgres_storage() if on_postgres else _sqlite_storage(),
         "run_launcher": {"module": "resources.run_launcher", "class": "LocalRunLauncher"},
         "run_coordinator": {
             "module": "dagster.core.run_coordinator",
@@ -88,6 +88,16 @@ def _settings_of_one_machine() -> dict[str, Any]:
     }
 
 
+def _sqlite_storage() -> dict[str, Any]:
+    base_dir = {"base_dir": {"env": "DAGSTER_HOME"}}  # by name, so that a root can be moved
+    return {"custom": {"module": "resources.storage", "class": "RedactingStorage", "config": base_dir}}
+
+
+def _postgres_storage() -> dict[str, Any]:
+    url = {"postgres_url": {"env": DAGSTER_URL_ENV}}  # by name, because it may hold a password
+    return {"custom": {"module": "resources.postgres_storage", "class": _ON_POSTGRES, "config": url}}
+
+
 def prepare_instance(root: Root, *, max_jobs: int) -> None:
     """Make `DAGSTER_HOME` with its settings and the limit of pool `rollouts`; safe to repeat.
 
@@ -97,7 +107,8 @@ def prepare_instance(root: Root, *, max_jobs: int) -> None:
     """
     root.dagster_home.mkdir(parents=True, exist_ok=True, mode=0o700)
     root.dagster_home.chmod(0o700)
-    write_yaml(root.dagster_home / "dagster.yaml", instance_settings(), mode=0o600)
+    _refuse_without_url(root)
+    write_yaml(_settings_file(root), instance_settings(), mode=0o600)
     with open_instance(root) as instance:
         instance.event_log_storage.set_concurrency_slots(ROLLOUT_POOL, max_jobs)
         if instance.run_launcher is None:
@@ -106,7 +117,21 @@ def prepare_instance(root: Root, *, max_jobs: int) -> None:
 
 def has_instance(root: Root) -> bool:
     """Whether set-up has been run for this root."""
-    return (root.dagster_home / "dagster.yaml").exists()
+    return _settings_file(root).exists()
+
+
+def _settings_file(root: Root) -> Path:
+    return root.dagster_home / "dagster.yaml"
+
+
+def _refuse_without_url(root: Root) -> None:
+    """An instance on Postgres is never taken for an empty one in SQLite."""
+    if has_instance(root) and not os.environ.get(DAGSTER_URL_ENV) and _ON_POSTGRES in _settings_file(root).read_text():
+        raise ConfigError(
+            f"Dagster's storage is on Postgres, and {DAGSTER_URL_ENV} is not set",
+            where=_settings_file(root),
+            mend=f"export {DAGSTER_URL_ENV}=…, or move that file away to begin an empty one in SQLite",
+        )
 
 
 def open_instance(root: Root) -> dg.DagsterInstance:
@@ -118,6 +143,7 @@ def open_instance(root: Root) -> dg.DagsterInstance:
     home = root.dagster_home
     if not has_instance(root):
         raise RequirementError("there is no Dagster instance yet", where=home, mend="run `trajgen setup`")
+    _refuse_without_url(root)
     os.environ["DAGSTER_HOME"] = str(home)  # its run workers inherit it
     return dg.DagsterInstance.from_config(str(home))
 
@@ -130,4 +156,5 @@ def dagster_environ(root: Root, config: Path) -> dict[str, str]:
         "TRAJGEN_ENV_DIR": str(root.env),
         "TRAJGEN_CONFIG": str(config),
         "DAGSTER_DISABLE_TELEMETRY": "yes",
+        **server_environ(root, LEDGER_URL_ENV, DAGSTER_URL_ENV),
     }

@@ -12,8 +12,11 @@ from typing import Any, Self, TypeVar, cast
 from dagster._core.events.log import EventLogEntry
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.scheduler.instigation import InstigatorTick, TickData
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
+from dagster._core.storage.schedules.sql_schedule_storage import SqlScheduleStorage
 from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
 from dagster._core.storage.sqlite_storage import (
     DagsterSqliteStorage,
@@ -65,15 +68,15 @@ def _cleared_name(name: str, redactor: Redactor) -> str:
     return name if name.startswith("__") else redactor.text(name)
 
 
-class Events(SqliteEventLogStorage):
-    """The events of runs."""
+class RedactingEvents(SqlEventLogStorage):
+    """The events of runs, in whatever database."""
 
     def store_event(self, event: EventLogEntry) -> None:
         """Store it without secrets."""
         super().store_event(without_secrets(event))
 
 
-class Ticks(SqliteScheduleStorage):
+class RedactingTicks(SqlScheduleStorage):
     """The ticks of sensors."""
 
     def create_tick(self, tick_data: TickData) -> InstigatorTick:
@@ -85,7 +88,7 @@ class Ticks(SqliteScheduleStorage):
         return super().update_tick(tick._replace(tick_data=without_secrets(tick.tick_data)))
 
 
-class Runs(SqliteRunStorage):
+class RedactingRuns(SqlRunStorage):
     """Runs, heartbeats and backfills."""
 
     def add_daemon_heartbeat(self, daemon_heartbeat: DaemonHeartbeat) -> None:
@@ -99,6 +102,18 @@ class Runs(SqliteRunStorage):
     def update_backfill(self, partition_backfill: PartitionBackfill) -> None:
         """Store it without secrets."""
         super().update_backfill(without_secrets(partition_backfill))
+
+
+class Events(RedactingEvents, SqliteEventLogStorage):
+    """The events of runs in SQLite."""
+
+
+class Ticks(RedactingTicks, SqliteScheduleStorage):
+    """The ticks of sensors in SQLite."""
+
+
+class Runs(RedactingRuns, SqliteRunStorage):
+    """Runs, heartbeats and backfills in SQLite."""
 
 
 class RedactingStorage(DagsterSqliteStorage):

@@ -20,6 +20,7 @@ from trajgen_assets.core.clean.jobs import find_job_trials
 from trajgen_assets.core.clean.outputs import Output, find_outputs, remove_output
 from trajgen_assets.core.clean.trees import Size
 from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.ledger.place import has_ledger
 from trajgen_assets.core.ledger.store import open_ledger
 
 OUTPUTS = refused("--outputs", "jobs are paid for, and staged tasks go anyway", "name jobs: `trajgen clean --jobs JOB`")
@@ -69,7 +70,7 @@ def clean(  # noqa: PLR0913, PLR0917  one argument for each option
         _show(find_outputs(state.root, config, data_sets=data_sets), state, as_json=as_json, done="would be removed")
         return
     with resting(state, config):
-        if state.root.ledger.exists():
+        if has_ledger(state.root):
             with open_ledger(state.root) as ledger:
                 finish_removals(state.root, ledger)
         found = find_outputs(state.root, config, data_sets=data_sets)

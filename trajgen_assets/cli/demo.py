@@ -26,7 +26,7 @@ from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import JobRow, JobState, TaskFilter
 from trajgen_assets.core.ledger.store import open_ledger
-from trajgen_assets.core.paths import PROJECT, Root
+from trajgen_assets.core.paths import DAGSTER_URL_ENV, LEDGER_URL_ENV, PROJECT, Root
 from trajgen_assets.core.scripted.running import running_scripted_model
 
 TASKS = PROJECT / "examples" / "swe_tasks" / "py-cc"
@@ -62,6 +62,8 @@ def demo(
 ) -> None:
     """Roll out the bundled tasks with a scripted model, in a root of their own (artifacts/demo). No key, no Docker."""
     state = demo_state(state_of(context))
+    for name in (LEDGER_URL_ENV, DAGSTER_URL_ENV):  # what is shown here has no business among real work
+        os.environ.pop(name, None)
     os.environ[KEY_ENV] = secrets.token_urlsafe(24)
     with running_scripted_model(api_key=os.environ[KEY_ENV]) as model:
         write_demo_config(state, model.base_url)
@@ -87,7 +89,7 @@ def demo_state(state: State) -> State:
     root = (
         state.root
         if state.root.path != Root.from_environ().path
-        else replace(state.root, path=PROJECT / "artifacts" / "demo")
+        else replace(state.root, path=PROJECT / "artifacts" / "demo", ledger_url=None)
     )
     return State(root, root.path / "config.yaml", state.verbose)
 

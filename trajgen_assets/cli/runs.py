@@ -12,6 +12,7 @@ from trajgen_assets.cli import completing
 from trajgen_assets.cli.state import State, console, state_of
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import LedgerError, UnknownNameError
+from trajgen_assets.core.ledger.place import has_ledger
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.report.archive import (
     RunMetadata,
@@ -101,7 +102,7 @@ def made_from(run: RunMetadata) -> Iterator[str]:
 def _mended(state: State) -> Runs:
     """All runs, after what was left open is filed and an index that is behind is made anew; says what was done."""
     root = state.root
-    if root.ledger.exists():
+    if has_ledger(root):
         try:
             with open_ledger(root) as ledger:
                 for run in file_left_open(root, ledger, known_secrets(state.config).redactor()):

@@ -10,6 +10,7 @@ from trajgen_assets.cli.state import State, state_of
 from trajgen_assets.core.config.inputs import Automation
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.ledger.place import ledger_place
 from trajgen_assets.core.ledger.store import create_ledger
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.provision.setup import setup as provision
@@ -44,7 +45,7 @@ def prepare_root(state: State) -> None:
     except ConfigError:  # not written or not filled in yet: set-up comes first
         max_jobs = Automation().max_jobs
     if create_ledger(state.root, has_materializations=lambda: _has_materializations(state)):
-        typer.echo(f"made an empty ledger: {state.root.ledger}")
+        typer.echo(f"made an empty ledger: {ledger_place(state.root)}")
     prepare_instance(state.root, max_jobs=max_jobs)
     with open_instance(state.root) as instance:
         report_environments(instance, state.root)

@@ -11,6 +11,7 @@ TrajgenError
 ├── LedgerError (RuntimeError)               the ledger cannot be trusted: nothing may be rolled out
 │   ├── LedgerMissingError (FileNotFoundError)
 │   ├── LedgerCorruptError
+│   ├── LedgerMovedError                     it has gone on to a server, and lives there
 │   ├── ImportRefusedError (ValueError)      what is to be imported cannot be read, or is ambiguous
 │   └── StaleLeaseError                      a write with an old fencing number was refused
 ├── RequirementError (RuntimeError)          the machine lacks a program, a Python or disk space
@@ -102,6 +103,10 @@ class LedgerMissingError(LedgerError, FileNotFoundError):
 
 class LedgerCorruptError(LedgerError):
     """The ledger is there but cannot be read as one of ours."""
+
+
+class LedgerMovedError(LedgerError):
+    """What is here is no longer the ledger: it has moved to a server, and goes on there alone."""
 
 
 class ImportRefusedError(LedgerError, ValueError):

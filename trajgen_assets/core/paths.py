@@ -1,10 +1,13 @@
 """Where everything lies. Nothing else joins path parts of the artifacts tree by hand."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
+
+LEDGER_URL_ENV = "TRAJGEN_LEDGER_URL"
+DAGSTER_URL_ENV = "DAGSTER_POSTGRES_URL"
 
 
 @dataclass(frozen=True)
@@ -13,21 +16,30 @@ class Root:
 
     A root has a ledger, a `DAGSTER_HOME`, jobs and data of its own; the uv environments are shared by
     all roots of a checkout (`env`), because they hold nothing of any job.
+
+    Attributes:
+        ledger_url: the database server that the environment names for the ledger; it may hold a password.
     """
 
     path: Path
     env: Path = PROJECT / "artifacts" / "env"
+    ledger_url: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environ(cls, path: str | Path | None = None) -> "Root":
         """Take `path`, else `TRAJGEN_ROOT`, else `artifacts/` of this checkout; environments from `TRAJGEN_ENV_DIR`."""
         chosen = Path(path or os.environ.get("TRAJGEN_ROOT") or PROJECT / "artifacts").expanduser().absolute()
-        env = os.environ.get("TRAJGEN_ENV_DIR")
-        return cls(chosen, Path(env).expanduser().absolute()) if env else cls(chosen)
+        env = Path(os.environ.get("TRAJGEN_ENV_DIR") or cls.env).expanduser().absolute()
+        return cls(chosen, env, os.environ.get(LEDGER_URL_ENV, "").strip() or None)
 
     @property
     def ledger(self) -> Path:
         return self.path / "ledger.sqlite"
+
+    @property
+    def ledger_place(self) -> Path:
+        """Names the server that has the ledger, where one has."""
+        return self.path / "ledger_server.yaml"
 
     @property
     def ledger_view(self) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.ledger.place import has_ledger
 from trajgen_assets.core.paths import JobPaths, Root
 from trajgen_assets.core.sft.versions import Versions
 
@@ -77,7 +78,7 @@ def _usable(root: Root, folder: Path | None) -> Path | None:
 def _root_of(folder: Path) -> Path | None:
     """The root that a folder lies in, if any."""
     resolved = folder.resolve()
-    return next((each for each in (resolved, *resolved.parents) if Root(each).ledger.exists()), None)
+    return next((each for each in (resolved, *resolved.parents) if has_ledger(Root(each))), None)
 
 
 def _place(link: Path, folder: Path | None, made_for: Callable[[Path], Path]) -> None:

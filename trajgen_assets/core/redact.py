@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Protocol, Self
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 from markupsafe import escape
 
@@ -22,6 +22,9 @@ _SECRET_NAME = re.compile(
     r"(?!\w*_(LIMIT|SOCK)$)(\w*(KEY|TOKEN|SECRET|PASSWORD|PASSWD)|(\w+_)?(PASS|PAT|AUTH|CREDENTIALS?)|\w+_PWD)(_\w*)?",
     re.IGNORECASE,
 )
+
+# `scheme://user:password@host`, unless a variable stands in its place.
+_IN_ADDRESS = re.compile(r"\s*[a-z][a-z0-9+.-]*://[^/@:\s]*:(?!\$\{)([^@/\s]+)@", re.IGNORECASE)
 
 # The keys that we make ourselves are known by their shape: whoever prints one need not have been told it.
 _OUR_KEYS = {
@@ -124,8 +127,10 @@ class Redactor:
 
 
 def environ_secrets() -> dict[str, str]:
-    """Whatever our environment holds under the name of a secret: name to value."""
-    return {name: value.strip() for name, value in os.environ.items() if looks_secret(name)}
+    """Whatever our environment holds under the name of a secret, or as the password of an address: name to value."""
+    named = {name: value.strip() for name, value in os.environ.items() if looks_secret(name)}
+    addresses = ((name, _IN_ADDRESS.match(value)) for name, value in os.environ.items())
+    return named | {f"{name}'s password": unquote(found[1]) for name, found in addresses if found}
 
 
 def as_written(value: str) -> Iterator[str]:

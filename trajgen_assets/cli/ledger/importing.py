@@ -23,6 +23,7 @@ from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.comparing import recorded_trials
 from trajgen_assets.core.ledger.importing import FoundTask, ImportResult, import_found
 from trajgen_assets.core.ledger.ledger import Ledger
+from trajgen_assets.core.ledger.place import has_ledger
 from trajgen_assets.core.ledger.published import read_published
 from trajgen_assets.core.ledger.store import create_ledger, open_ledger
 from trajgen_assets.core.ledger.view import is_edited
@@ -75,7 +76,7 @@ def import_ledger(
     result = preview
     if not as_json:
         _show(found, preview)
-    is_new = not state.root.ledger.exists()
+    is_new = not has_ledger(state.root)
     if not dry_run and (preview.changed or preview.new_trials or is_new):
         agreed(f"import {count_of(len(preview.changed), 'task')}" + (" into a new ledger?" if is_new else "?"), yes=yes)
         result = _import(state, config, found, campaign)
@@ -105,7 +106,7 @@ def _ledger_or_stand_in(root: Root) -> Iterator[Ledger]:
     Raises:
         BusyError: there is none, and a job still runs that the new one would not know.
     """
-    if root.ledger.exists():
+    if has_ledger(root):
         with open_ledger(root) as ledger:
             yield ledger
         return

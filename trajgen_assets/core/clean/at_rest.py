@@ -9,6 +9,7 @@ from pathlib import Path
 from trajgen_assets.core.errors import BusyError
 from trajgen_assets.core.intake.staging import RECORDS
 from trajgen_assets.core.ledger.models import JobState
+from trajgen_assets.core.ledger.place import has_ledger
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.locks import is_locked, take_lock
 from trajgen_assets.core.paths import Root
@@ -79,7 +80,7 @@ def _refuse_staging(root: Root) -> None:
 
 
 def _refuse_unsettled(root: Root) -> None:
-    if not root.ledger.exists():
+    if not has_ledger(root):
         return
     with open_ledger(root) as ledger:
         running = ledger.jobs(JobState.RUNNING)

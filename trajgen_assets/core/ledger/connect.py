@@ -1,9 +1,10 @@
-"""Connections and transactions: the one module that knows which database it speaks to."""
+"""Connections and transactions of a ledger in a SQLite file. What lies on a server is in `server`."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,20 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from trajgen_assets.core import clock
 from trajgen_assets.core.errors import BusyError, LedgerCorruptError, LedgerError, TrajgenError
 from trajgen_assets.core.faults import reached
 
 BUSY_TIMEOUT_S = 30.0
 APPLICATION_ID = 0x54524A47  # "TRJG"
-POSTGRES_WRITE_LOCK = 0x54524A47
 
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _found_whole: dict[str, tuple[int, ...]] = {}  # by path: the version of the file that this process last checked
+
+
+class Interrupted(BusyError):
+    """The connection was lost, and nothing of the transaction was written: it may be done again."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +34,16 @@ class Store:
 
     A write transaction has the write lock from its first statement to its commit (SQLite `BEGIN IMMEDIATE`,
     a transaction's advisory lock on Postgres), so what it has read stays true until it has written.
+
+    Attributes:
+        engine: its connections.
+        where: the file, or the server's address without a password.
+        now: the time that leases go by.
     """
 
     engine: sa.Engine
     where: str
+    now: Callable[[], datetime] = clock.now
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -62,7 +73,11 @@ class Store:
         try:
             yield
         except sa.exc.DBAPIError as error:
-            raise explain(error, self.where) from error
+            raise self.explain(error) from error
+
+    def explain(self, error: sa.exc.DBAPIError) -> TrajgenError:
+        """Say in our own words what the database refused."""
+        return explain(error, self.where)
 
 
 def sqlite_store(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S, how: str = "mode=rw") -> Store:
@@ -87,13 +102,6 @@ def sqlite_store(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S, how: str
     engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.QueuePool)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return Store(engine, str(path))
-
-
-def server_store(url: str) -> Store:
-    """Open a database server, such as Postgres, by its SQLAlchemy URL."""
-    engine = sa.create_engine(url, pool_pre_ping=True)
-    sa.event.listen(engine, "begin", _begin_server)
-    return Store(engine, engine.url.render_as_string(hide_password=True))
 
 
 def prepare_sqlite(path: Path) -> None:
@@ -161,10 +169,3 @@ def _pragma(conn: sa.Connection, text: str) -> Any:
 
 def _begin_sqlite(conn: sa.Connection) -> None:
     conn.exec_driver_sql("BEGIN IMMEDIATE" if conn.get_execution_options().get("writes") else "BEGIN")
-
-
-def _begin_server(conn: sa.Connection) -> None:
-    if conn.get_execution_options().get("writes"):
-        conn.exec_driver_sql(f"SELECT pg_advisory_xact_lock({POSTGRES_WRITE_LOCK})")
-    else:
-        conn.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")

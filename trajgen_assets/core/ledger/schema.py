@@ -1,4 +1,4 @@
-"""The ledger's tables. Nothing in here is SQLite's alone."""
+"""The ledger's tables, for SQLite and for Postgres."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -30,6 +30,34 @@ class Moment(sa.types.TypeDecorator[datetime]):
         return None if value is None else datetime.fromisoformat(value)
 
 
+def without_nul(text: str) -> str:
+    """`text` as every database can hold it: Postgres takes no NUL, and what a program leaves may hold one."""
+    return text.replace("\0", "\ufffd")
+
+
+class Line(sa.types.TypeDecorator[str]):
+    """A short text. Its length is a promise to readers, which Postgres would hold a note of a program to: so untold."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[str]:
+        return dialect.type_descriptor(sa.Text() if dialect.name == "postgresql" else self.impl_instance)
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002
+        return None if value is None else without_nul(value)
+
+
+class Words(sa.types.TypeDecorator[str]):
+    """A text of any length."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002
+        return None if value is None else without_nul(value)
+
+
 def _word(kind: type[StrEnum], name: str) -> sa.Enum:
     """A column type that holds the values of `kind` as text, checked by the database."""
     return sa.Enum(
@@ -54,32 +82,32 @@ metadata = sa.MetaData(
 meta = sa.Table(
     "meta",
     metadata,
-    sa.Column("key", sa.String(200), primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("key", Line(200), primary_key=True),
+    sa.Column("value", Words, nullable=False),
 )
 
 jobs = sa.Table(
     "jobs",
     metadata,
-    sa.Column("name", sa.String(300), primary_key=True),
-    sa.Column("campaign", sa.String(200), nullable=False),
-    sa.Column("dataset", sa.String(200), nullable=False),
+    sa.Column("name", Line(300), primary_key=True),
+    sa.Column("campaign", Line(200), nullable=False),
+    sa.Column("dataset", Line(200), nullable=False),
     sa.Column("state", _word(JobState, "state"), nullable=False),
     sa.Column("launch", sa.Integer, nullable=False),
-    sa.Column("run_id", sa.String(200)),
-    sa.Column("owner", sa.String(300)),
-    sa.Column("host", sa.String(300)),
+    sa.Column("run_id", Line(200)),
+    sa.Column("owner", Line(300)),
+    sa.Column("host", Line(300)),
     sa.Column("fence", sa.Integer, nullable=False),
     sa.Column("lease_expires_at", Moment),
-    sa.Column("config_digest", sa.String(80)),
+    sa.Column("config_digest", Line(80)),
     sa.Column("n_tasks", sa.Integer, nullable=False),
     sa.Column("assigned_at", Moment, nullable=False),
     sa.Column("requested_at", Moment),
     sa.Column("started_at", Moment),
     sa.Column("finished_at", Moment),
-    sa.Column("note", sa.Text),
-    sa.Column("accepted_digest", sa.String(80)),
-    sa.Column("downstream_digest", sa.String(80)),
+    sa.Column("note", Words),
+    sa.Column("accepted_digest", Line(80)),
+    sa.Column("downstream_digest", Line(80)),
     sa.Column("asked_by", _word(AskedBy, "asked_by")),  # null in jobs that are older than the column
     sa.CheckConstraint("(state = 'running') = (lease_expires_at IS NOT NULL)", name="lease"),
     sa.Index("ix_jobs_state", "state"),
@@ -89,28 +117,28 @@ tasks = sa.Table(
     "tasks",
     metadata,
     sa.Column("position", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("campaign", sa.String(200), nullable=False),
-    sa.Column("dataset", sa.String(200), nullable=False),
-    sa.Column("task_id", sa.String(200), nullable=False),
-    sa.Column("digest", sa.String(80)),
-    sa.Column("changed_digest", sa.String(80)),
+    sa.Column("campaign", Line(200), nullable=False),
+    sa.Column("dataset", Line(200), nullable=False),
+    sa.Column("task_id", Line(200), nullable=False),
+    sa.Column("digest", Line(80)),
+    sa.Column("changed_digest", Line(80)),
     sa.Column("status", _word(TaskStatus, "status"), nullable=False),
     sa.Column("skip_kind", _word(SkipKind, "skip_kind")),
-    sa.Column("note", sa.Text),
+    sa.Column("note", Words),
     sa.Column("listed", sa.Boolean, nullable=False),
     sa.Column("eligible", sa.Boolean, nullable=False),
-    sa.Column("ineligible_reason", sa.Text),
+    sa.Column("ineligible_reason", Words),
     sa.Column("partitioned", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("imported", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("job", sa.ForeignKey("jobs.name")),
     sa.Column("last_job", sa.ForeignKey("jobs.name")),
-    sa.Column("last_cause", sa.String(80)),
+    sa.Column("last_cause", Line(80)),
     sa.Column("n_attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("n_counted", sa.Integer, nullable=False, server_default="0"),
     sa.Column("n_infra", sa.Integer, nullable=False, server_default="0"),
     sa.Column("n_capture", sa.Integer, nullable=False, server_default="0"),
     sa.Column("reward", sa.Float),
-    sa.Column("trajectory_path", sa.Text),
+    sa.Column("trajectory_path", Words),
     sa.Column("memory_multiplier", sa.Float),
     sa.Column("registered_at", Moment, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
@@ -149,9 +177,9 @@ attempts = sa.Table(
     sa.Column("task", sa.ForeignKey("tasks.position"), nullable=False),
     sa.Column("job", sa.ForeignKey("jobs.name"), nullable=False),
     sa.Column("ordinal", sa.Integer, nullable=False),
-    sa.Column("trial_name", sa.String(300), nullable=False),
+    sa.Column("trial_name", Line(300), nullable=False),
     sa.Column("kind", _word(AttemptKind, "kind"), nullable=False),
-    sa.Column("cause", sa.String(80)),
+    sa.Column("cause", Line(80)),
     sa.Column("reward", sa.Float),
     sa.Column("capture", _word(CaptureVerdict, "capture")),
     sa.Column("n_input_tokens", sa.BigInteger),
@@ -161,10 +189,10 @@ attempts = sa.Table(
     sa.Column("started_at", Moment),
     sa.Column("finished_at", Moment),
     sa.Column("duration_s", sa.Float),
-    sa.Column("trajectory_path", sa.Text),
-    sa.Column("trajectory_sha256", sa.String(80)),
+    sa.Column("trajectory_path", Words),
+    sa.Column("trajectory_sha256", Line(80)),
     sa.Column("accepted", sa.Boolean, nullable=False),
-    sa.Column("note", sa.Text),
+    sa.Column("note", Words),
     sa.Column("fence", sa.Integer, nullable=False),
     sa.Column("recorded_at", Moment, nullable=False),
     sa.UniqueConstraint("job", "trial_name"),
@@ -187,9 +215,9 @@ sa.Index(
 breakers = sa.Table(
     "breakers",
     metadata,
-    sa.Column("dataset", sa.String(200), primary_key=True),
+    sa.Column("dataset", Line(200), primary_key=True),
     sa.Column("state", _word(BreakerState, "state"), nullable=False),
-    sa.Column("cause", sa.String(80)),
+    sa.Column("cause", Line(80)),
     sa.Column("opened_at", Moment),
     sa.Column("until", Moment),
     sa.Column("delay_s", sa.Float, nullable=False),
@@ -200,7 +228,7 @@ breakers = sa.Table(
 trial_slots = sa.Table(
     "trial_slots",
     metadata,
-    sa.Column("host", sa.String(300), primary_key=True),
+    sa.Column("host", Line(300), primary_key=True),
     sa.Column("job", sa.ForeignKey("jobs.name"), primary_key=True),
     sa.Column("n", sa.Integer, nullable=False),
     sa.Column("updated_at", Moment, nullable=False),
@@ -211,24 +239,24 @@ stop_requests = sa.Table(
     metadata,
     sa.Column("job", sa.ForeignKey("jobs.name"), primary_key=True),
     sa.Column("drain", sa.Boolean, nullable=False),
-    sa.Column("asked_by", sa.String(300), nullable=False),
+    sa.Column("asked_by", Line(300), nullable=False),
     sa.Column("asked_at", Moment, nullable=False),
 )
 
 pauses = sa.Table(
     "pauses",
     metadata,
-    sa.Column("dataset", sa.String(200), primary_key=True),  # empty: every data set
-    sa.Column("paused_by", sa.String(300), nullable=False),
+    sa.Column("dataset", Line(200), primary_key=True),  # empty: every data set
+    sa.Column("paused_by", Line(300), nullable=False),
     sa.Column("paused_at", Moment, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("reason", Words, nullable=False),
 )
 
 removals = sa.Table(
     "removals",
     metadata,
     sa.Column("job", sa.ForeignKey("jobs.name"), primary_key=True),
-    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("note", Words, nullable=False),
     sa.Column("begun_at", Moment, nullable=False),
     sa.Column("finished_at", Moment),  # null: files of it may still be there
 )
@@ -236,10 +264,10 @@ removals = sa.Table(
 manifests = sa.Table(
     "manifests",
     metadata,
-    sa.Column("campaign", sa.String(200), primary_key=True),
-    sa.Column("dataset", sa.String(200), primary_key=True),
-    sa.Column("path", sa.Text, nullable=False),
-    sa.Column("sha256", sa.String(80), nullable=False),
+    sa.Column("campaign", Line(200), primary_key=True),
+    sa.Column("dataset", Line(200), primary_key=True),
+    sa.Column("path", Words, nullable=False),
+    sa.Column("sha256", Line(80), nullable=False),
     sa.Column("n_entries", sa.Integer, nullable=False),
     sa.Column("read_at", Moment, nullable=False),
 )
@@ -248,6 +276,6 @@ schema_migrations = sa.Table(
     "schema_migrations",
     metadata,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("name", Line(200), nullable=False),
     sa.Column("applied_at", Moment, nullable=False),
 )

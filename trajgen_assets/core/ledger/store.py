@@ -2,8 +2,9 @@
 
 import os
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -20,7 +21,11 @@ from trajgen_assets.core.ledger.connect import (
     prepare_sqlite,
     sqlite_store,
 )
+from trajgen_assets.core.ledger.copying import copy_ledger, has_tables
+from trajgen_assets.core.ledger.identity import LEDGER_ID, check_identity, check_not_moved, identity
 from trajgen_assets.core.ledger.ledger import Ledger
+from trajgen_assets.core.ledger.place import Server, has_ledger, server_of, write_place
+from trajgen_assets.core.ledger.server import check_version, server_store
 from trajgen_assets.core.paths import Root
 
 REBUILD_MEND = (
@@ -30,25 +35,56 @@ REBUILD_MEND = (
 
 
 def open_ledger(
-    root: Root, *, now: Callable[[], datetime] = clock.now, busy_timeout_s: float = BUSY_TIMEOUT_S
+    root: Root, *, now: Callable[[], datetime] | None = None, busy_timeout_s: float = BUSY_TIMEOUT_S
 ) -> Ledger:
     """Open the ledger of `root`, after checking that it is ours, whole and of a schema that we know.
+
+    Args:
+        now: the time that leases go by; by default this host's for a file, and the server's for one on a server.
+        busy_timeout_s: how long a lock is waited for, and a server that does not answer.
 
     Raises:
         LedgerMissingError: there is none.
         LedgerCorruptError: it is damaged, half-written, foreign, or of a newer schema.
-        BusyError: another process kept it locked.
-        LedgerError: its disk cannot be read or written.
+        BusyError: another process kept it locked, or its server does not answer.
+        LedgerError: its disk cannot be read or written, or it has moved to a server.
+        ConfigError: the address of its server is malformed, or lacks a variable.
     """
+    server = server_of(root)
+    store = _open_file(root, busy_timeout_s) if server is None else _open_server(root, server, busy_timeout_s)
+    return Ledger(store, now or store.now)
+
+
+def _open_file(root: Root, busy_timeout_s: float) -> Store:
     check_file(root)
     store = sqlite_store(root.ledger, busy_timeout_s=busy_timeout_s)
-    try:
+    with closed_on_error(store):
         check_sqlite(store)
-        _check_schema(store, now())
+        _check_schema(store)
+        check_not_moved(store)
+    return store
+
+
+def _open_server(root: Root, server: Server, busy_timeout_s: float) -> Store:
+    store = server_store(server.url, server.where, patience_s=busy_timeout_s)
+    with closed_on_error(store):
+        check_version(store)
+        if server.ledger_id is None or not has_tables(store):
+            mend = REBUILD_MEND if _evidence(root) else "run `trajgen setup`"
+            raise LedgerMissingError("there is no ledger", where=server.where, mend=mend)
+        check_identity(store, server.ledger_id)
+        _check_schema(store)
+    return store
+
+
+@contextmanager
+def closed_on_error(store: Store) -> Iterator[None]:
+    """Close the store unless the block ends well."""
+    try:
+        yield
     except BaseException:
         store.close()
         raise
-    return Ledger(store, now)
 
 
 def create_ledger(
@@ -59,6 +95,8 @@ def create_ledger(
     fill: Callable[[Ledger], object] | None = None,
 ) -> bool:
     """Make a ledger where there is none, an empty one unless filled. It appears whole, under its name, or not at all.
+
+    Where a server is named, it is made there; a root without work of its own joins the ledger that is there already.
 
     Args:
         has_materializations: whether Dagster knows of materialized tasks, or a function that finds out.
@@ -71,14 +109,18 @@ def create_ledger(
     Raises:
         LedgerError: work of an earlier ledger lies there, which an empty one would deny.
     """
-    if root.ledger.exists():
+    if has_ledger(root):
+        server_of(root)  # refuses a file beside a server
         return False
+    server = server_of(root)
     _refuse_leftovers(root)
     if not importing:
         _refuse_evidence(root, has_materializations)
     root.path.mkdir(parents=True, exist_ok=True)
     with _new_file(root.path) as temp:
         _build(temp, fill)
+        if server is not None:
+            return _create_on_server(root, server, temp, is_filled=fill is not None)
         reached("before_link")
         try:
             os.link(temp, root.ledger)  # unlike a rename, it never replaces what another process just made
@@ -86,6 +128,24 @@ def create_ledger(
             return False
     fsync_dir(root.path)
     return True
+
+
+def _create_on_server(root: Root, server: Server, temp: Path, *, is_filled: bool) -> bool:
+    """Copy the new ledger `temp` there in one transaction, or join the one that is there."""
+    with closing(server_store(server.url, server.where)) as store, closing(sqlite_store(temp)) as made:
+        check_version(store)
+        is_new = not has_tables(store)
+        if is_new:
+            ledger_id = uuid.uuid4().hex
+            is_new = copy_ledger(made, store, {LEDGER_ID: ledger_id})
+        if not is_new:
+            if is_filled:
+                mend = "name an empty database, or unset the address and import into a file"
+                raise LedgerError("there is a ledger already, which nothing replaces", where=server.where, mend=mend)
+            _check_schema(store)
+            ledger_id = identity(store)
+        write_place(root, server, ledger_id)
+        return is_new
 
 
 def check_file(root: Root) -> None:
@@ -109,12 +169,12 @@ def check_file(root: Root) -> None:
         raise LedgerCorruptError("the ledger is not whole", where=root.ledger, why="it is empty", mend=CORRUPT_MEND)
 
 
-def _check_schema(store: Store, now: datetime) -> None:
+def _check_schema(store: Store) -> None:
     with store.read() as conn:
         is_old = bool(migrations.check_numbers(conn, store.where))
     if is_old:
         with store.write() as conn:
-            migrations.apply_missing(conn, now, store.where)
+            migrations.apply_missing(conn, store.now(), store.where)
     with store.read() as conn:
         migrations.check_tables(conn, store.where)
 

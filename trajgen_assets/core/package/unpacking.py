@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from trajgen_assets.core.atomic import fsync_dir, write_json
 from trajgen_assets.core.errors import BusyError, LedgerError, PackageError, RequirementError, TrajgenError
 from trajgen_assets.core.faults import reached
+from trajgen_assets.core.ledger.place import has_ledger
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.locks import locked_if_free
 from trajgen_assets.core.package.form import (
@@ -45,7 +46,7 @@ def unpack(file: Path, root: Root) -> Manifest:
         LedgerError: there is a ledger, or work of one.
         RequirementError: there is no room.
     """
-    if root.ledger.exists():
+    if has_ledger(root):
         mend = "unpack it elsewhere: `trajgen state unpack FILE --to ROOT`"
         raise LedgerError("there is a ledger already, which nothing replaces", where=root.ledger, mend=mend)
     with locked_if_free(root.locks / "unpacking") as lock:

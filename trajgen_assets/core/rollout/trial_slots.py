@@ -4,6 +4,7 @@ A job begins with as many as are free, up to what it can use, and gives each bac
 the next job begins beside its tail.
 """
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,13 +13,15 @@ from dataclasses import dataclass
 from trajgen_assets.core.errors import BusyError
 from trajgen_assets.core.ledger.ledger import Ledger
 
+HOST_ENV = "TRAJGEN_HOST"
+
 # A job that began with fewer would hold a job slot and a proxy for next to nothing.
 LEAST_SHARE = 4
 
 
 def this_host() -> str:
-    """The name under which this host's slots are counted."""
-    return socket.gethostname()
+    """The name under which this host's slots are counted: TRAJGEN_HOST where a container has a name of its own."""
+    return os.environ.get(HOST_ENV, "").strip() or socket.gethostname()
 
 
 def least_to_begin(want: int, max_trials: int) -> int:

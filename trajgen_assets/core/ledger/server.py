@@ -1,0 +1,265 @@
+"""A ledger on a Postgres server: the same transactions, over a connection that may be lost at any moment.
+
+Three rules make a lost connection harmless. What was lost before COMMIT was sent is rolled back by the server, and the
+caller may do all of it again. What was lost at COMMIT is decided by asking the server what became of that transaction.
+And a host that stands still within a transaction is thrown out, so that it cannot keep the others waiting.
+"""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from trajgen_assets.core.clock import now as host_now
+from trajgen_assets.core.errors import BusyError, LedgerCorruptError, LedgerError, TrajgenError
+from trajgen_assets.core.faults import reached
+from trajgen_assets.core.ledger.connect import BUSY_TIMEOUT_S, Interrupted, Store
+
+WRITE_LOCK = 0x54524A47  # "TRJG"
+OLDEST_VERSION = 13  # the first that tells what became of a transaction by its 64-bit number
+
+# Nothing has answered yet, so it may as well be the wrong address: a person should not wait half a minute for that.
+FIRST_PATIENCE_S = 10.0
+RETRY_S = 0.1
+CONNECT_TIMEOUT_S = 10
+# Whoever holds the write lock and says nothing for so long has been stopped, or its host is gone.
+SILENCE_MS = 60_000
+
+_SETTINGS = {
+    "synchronous_commit": "on",  # what was committed outlives the server's power supply, whatever its default is
+    "idle_in_transaction_session_timeout": str(SILENCE_MS),
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+    "timezone": "UTC",
+    "client_encoding": "UTF8",
+}
+_KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+
+_BEGIN_READ = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# Read committed: each statement sees what was committed by those who had the lock before.
+_BEGIN_WRITE = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE"
+_LOCK = f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"
+_WHO_AND_WHEN = "SELECT pg_current_xact_id()::text, clock_timestamp()"
+_BECAME = sa.text("SELECT pg_xact_status(CAST(CAST(:xid AS text) AS xid8))")
+
+_PASSING = re.compile(
+    r"starting up|shutting down|recovery mode|not yet accepting|too many (clients|connections)|connection slots|"
+    r"terminating connection|server closed the connection|connection refused|timeout expired|timed out|"
+    r"connection reset|could not receive data|SSL SYSCALL|Is the server running|Connection refused|No such file",
+    re.IGNORECASE,
+)
+_PASSING_CODES = ("08", "57P", "53300", "40001", "40P01")
+
+
+class ServerClock:
+    """The server's time, carried on by this host's count of seconds since it was last asked.
+
+    Hosts do not agree on the time, and one of them must not take the lease of another for run out: all of them go by
+    the server's. The count goes on while the host sleeps, and no correction of the host's clock touches it.
+    """
+
+    def __init__(self) -> None:
+        self._asked: tuple[datetime, float] | None = None
+
+    def set(self, moment: datetime) -> None:
+        """Take `moment` for the present one."""
+        self._asked = (moment, time.clock_gettime(time.CLOCK_BOOTTIME))
+
+    def __call__(self) -> datetime:
+        if self._asked is None:
+            return host_now()
+        moment, counted_s = self._asked
+        return moment + timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME) - counted_s)
+
+
+@dataclass(frozen=True)
+class ServerStore(Store):
+    """A database on a Postgres server.
+
+    Attributes:
+        patience_s: how long a lock, or a server that does not answer, is waited for.
+        now: the server's clock.
+    """
+
+    patience_s: float = BUSY_TIMEOUT_S
+    now: ServerClock = field(default_factory=ServerClock)
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """As the inherited one. A lost connection is `Interrupted`, and then nothing of the block was written."""
+        with (
+            self._explained(),
+            self._begun(_BEGIN_WRITE, f"SET LOCAL lock_timeout = {self._patience_ms}", _LOCK) as conn,
+        ):
+            xid, moment = conn.exec_driver_sql(_WHO_AND_WHEN).one()
+            self.now.set(moment)
+            yield conn
+            reached("before_commit")
+            self._commit(conn, xid)
+        reached("after_commit")
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """As the inherited one."""
+        with self._explained(), self._begun(_BEGIN_READ) as conn:
+            yield conn
+            conn.commit()
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @property
+    def _patience_ms(self) -> int:
+        return max(1, round(self.patience_s * 1000))
+
+    @contextmanager
+    def _begun(self, *statements: str) -> Iterator[sa.Connection]:
+        """A connection on which these statements have begun a transaction; a server that is away is waited for."""
+        deadline = time.monotonic() + self._patience_of_now_s
+        while True:
+            conn = None
+            try:
+                conn = self.engine.connect()
+                for each in statements:
+                    conn.exec_driver_sql(each)
+                break
+            except sa.exc.DBAPIError as error:
+                if conn is not None:
+                    conn.close()
+                if not is_passing(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(RETRY_S)
+            except BaseException:
+                if conn is not None:
+                    conn.close()
+                raise
+        with conn:
+            yield conn
+
+    @property
+    def _patience_of_now_s(self) -> float:
+        is_known = self.now._asked is not None
+        return self.patience_s if is_known else min(self.patience_s, FIRST_PATIENCE_S)
+
+    def _commit(self, conn: sa.Connection, xid: str) -> None:
+        try:
+            conn.commit()
+        except sa.exc.DBAPIError as error:
+            if not error.connection_invalidated or not self._was_committed(xid, error):
+                raise
+
+    def _was_committed(self, xid: str, lost: sa.exc.DBAPIError) -> bool:
+        """What the server says became of transaction `xid`, once it says so; BusyError while it does not.
+
+        After a crash the server knows it, too: what it had not made durable is aborted.
+        """
+        deadline = time.monotonic() + self.patience_s
+        while time.monotonic() <= deadline:
+            with self._begun(_BEGIN_READ) as conn:
+                became = conn.scalar(_BECAME, {"xid": xid})
+            if became in ("committed", "aborted"):
+                return bool(became == "committed")
+            time.sleep(RETRY_S)  # its server process has not noticed yet that we are gone
+        raise BusyError(
+            "the connection was lost at the commit, and the server does not say whether it was made",
+            where=self.where,
+            why=first_line(lost),
+            mend="look again when the server answers; a command that is repeated does nothing twice",
+        ) from lost
+
+    def explain(self, error: sa.exc.DBAPIError) -> TrajgenError:
+        return explain(error, self.where)
+
+
+def server_store(url: sa.URL, where: str, *, patience_s: float = BUSY_TIMEOUT_S) -> ServerStore:
+    """Open the database at `url`, shown as `where`; it is first asked at the first transaction."""
+    engine = sa.create_engine(
+        url,
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "trajgen", **_KEEPALIVE},
+        pool_size=1,  # a host's connections are the server's to give: one is kept, more are made while they are needed
+        max_overflow=20,
+        executemany_mode="values_plus_batch",
+        hide_parameters=True,
+    )
+    sa.event.listen(engine, "connect", _set_up)
+    return ServerStore(engine, where, patience_s=patience_s)
+
+
+def check_version(store: ServerStore) -> None:
+    """Refuse a server that is too old to be asked what became of a transaction.
+
+    Raises:
+        LedgerError
+    """
+    with store.read() as conn:
+        version, moment = conn.exec_driver_sql(
+            "SELECT current_setting('server_version_num')::int, clock_timestamp()"
+        ).one()
+    store.now.set(moment)
+    if version // 10_000 < OLDEST_VERSION:
+        why = f"it is Postgres {version // 10_000}, and {OLDEST_VERSION} is the oldest that will do"
+        raise LedgerError("the server is too old for a ledger", where=store.where, why=why)
+
+
+def is_passing(error: sa.exc.DBAPIError) -> bool:
+    """Whether the server may answer in a moment: it is restarting, out of connections, or not there yet."""
+    code = getattr(error.orig, "pgcode", None)
+    if code is not None:
+        return bool(code.startswith(_PASSING_CODES))
+    return error.connection_invalidated or _PASSING.search(str(error.orig)) is not None
+
+
+# By the server's code for it: what to say, and the mend.
+_BY_CODE: tuple[tuple[str, type[TrajgenError], str, str], ...] = (
+    ("55P03", BusyError, "the ledger is locked", "wait for the process that writes to it, or end it"),
+    ("57014", BusyError, "the server cancelled a question to the ledger", "raise its statement_timeout, or repeat it"),
+    ("53100", LedgerError, "the disk of the ledger's server is full", "make room there; nothing of this was written"),
+    (
+        "53",
+        BusyError,
+        "the ledger's server has no room for this",
+        "repeat it, or give the server more of it",
+    ),
+    ("25006", LedgerError, "the ledger's server takes no writes", "name the primary server, not its copy"),
+    ("42501", LedgerError, "this user may not use the ledger", "grant it all rights on this database's schema"),
+    ("28", LedgerError, "the ledger's server does not let us in", "correct user and password"),
+    ("3D000", LedgerError, "there is no such database", "create it, or correct its name"),
+    ("XX", LedgerCorruptError, "the ledger cannot be read", "put back a copy that you trust"),
+    ("42P01", LedgerCorruptError, "the ledger is not whole", "put back a copy that you trust"),
+)
+# Before a connection stands there is no code, only the server's words.
+_BY_WORDS = (
+    (re.compile("password authentication failed|no password supplied|pg_hba"), "28"),
+    (re.compile('database ".*" does not exist'), "3D000"),
+)
+
+
+def explain(error: sa.exc.DBAPIError, where: str) -> TrajgenError:
+    """Say in our own words what the server refused."""
+    why = first_line(error)
+    code = getattr(error.orig, "pgcode", None) or next((code for words, code in _BY_WORDS if words.search(why)), "")
+    for begins, kind, what, mend in _BY_CODE:
+        if code.startswith(begins) if code else False:
+            return kind(what, where=where, why=why, mend=mend)
+    if is_passing(error):
+        mend = "start the server, or correct its address; nothing of this was written"
+        return Interrupted("the ledger's server does not answer", where=where, why=why, mend=mend)
+    return LedgerError("the ledger refused", where=where, why=why, mend="see the server's log")
+
+
+def first_line(error: sa.exc.DBAPIError) -> str:
+    """What the driver says, without the lines that quote a statement."""
+    return str(error.orig).strip().split("\n", 1)[0]
+
+
+def _set_up(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
+    cursor = connection.cursor()
+    set_one = ", ".join(["set_config(%s, %s, false)"] * len(_SETTINGS))
+    cursor.execute(f"SELECT {set_one}", tuple(part for pair in _SETTINGS.items() for part in pair))
+    cursor.close()
+    connection.commit()
