@@ -116,6 +116,8 @@ def test_what_the_harness_decides_is_not_shown_as_said_by_the_file() -> None:
         (with_keys(skip_ids="a,b"), "excluded_tasks.txt"),
         (with_keys(max_iteration=3), "the nearest known key is max_iterations"),
         (with_inputs(env_extra={"LANGUAGE": "go"}), "env_extra: LANGUAGE is openhands.language: set it there"),
+        (with_inputs(env_extra={"RUNTIME": "remote"}), "env_extra: RUNTIME is docker here: remove it"),
+        (with_inputs(env_extra={"SANDBOX_ENV_GITHUB_TOKEN": "${T}"}), "would put a key into each container"),
         (with_inputs(harbor_job={"environment": "local"}), "set harbor_job.environment to docker (it is local)"),
         (with_inputs(harbor_job={"network": "proxy_only"}), "harbor_job.network cannot be proxy_only"),
         (with_inputs(agent={"name": "claude-code"}), "claude-code is rolled out by harbor, and rollout.harness is"),

@@ -5,6 +5,7 @@ Keys are named after the flags and variables of `evaluation.benchmarks.multi_swe
 
 import re
 from collections.abc import Mapping
+from itertools import chain
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
@@ -34,6 +35,17 @@ ENVIRON_KEYS: Mapping[str, str] = MappingProxyType(
         "EVAL_DOCKER_IMAGE_PREFIX": "eval_docker_image_prefix",
         "RUNTIME_CONTAINER_IMAGE": "runtime_container_image",
         "SKIP_IDS": "skip_ids",
+    }
+)
+
+
+# What is the same in every run, and why.
+FIXED_ENVIRON: Mapping[str, str] = MappingProxyType(
+    {
+        "RUNTIME": "is docker here",
+        "EVAL_SKIP_MAXIMUM_RETRIES_EXCEEDED": "is true here, so that one task cannot end the others",
+        "SANDBOX_ENV_GITHUB_TOKEN": "would put a key into each container, where the agent can read it",
+        "ITERATIVE_EVAL_MODE": "belongs to another benchmark, and does nothing in this one",
     }
 )
 
@@ -185,4 +197,5 @@ def environ_problem(env: Mapping[str, str], info: ValidationInfo) -> str | None:
     if harness_of(info) is not Harness.OPENHANDS:
         return None
     said = (f"{name} is openhands.{key}: set it there" for name, key in ENVIRON_KEYS.items() if name in env)
-    return next(said, None)
+    fixed = (f"{name} {why}: remove it" for name, why in FIXED_ENVIRON.items() if name in env)
+    return next(chain(said, fixed), None)

@@ -5,6 +5,7 @@ in a folder of the job, hold a lock as long as the job lives, and go when it end
 their lock, which nobody holds any more, and go when the next job begins.
 """
 
+import logging
 import os
 import shutil
 import threading
@@ -14,11 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trajgen_assets.core.checkouts.staging import beside
+from trajgen_assets.core.errors import CheckoutError
 from trajgen_assets.core.faults import reached
 from trajgen_assets.core.git import Git
 from trajgen_assets.core.locks import locked, locked_if_free
 from trajgen_assets.core.openhands.checkout import OpenHandsCheckout
 from trajgen_assets.core.paths import Root
+
+log = logging.getLogger(__name__)
 
 FOLDER = "openhands"
 _LOCK = "lock"
@@ -66,10 +70,19 @@ class Worktrees:
         return path
 
     def give_back(self, path: Path) -> None:
-        """Make `path` as the commit has it again, without config.toml and the key in it, and free for the next."""
-        git = Git(path)
-        git.told("reset", "--quiet", "--hard", self.checkout.commit)
-        git.told("clean", "-ffdxq")
+        """Make `path` as the commit has it again, without config.toml and the key in it, and free for the next.
+
+        One that git cannot mend is removed, and another made when it is needed.
+        """
+        (path / "config.toml").unlink(missing_ok=True)
+        try:
+            git = Git(path)
+            git.told("reset", "--quiet", "--hard", self.checkout.commit)
+            git.told("clean", "-ffdxq")
+        except CheckoutError as error:
+            log.warning("a worktree of OpenHands is given up: %s", error)
+            shutil.rmtree(path, ignore_errors=True)
+            return
         with self._turn:
             self._free.append(path)
 

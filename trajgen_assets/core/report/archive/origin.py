@@ -142,5 +142,5 @@ def _copy_manifest(path: Path, task_ids: Collection[str], folder: Path) -> Manif
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     whole = f"the manifest has {size_bytes} bytes, sha256 {sha256}"
     note = f"# the ids of the job's {count_of(len(task_ids), 'task')} only: {whole}\n"
-    write_text(target, note + "".join(f"{task_id}\n" for task_id in task_ids))
+    write_text(target.with_suffix(".txt"), note + "".join(f"{task_id}\n" for task_id in task_ids))
     return ManifestCopy(path=str(path), sha256=sha256, size_bytes=size_bytes, copied="part")
