@@ -1,2 +1,2 @@
 #!/bin/sh
-exec "$(dirname "$(readlink -f "$0")")/trajgen" setup-envs "$@"
+exec "$(dirname "$(readlink -f "$0")")/trajgen" setup-envs --env swe_data_process "$@"

@@ -80,9 +80,9 @@ def test_exit_codes_are_the_commands(root: Root) -> None:
     assert (refused.returncode, "`trajgen dryrun` checks all" in refused.stderr) == (EXIT_USAGE, True)
 
 
-def test_environments_are_looked_at_and_the_old_flag_says_what_it_means(root: Root) -> None:
-    done = run(root, "setup_swe_data_process_env", "--no-extras", "--env", "litellm")
-    assert (done.returncode, "litellm: " in done.stdout) == (EXIT_OK, True)
+def test_the_converters_environment_takes_a_pin_and_the_old_flag_says_what_it_means(root: Root) -> None:
+    done = run(root, "setup_swe_data_process_env", "--no-extras")
+    assert (done.returncode, "no converter is pinned" in done.stderr) == (EXIT_USAGE, True)
     assert "--no-extras is not needed" in done.stderr
 
 

@@ -13,7 +13,7 @@ from trajgen_assets.assets.catalogue import Grain, Group
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.rollout.trials import TrialEntry
 from trajgen_assets.definitions import defs
-from trajgen_assets.names import HARBOR_REPO, SWE_DATA_PROCESS_REPO, TRAINING_RUN, VERIFIED_TASKS
+from trajgen_assets.names import HARBOR_REPO, SWE_DATA_PROCESS_ENV, TRAINING_RUN, VERIFIED_TASKS
 
 # Sorted: Dagster gives them in an order of sets, and processes that share the tests must see one order.
 SPECS = dict(sorted((spec.key.to_user_string(), spec) for spec in defs().resolve_all_asset_specs()))
@@ -71,12 +71,12 @@ def test_the_groups_sort_as_the_data_flows_and_no_asset_comes_before_what_it_is_
         assert all((each.group_name or "") <= (spec.group_name or "") for each in upstream)
 
 
-def test_the_flow_has_both_ends_and_only_the_pinned_repositories_lie_beside_it() -> None:
+def test_the_flow_has_both_ends_and_only_what_is_optional_lies_beside_it() -> None:
     made_from = {name: {dep.asset_key.to_user_string() for dep in spec.deps} for name, spec in SPECS.items()}
     roots = {name for name, deps in made_from.items() if not deps}
     assert {SPECS[name].group_name for name in roots} == {Group.UPSTREAM, Group.ENVIRONMENTS}
     used = set(itertools.chain.from_iterable(made_from.values()))
-    beside = {key.to_user_string() for key in (HARBOR_REPO, SWE_DATA_PROCESS_REPO)}  # nothing is built from them yet
+    beside = {key.to_user_string() for key in (HARBOR_REPO, SWE_DATA_PROCESS_ENV)}  # used where a configuration says so
     assert {SPECS[name].group_name for name in SPECS.keys() - used - beside} == {Group.DOWNSTREAM}
 
 

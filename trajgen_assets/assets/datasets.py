@@ -24,6 +24,7 @@ from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.job_result import JobResult, job_result_of
 from trajgen_assets.core.rollout.trials import TrialEntry, load_trials, supersede
 from trajgen_assets.core.sft.convert import ConversionSettings, Receipt, convert_job
+from trajgen_assets.core.sft.engine.converter import converter_of
 from trajgen_assets.core.sft.im_step import write_im
 from trajgen_assets.core.sft.lf import lf_row
 from trajgen_assets.core.sft.lf_step import write_lf
@@ -169,7 +170,9 @@ def _convert(context: dg.AssetExecutionContext, platform: Platform, job: str, ta
     reached("during_conversion")
     files = platform.root.job(job)
     place_data(platform.root, platform.config, files)
-    receipt = convert_job(files, ConversionSettings.of(platform.config), tasks_today(platform, job))
+    converter = converter_of(platform.config, platform.root.env, context.log.info)
+    settings = ConversionSettings.of(platform.config)
+    receipt = convert_job(files, settings, tasks_today(platform, job), converter=converter)
     for asset, metadata in ((SFT_IM, im_metadata(receipt)), (SFT_LF, lf_metadata(receipt) | tasks)):
         if asset in context.selected_asset_keys and is_news(context.instance, asset, job, receipt.signature):
             log_version(context, asset, job, receipt.signature, metadata)
@@ -199,6 +202,7 @@ def im_metadata(receipt: Receipt) -> dict[str, Any]:
         "n_trials": receipt.sft_im.trials.n_in,
         "rejected": dg.MetadataValue.json(dict(receipt.rejected)),
         "summary": im_summary(receipt),
+        "engine": " ".join([receipt.engine.name, *([receipt.engine.commit] if receipt.engine.commit else [])]),
         "path": dg.MetadataValue.path(str(receipt.im)),
     }
 

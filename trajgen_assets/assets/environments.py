@@ -1,6 +1,7 @@
 """The uv environments that jobs run in: built anew when lock or interpreter changed, else left as they stand."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -9,15 +10,19 @@ from resources.platform import PlatformResource
 from trajgen_assets.assets.catalogue import Grain, Group, Words, entry
 from trajgen_assets.assets.failing import failing_by
 from trajgen_assets.assets.standing import is_news, provenance_of_root
+from trajgen_assets.core.checkouts.converter import converter_sources_in
 from trajgen_assets.core.checkouts.harbor import sources_in
 from trajgen_assets.core.paths import Root
+from trajgen_assets.core.provision.command import Say
 from trajgen_assets.core.provision.environments import Environment, standing_environment
 from trajgen_assets.core.provision.on_demand import inputs_of, needed_environment
-from trajgen_assets.core.provision.setup import HARBOR, LITELLM
+from trajgen_assets.core.provision.setup import HARBOR, LITELLM, SWE_DATA_PROCESS
+from trajgen_assets.core.provision.source import Source
 from trajgen_assets.core.redact import Redactor
-from trajgen_assets.names import HARBOR_ENV, LITELLM_ENV
+from trajgen_assets.names import HARBOR_ENV, LITELLM_ENV, SWE_DATA_PROCESS_ENV, SWE_DATA_PROCESS_REPO
 
-ASSETS = {HARBOR: HARBOR_ENV, LITELLM: LITELLM_ENV}
+ASSETS = {HARBOR: HARBOR_ENV, LITELLM: LITELLM_ENV, SWE_DATA_PROCESS: SWE_DATA_PROCESS_ENV}
+MADE_FROM = {SWE_DATA_PROCESS: [SWE_DATA_PROCESS_REPO]}
 
 # Digits of a digest that a page shows; an environment's own has as many.
 N_DIGITS = 16
@@ -25,11 +30,19 @@ N_DIGITS = 16
 CONTENTS = {
     HARBOR: "One materialization is Harbor in the version that `locks/harbor.txt` pins, on a Python of its own.",
     LITELLM: "One materialization is the LiteLLM proxy in the version that `locks/litellm.txt` pins.",
+    SWE_DATA_PROCESS: (
+        "One materialization is the pinned converter at the commit of its checkout, with the packages that "
+        "`locks/swe-data-process.txt` pins; where `meta_info.repositories` pins none, nothing is built."
+    ),
 }
 COMMON = (
     " It is built when its lock or its interpreter changed, and else left as it stands, with its event. Its version is "
     "the digest of both: trajectories made in another one are out of date, and nothing rolls them out again by itself. "
     "A job builds what it lacks before it claims a task."
+)
+OF_CONVERSIONS = (
+    " It is built when its lock, its commit or its interpreter changed, and else left as it stands, with its event. A "
+    "conversion builds it where `sft_conversion.engine` chooses it."
 )
 
 
@@ -41,7 +54,7 @@ class BuildConfig(dg.Config):
 
 
 def environment_assets() -> list[dg.AssetsDefinition]:
-    """`harbor_env` and `litellm_env`. Reads the locks: whose lock has changed is shown as out of date."""
+    """An asset for each environment. Reads the locks: whose lock has changed is shown as out of date."""
     return [_environment_asset(name, key) for name, key in ASSETS.items()]
 
 
@@ -52,13 +65,14 @@ def _environment_asset(name: str, key: dg.AssetKey) -> dg.AssetsDefinition:
             entry(
                 key,
                 Words(
-                    what=CONTENTS[name] + COMMON,
+                    what=CONTENTS[name] + (OF_CONVERSIONS if name == SWE_DATA_PROCESS else COMMON),
                     writes=f"`<environments>/store/{name}-<digest>/`, and last the link `<environments>/{name}`.",
                     fails=(
                         "when a package cannot be had, or is not what its lock says; the one that stands goes on "
                         "standing."
                     ),
                 ),
+                deps=MADE_FROM.get(name, []),
                 skippable=True,
                 group=Group.ENVIRONMENTS,
                 grain=Grain.WHOLE,
@@ -73,7 +87,10 @@ def _environment_asset(name: str, key: dg.AssetKey) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[Any]]:
         """Build the environment if something changed; on unchanged inputs the standing event stays."""
         with failing_by(Redactor.of_environ()):
-            sources = sources_in(platform.config_file(), context.log.info)
+            sources = _sources(name, platform.config_file(), context.log.info)
+            if name == SWE_DATA_PROCESS and not sources:
+                context.log.info("the configuration pins no swe_data_process, so there is nothing to build")
+                return
             env_dir = platform.artifacts_root().env
             found = needed_environment(name, env_dir, context.log.info, rebuild=config.rebuild, sources=sources)
         context.log.info(f"{found.path.name}: {'built' if found.built else 'as it stands'}")
@@ -83,6 +100,10 @@ def _environment_asset(name: str, key: dg.AssetKey) -> dg.AssetsDefinition:
             )
 
     return build
+
+
+def _sources(name: str, config_file: Path, say: Say) -> Mapping[str, Source]:
+    return converter_sources_in(config_file) if name == SWE_DATA_PROCESS else sources_in(config_file, say)
 
 
 def _is_waited_for(context: dg.AssetExecutionContext) -> bool:

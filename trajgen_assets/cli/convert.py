@@ -1,6 +1,7 @@
 """`trajgen convert`: training data from jobs that were rolled out, without rolling out anything."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from trajgen_assets.core.placing import data_in, place_data
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.sft.convert import convert_job, foresee_job
+from trajgen_assets.core.sft.engine.converter import Converter, converter_of
 from trajgen_assets.core.sft.making import making_data
 from trajgen_assets.core.sft.settings import (
     ConversionSettings,
@@ -102,10 +104,11 @@ def convert(
     }
     with state_of(context).platform() as platform:
         settings = _settings(platform.config, chosen, exclude_repos, tokenizer_name)
+        converter = converter_of(platform.config, platform.root.env, partial(typer.echo, err=True))
         jobs = choose_jobs(platform, [*(named or ()), *(job or ())], take_all=take_all, since=since)
         results = []
         for name, files in [(name, _files(platform, name, out_dir)) for name in jobs.names]:
-            results.append(_convert(platform, name, files, settings, dry_run=dry_run))
+            results.append(_convert(platform, name, files, settings, converter, dry_run=dry_run))
             _show(results[-1], as_json=as_json)
     for name, why in jobs.left_out.items():
         typer.echo(f"left out: {name}: {why}", err=True)
@@ -137,19 +140,25 @@ def _files(platform: Platform, name: str, out_dir: Path | None) -> JobPaths:
 
 
 def _convert(
-    platform: Platform, name: str, files: JobPaths, settings: ConversionSettings, *, dry_run: bool
+    platform: Platform,
+    name: str,
+    files: JobPaths,
+    settings: ConversionSettings,
+    converter: Converter | None,
+    *,
+    dry_run: bool,
 ) -> Converted:
     try:
         tasks = tasks_today(platform, name)
         if dry_run:
-            foreseen = foresee_job(files, settings, tasks)
+            foreseen = foresee_job(files, settings, tasks, converter=converter)
             return Converted(
                 name, "would be written" if foreseen.changed else "unchanged", foreseen.trials, foreseen.rows
             )
         if files == platform.root.job(name):
             place_data(platform.root, platform.config, files)
         with making_data(platform.root, name):
-            return Converted.of(convert_job(files, settings, tasks))
+            return Converted.of(convert_job(files, settings, tasks, converter=converter))
     except (TrajgenError, OSError) as error:  # the other jobs are converted; the exit code tells of this one
         return Converted(name, "failed", error=Redactor.of(platform.config).error(error))
 

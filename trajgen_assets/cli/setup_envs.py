@@ -1,8 +1,9 @@
-"""`trajgen setup-envs`: the environments that jobs run in, as the assets `harbor_env` and `litellm_env` make them."""
+"""`trajgen setup-envs`: the environments that jobs and conversions run in, as the assets of their names make them."""
 
 import json
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,9 +12,13 @@ from resources.instance import has_instance, open_instance
 from trajgen_assets.assets.environments import report_environment
 from trajgen_assets.cli.earlier import unneeded
 from trajgen_assets.cli.state import state_of
+from trajgen_assets.core.checkouts.converter import converter_source, is_converter_chosen
 from trajgen_assets.core.checkouts.harbor import sources_in
+from trajgen_assets.core.config.load import load_config
+from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.provision.environments import Environment
-from trajgen_assets.core.provision.on_demand import JOB_ENVIRONMENTS, needed_environment, short_name
+from trajgen_assets.core.provision.on_demand import ENVIRONMENTS, needed_environment, short_name
+from trajgen_assets.core.provision.setup import SWE_DATA_PROCESS
 
 NO_EXTRAS = unneeded("--no-extras", "each environment is what its lock file says")
 
@@ -23,6 +28,7 @@ class Env(StrEnum):
 
     HARBOR = "harbor"
     LITELLM = "litellm"
+    SWE_DATA_PROCESS = "swe_data_process"
 
 
 def register(app: typer.Typer) -> None:
@@ -37,13 +43,19 @@ def setup_envs(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object; what is done goes to stderr.")] = False,
     no_extras: Annotated[bool, NO_EXTRAS] = False,  # noqa: ARG001
 ) -> None:
-    """Build the environments that jobs run in where lock or interpreter changed; leave them as they stand elsewhere."""
+    """Build the environments that jobs run in where lock or interpreter changed; leave them as they stand elsewhere.
+
+    That of the pinned converter is built where sft_conversion.engine chooses it, or --env names it.
+    """
     state, say = state_of(context), partial(typer.echo, err=as_json)
     root, sources = state.root, sources_in(state.config, say)
     made = []
-    for name in env or list(Env):
+    names = env or _needed(state.config)
+    if Env.SWE_DATA_PROCESS in names:
+        sources = {**sources, SWE_DATA_PROCESS: converter_source(load_config(state.config))}
+    for name in names:
         say(f"{name}: looking at lock and interpreter")
-        found = needed_environment(JOB_ENVIRONMENTS[name], root.env, say, rebuild=rebuild, sources=sources)
+        found = needed_environment(ENVIRONMENTS[name], root.env, say, rebuild=rebuild, sources=sources)
         made.append(found)
         say(_line(found))
         if has_instance(root):
@@ -53,6 +65,16 @@ def setup_envs(
         say(f"root {root.path} has no Dagster instance yet; `trajgen setup` makes it, and reports them there")
     if as_json:
         typer.echo(json.dumps({"environments": [_facts(each) for each in made]}, indent=2))
+
+
+def _needed(config_file: Path) -> list[Env]:
+    """Those of jobs, and the converter's where it is chosen; where the configuration cannot be read, it is not."""
+    needed = [Env.HARBOR, Env.LITELLM]
+    try:
+        is_chosen = is_converter_chosen(load_config(config_file))
+    except ConfigError:
+        return needed
+    return [*needed, Env.SWE_DATA_PROCESS] if is_chosen else needed
 
 
 def _facts(found: Environment) -> dict[str, Any]:

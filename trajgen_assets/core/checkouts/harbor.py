@@ -41,10 +41,10 @@ def sources_in(config_file: Path, say: Say) -> Sources:
     return sources_of(config)
 
 
-def source_of(pin: Pin) -> Source:
-    """The commit that the checkout of `pin` is at. Raises as `sources_of` does."""
-    commit = commit_at_pin(pin, "Harbor is not built from this checkout")
-    return Source(commit, lambda folder: _export(pin.folder, commit, folder))
+def source_of(pin: Pin, *, is_built: bool = True) -> Source:
+    """The commit that the checkout of `pin` is at; `is_built` as for `Source`. Raises as `sources_of` does."""
+    commit = commit_at_pin(pin, f"{pin.name} is not built from this checkout")
+    return Source(commit, lambda folder: _export(pin.folder, commit, folder), is_built)
 
 
 def _export(checkout: Path, commit: str, folder: Path) -> None:

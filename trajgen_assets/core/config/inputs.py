@@ -323,6 +323,7 @@ class SftConversion(Section):
     ALIASES: ClassVar[Mapping[str, str]] = {"exclude_repos_file": "exclude_repos"}
 
     enabled: bool = False
+    engine: Literal["builtin", "swe_data_process"] = "builtin"
     scaffold: str = AUTO
     instance_status: Literal["resolved", "unresolved", "all"] = "resolved"
     max_instances: Positive | None = None

@@ -9,6 +9,7 @@ from trajgen_assets.core.errors import ConfigError, SecretsFileError, ShortageEr
 from trajgen_assets.core.preflight.findings import Finding, NotLookedError, Subject, fail, ok, warn
 from trajgen_assets.core.preflight.prices import has_price
 from trajgen_assets.core.rollout.budget import day_used_up
+from trajgen_assets.core.sft.engine.converter import converter_of, refuse_unfit
 from trajgen_assets.core.sft.filters import read_excluded_repos
 from trajgen_assets.core.sft.lf_step import check_tokenizer
 from trajgen_assets.core.sft.settings import ConversionSettings
@@ -65,6 +66,7 @@ def training_data(subject: Subject) -> Finding:
         return ok("switched off (sft_conversion.enabled)")
     read_excluded_repos(settings.exclude_repos_file)
     check_tokenizer(settings)
+    converter = converter_of(subject.config, subject.root.env, lambda _: None)
     scaffolds = [subject.config.campaign(name).agent.scaffold for name in subject.campaigns]
     named = {each.sft for each in scaffolds if each.sft}
     if named and chosen.scaffold not in (AUTO, *named):
@@ -73,7 +75,11 @@ def training_data(subject: Subject) -> Finding:
             where="runtime_info.input.sft_conversion.scaffold",
             mend="set it to auto",
         )
-    return ok(f"{settings.lf_format}, {settings.instance_status}")
+    if converter is None:
+        return ok(f"{settings.lf_format}, {settings.instance_status}")
+    for name in sorted(named):
+        refuse_unfit(settings, name)
+    return ok(f"{settings.lf_format}, {settings.instance_status}, by {chosen.engine} at {converter.commit[:12]}")
 
 
 def budget(subject: Subject) -> Finding:

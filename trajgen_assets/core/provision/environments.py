@@ -17,7 +17,7 @@ from trajgen_assets.core.provision.builder import Builder
 from trajgen_assets.core.provision.command import Say, run, tool_environ
 from trajgen_assets.core.provision.python import Interpreter, probe
 from trajgen_assets.core.provision.record import Record, inputs_digest, is_current
-from trajgen_assets.core.provision.source import Source, check_backend
+from trajgen_assets.core.provision.source import Source, check_backend, place_source
 from trajgen_assets.core.provision.uv import require_uv
 
 UNWRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR})
@@ -34,7 +34,7 @@ class EnvironmentSpec:
         lock: fully pinned requirements with hashes.
         distribution: the package of the lock that it is for.
         source: what `distribution` is built from, in place of the version that the lock pins.
-        smoke: a program of the environment and its arguments, which print the version of `distribution`.
+        smoke: a program of the environment and its arguments, which print the version of `distribution`, or fail.
         has_sources: whether the lock may hold packages that have no wheel.
     """
 
@@ -163,6 +163,9 @@ def _install_source(source: Source, building: Path, builder: Builder) -> None:
     project = building / "source"
     project.mkdir()
     source.export(project)
+    if not source.is_built:
+        place_source(project, building)
+        return
     check_backend(project)
     builder.install_built(building, project)
     shutil.rmtree(project)
@@ -180,7 +183,7 @@ def put_in_place(building: Path, home: Path) -> None:
 
 def _try_out(spec: EnvironmentSpec, building: Path, environ: Mapping[str, str]) -> None:
     program, *arguments = spec.smoke
-    version = _version_in(building, spec.distribution) if spec.source else spec.locked_version
+    version = _version_of(spec, building)
     quiet = {"HARBOR_TELEMETRY": "off", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     outcome = run(
         [building / "bin" / program, *arguments],
@@ -190,11 +193,18 @@ def _try_out(spec: EnvironmentSpec, building: Path, environ: Mapping[str, str]) 
     )
     if not (outcome.ok and version in "\n".join(outcome.tail)):
         raise EnvironmentBuildError(
-            f"{spec.distribution} was installed but does not run as version {version}",
+            f"{spec.distribution} was installed but does not run as version {version}".removesuffix(" as version "),
             where=" ".join(spec.smoke),
             why=" | ".join(outcome.tail),
             mend="run `make clean-env setup`; if it stays, the lock and this Python do not fit",
         )
+
+
+def _version_of(spec: EnvironmentSpec, building: Path) -> str:
+    """The version that is to run there; empty where the sources themselves run, which need not have one."""
+    if spec.source is None:
+        return spec.locked_version
+    return _version_in(building, spec.distribution) if spec.source.is_built else ""
 
 
 def _version_in(environment: Path, distribution: str) -> str:

@@ -10,17 +10,29 @@ from trajgen_assets.core.provision.command import HARBOR_PYTHON_VARIABLE, Say
 from trajgen_assets.core.provision.environments import Environment, standing_environment
 from trajgen_assets.core.provision.python import HARBOR_PYTHONS, probe
 from trajgen_assets.core.provision.record import Record, inputs_digest
-from trajgen_assets.core.provision.setup import HARBOR, LITELLM, LOCKS, Setup, build_environment, is_done, python_for
+from trajgen_assets.core.provision.setup import (
+    HARBOR,
+    LITELLM,
+    LOCKS,
+    SWE_DATA_PROCESS,
+    Setup,
+    build_environment,
+    is_done,
+    python_for,
+)
 from trajgen_assets.core.provision.source import Source
 from trajgen_assets.core.provision.uv import find_uv, install_uv
 
 # What every job runs in, by the short name that people use for it.
 JOB_ENVIRONMENTS = {"harbor": HARBOR, "litellm": LITELLM}
 
+# Those, and what only some configurations need.
+ENVIRONMENTS = JOB_ENVIRONMENTS | {"swe_data_process": SWE_DATA_PROCESS}
+
 
 def short_name(name: str) -> str:
     """What people call the environment `name`."""
-    return next(short for short, known in JOB_ENVIRONMENTS.items() if known == name)
+    return next(short for short, known in ENVIRONMENTS.items() if known == name)
 
 
 def inputs_of(name: str, project: Path = PROJECT) -> str:

@@ -27,8 +27,15 @@ from trajgen_assets.core.provision.uv import find_uv, install_uv
 HARBOR = "harbor-uv"
 LITELLM = "litellm-venv"
 LLAMA_FACTORY = "llamafactory-uv"
+SWE_DATA_PROCESS = "swe-data-process-uv"
 PLATFORM = ".venv"
-LOCKS = {PLATFORM: "main.txt", LITELLM: "litellm.txt", HARBOR: "harbor.txt", LLAMA_FACTORY: "llamafactory.txt"}
+LOCKS = {
+    PLATFORM: "main.txt",
+    LITELLM: "litellm.txt",
+    HARBOR: "harbor.txt",
+    LLAMA_FACTORY: "llamafactory.txt",
+    SWE_DATA_PROCESS: "swe-data-process.txt",
+}
 
 RESERVE_MB = 500  # what is left free for the first jobs
 LITELLM_VERSION = "from importlib.metadata import version; print(version('litellm'))"  # importing it takes 6 s
@@ -37,6 +44,7 @@ SMOKES = {
     HARBOR: ("harbor", ("harbor", "--version")),
     LITELLM: ("litellm", ("python", "-c", LITELLM_VERSION)),
     LLAMA_FACTORY: ("llamafactory", ("python", "-c", LLAMA_FACTORY_VERSION)),
+    SWE_DATA_PROCESS: ("swe_data_process", ("python", "-P", str(Path(__file__).with_name("converter_check.py")))),
 }
 
 

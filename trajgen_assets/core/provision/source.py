@@ -1,5 +1,6 @@
 """Sources that an environment's main package is built from, where it is not what the lock pins."""
 
+import os
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ class Source:
 
     Attributes:
         export: writes the files of the commit into an empty folder: nothing is ever built in a checkout.
+        is_built: whether it is built and installed; else its files lie in the environment, and are imported from there.
     """
 
     commit: str
     export: Callable[[Path], None]
+    is_built: bool = True
 
 
 def check_backend(project: Path) -> None:
@@ -35,3 +38,11 @@ def check_backend(project: Path) -> None:
             why=f"they are built by {backend}, which no lock pins; {BACKEND} is part of uv",
             mend="pin a commit that is built by uv_build, or leave `build` out",
         )
+
+
+def place_source(project: Path, environment: Path) -> None:
+    """Let the Python of `environment` import what lies in `project`, a folder of it. The environment may be moved."""
+    roots = [folder for folder in (project / "src", project) if folder.is_dir()]
+    for packages in environment.glob("lib/python*/site-packages"):
+        lines = [f"{os.path.relpath(root, packages)}\n" for root in roots]
+        (packages / "pinned_sources.pth").write_text("".join(lines), encoding="utf-8")

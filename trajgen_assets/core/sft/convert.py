@@ -9,12 +9,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from trajgen_assets.core.errors import ConversionError
 from trajgen_assets.core.faults import reached
 from trajgen_assets.core.ledger.removals import REMOVED
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.trials import is_removed
+from trajgen_assets.core.sft.engine.converter import Converter
+from trajgen_assets.core.sft.engine.step import Made, convert_by
 from trajgen_assets.core.sft.filters import row_filters
 from trajgen_assets.core.sft.im_step import convert_trials, write_im
 from trajgen_assets.core.sft.lf_step import check_tokenizer, lf_signature, style_tokenizer, write_lf
@@ -22,8 +25,8 @@ from trajgen_assets.core.sft.plan import CODE_VERSION, Plan
 from trajgen_assets.core.sft.reasons import Reason
 from trajgen_assets.core.sft.receipt import (
     Balance,
+    EngineRun,
     ImReceipt,
-    LfReceipt,
     Receipt,
     joint_signature,
     load_receipt,
@@ -48,6 +51,7 @@ def convert_job(
     settings: ConversionSettings,
     tasks: Mapping[str, TaskToday] | None = None,
     *,
+    converter: Converter | None = None,
     n_workers: int | None = None,
 ) -> Receipt:
     """Make the training data behind `job.sft`: a new version, unless one of the same inputs and settings stands.
@@ -56,6 +60,7 @@ def convert_job(
         job: where its files lie.
         settings: what a person chose.
         tasks: what is known today of its tasks, by their ids; without it the bars about that are `unknown`.
+        converter: what converts in place of the built-in converter; None for that.
         n_workers: processes to convert with, 0 for this one alone; None for as many as the job is worth.
 
     Returns:
@@ -65,11 +70,11 @@ def convert_job(
         ConversionError: the job as a whole cannot be converted: there is no readable trials.json, the scaffold is
             unknown or another one than the job's, the list of excluded repositories is missing, or LLaMA-Factory
             would lose a row; or a process died, or nothing can be written. A bad trial is rejected instead, and the
-            rest goes on.
+            rest goes on. Of `converter`, as for `convert_by`.
     """
     if is_removed(job):
         return _last_of_removed(job)
-    plan, versions = Plan.of(job, settings, tasks), Versions.of(job.sft)
+    plan, versions = _plan(job, settings, tasks, converter), Versions.of(job.sft)
     versions.adopt()
     if (standing := _standing(versions, _signature(plan))) is not None:
         is_changed = versions.make_current(standing.folder)
@@ -77,9 +82,13 @@ def convert_job(
     check_tokenizer(settings)
     current = load_receipt(job.sft)
     with versions.making() as folder:
-        im = _carried_over(plan, current, folder) or write_im(plan, folder, n_workers=n_workers)
-        reached("im_written")
-        receipt = _finished(versions, _receipt(plan, im, write_lf(plan.trials.job, settings, folder), folder))
+        if converter is None:
+            im = _carried_over(plan, current, folder) or write_im(plan, folder, n_workers=n_workers)
+            reached("im_written")
+            made = Made(im, write_lf(plan.trials.job, settings, folder), EngineRun())
+        else:
+            made = convert_by(converter, plan, folder)
+        receipt = _finished(versions, _receipt(plan, made, folder))
     n_kept, n_in = receipt.sft_im.trials.n_kept, receipt.sft_im.trials.n_in
     logger.info("job %s: %s of %s trials kept", receipt.job, n_kept, n_in)
     return receipt
@@ -94,16 +103,26 @@ class Foreseen:
     changed: bool
 
 
-def foresee_job(job: JobPaths, settings: ConversionSettings, tasks: Mapping[str, TaskToday] | None = None) -> Foreseen:
+def foresee_job(
+    job: JobPaths,
+    settings: ConversionSettings,
+    tasks: Mapping[str, TaskToday] | None = None,
+    *,
+    converter: Converter | None = None,
+) -> Foreseen:
     """Convert a job as `convert_job` does, with the same errors, and write nothing."""
     if is_removed(job):
         last = _last_of_removed(job)
         return Foreseen(last.sft_im.trials, last.sft_im.rows, changed=False)
-    plan, versions = Plan.of(job, settings, tasks), Versions.of(job.sft)
+    plan, versions = _plan(job, settings, tasks, converter), Versions.of(job.sft)
     if (standing := _standing(versions, _signature(plan))) is not None:
         is_changed = not versions.is_current(standing.folder)
         return Foreseen(standing.sft_im.trials, standing.sft_im.rows, is_changed)
     check_tokenizer(settings)
+    if converter is not None:
+        with TemporaryDirectory() as folder:
+            im = convert_by(converter, plan, Path(folder)).im
+        return Foreseen(im.trials, im.rows, changed=True)
     with Path(os.devnull).open("wb") as nowhere:
         tally = convert_trials(plan, nowhere, nowhere, None, None)
     return Foreseen(Balance.of(tally.trial_reasons), Balance.of(tally.row_reasons), changed=True)
@@ -113,12 +132,15 @@ def rescore_job(job: JobPaths, settings: ConversionSettings, *, dry_run: bool = 
     """Score the rows of a job again, and let lf.json follow in the style that it has; `dry_run` only tells.
 
     Raises:
-        ConversionError: there is no im.jsonl with its receipt.
+        ConversionError: there is no im.jsonl with its receipt, or another converter than ours scored it.
     """
     standing = load_receipt(job.sft)
     if standing is None or not stands(standing.sft_im.files, job.sft):
         mend = "convert the job first: `trajgen convert`"
         raise ConversionError("there is no im.jsonl with its receipt", where=job.sft, mend=mend)
+    if standing.engine.name != "builtin":
+        mend = "convert the job with sft_conversion.engine: builtin first"
+        raise ConversionError(f"the rows have the scores of {standing.engine.name}", where=job.sft, mend=mend)
     result = scored_again(standing)
     if dry_run or not (result.n_changed or standing.sft_im.score_version != SCORE_VERSION):
         return result
@@ -150,8 +172,15 @@ def _refuse_other_tokenizer(standing: Receipt, tokenizer: TokenizerFiles | None)
         raise ConversionError("the rows were written by another tokenizer", where=standing.folder, mend=mend)
 
 
+def _plan(
+    job: JobPaths, settings: ConversionSettings, tasks: Mapping[str, TaskToday] | None, converter: Converter | None
+) -> Plan:
+    return Plan.of(job, settings, tasks, engine=None if converter is None else converter.stated)
+
+
 def _signature(plan: Plan) -> str:
-    return joint_signature(plan.signature(), SCORE_VERSION, lf_signature(plan.trials.job, plan.settings))
+    score_version = None if plan.engine else SCORE_VERSION
+    return joint_signature(plan.signature(), score_version, lf_signature(plan.trials.job, plan.settings))
 
 
 def _standing(versions: Versions, signature: str) -> Receipt | None:
@@ -184,17 +213,22 @@ def _finished(versions: Versions, receipt: Receipt) -> Receipt:
     return receipt.model_copy(update={"folder": versions.current})
 
 
-def _receipt(plan: Plan, im: ImReceipt, lf: LfReceipt, folder: Path) -> Receipt:
+def _receipt(plan: Plan, made: Made, folder: Path) -> Receipt:
     return Receipt(
         job=plan.trials.job,
         scaffold=plan.scaffold.name,
         code_version=CODE_VERSION,
+        engine=made.engine,
         settings=plan.stored_settings,
-        filters={
-            "trials": [each.reason.value for each in plan.filters],
-            "rows": [*(each.reason.value for each in row_filters(plan.settings)), Reason.OVER_LENGTH.value],
-        },
-        sft_im=im,
-        sft_lf=lf,
+        filters={"trials": [each.reason.value for each in plan.filters], "rows": _row_reasons(plan)},
+        sft_im=made.im,
+        sft_lf=made.lf,
         folder=folder,
     )
+
+
+def _row_reasons(plan: Plan) -> list[str]:
+    """What rows were looked at for, in order; of another converter nothing is known."""
+    if plan.engine:
+        return []
+    return [*(each.reason.value for each in row_filters(plan.settings)), Reason.OVER_LENGTH.value]

@@ -92,6 +92,10 @@ class Placeholders:
         }
         return row, encode(row) if counts else line, counts
 
+    def within(self, value: Any, counts: Counter[str]) -> Any:
+        """Return any JSON value with its placeholders, and add to `counts` how often each was put."""
+        return _within(value, self._rules, counts)
+
     def text(self, text: str) -> str:
         """Return `text` with its placeholders, for pages."""
         return _filled(text, self._rules, Counter())

@@ -37,10 +37,23 @@ class Plan:
     host: HostFacts
     tasks: Mapping[str, TaskToday]
     tokenizer: TokenizerFiles | None = None
+    engine: Mapping[str, str] | None = None
 
     @classmethod
-    def of(cls, job: JobPaths, settings: ConversionSettings, tasks: Mapping[str, TaskToday] | None = None) -> Self:
-        """Read what a conversion of `job` starts from; `tasks` is what is known today of the job's tasks.
+    def of(
+        cls,
+        job: JobPaths,
+        settings: ConversionSettings,
+        tasks: Mapping[str, TaskToday] | None = None,
+        engine: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Read what a conversion of `job` starts from.
+
+        Args:
+            job: where its files lie.
+            settings: what a person chose.
+            tasks: what is known today of the job's tasks.
+            engine: what decides what another converter than the built-in one writes.
 
         Raises:
             ConversionError: there is no readable trials.json, the scaffold is unknown or another one than the
@@ -51,7 +64,7 @@ class Plan:
         scaffold = scaffold_for(settings.scaffold, trials.scaffold)
         excluded = read_excluded_repos(settings.exclude_repos_file)
         tokenizer = find_tokenizer(settings.tokenizer_name) if settings.tokenizer_name else None
-        return cls(job, trials, scaffold, settings, excluded, load_host_facts(job.host), tasks or {}, tokenizer)
+        return cls(job, trials, scaffold, settings, excluded, load_host_facts(job.host), tasks or {}, tokenizer, engine)
 
     def restricted_to(self, trials: Iterable[TrialEntry]) -> Self:
         """Return the plan with no other trials than these, which suffices to convert them."""
@@ -77,11 +90,16 @@ class Plan:
     def stored_settings(self) -> Json:
         """The settings as the receipt shows them: the content of files instead of their paths."""
         shown = self.settings.model_dump(mode="json", exclude={"exclude_repos_file", "lf_format", "tokenizer_name"})
-        return shown | {
-            "scaffold": self.scaffold.name,
-            "excluded_repos": list(self.excluded_repos),
-            "tokenizer": self.tokenizer.stated if self.tokenizer else None,
-        }
+        other = {"engine": dict(self.engine)} if self.engine else {}  # without one, settings are as they always were
+        return (
+            shown
+            | other
+            | {
+                "scaffold": self.scaffold.name,
+                "excluded_repos": list(self.excluded_repos),
+                "tokenizer": self.tokenizer.stated if self.tokenizer else None,
+            }
+        )
 
     def signature(self) -> str:
         """Digest the code version, settings, trials.json, host.json, which trajectories and patches are there, and how

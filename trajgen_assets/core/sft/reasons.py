@@ -26,6 +26,7 @@ class Reason(StrEnum):
     NO_SUCCESSFUL_RECORD = "no_successful_record"
     UNEXPECTED_ERROR = "unexpected_error"
     NO_ROW_KEPT = "no_row_kept"
+    NOT_CONVERTED = "not_converted"  # swe_data_process wrote no row of it, and does not say why
 
     SIDE_CALL = "side_call"
     SUPERSEDED = "superseded"

@@ -102,6 +102,21 @@ class LfReceipt(BaseModel):
     files: dict[str, FileDigest]
 
 
+class EngineRun(BaseModel):
+    """Which converter made the rows, and how it was run.
+
+    Attributes:
+        command: module and options. What they name lies in the folder that it ran in.
+    """
+
+    model_config = _STRICT
+
+    name: Literal["builtin", "swe_data_process"] = "builtin"
+    commit: str | None = None
+    command: tuple[str, ...] = Field(default=(), strict=False)
+    exit_code: int | None = None
+
+
 class Receipt(BaseModel):
     """One conversion of one job.
 
@@ -117,6 +132,7 @@ class Receipt(BaseModel):
     job: str
     scaffold: str
     code_version: str
+    engine: EngineRun = EngineRun()
     settings: dict[str, Any]
     filters: dict[str, list[str]] = Field(
         default_factory=dict, description="Of trials and of rows: the reasons for which they were looked at, in order."

@@ -106,7 +106,7 @@ def row_columns(row: Json, n_bytes: int) -> Json:
 
 def score_columns(score: Json | None) -> Json:
     """Return the columns of a `_score`, null where a row has none."""
-    return {name: score[name] if score else None for name in SCORES}
+    return {name: score.get(name) if score else None for name in SCORES}
 
 
 def trial_columns(trial: TrialEntry, patch: PatchRecord | None) -> Json:
