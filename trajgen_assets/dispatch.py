@@ -24,7 +24,7 @@ from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.limits import max_runtime_s
 from trajgen_assets.core.rollout.pausing import why_none_begins
 from trajgen_assets.core.rollout.trial_slots import least_to_begin, this_host
-from trajgen_assets.launches import is_cancelled, is_lost, launch_of, run_config, run_key
+from trajgen_assets.launches import demand_tags, is_cancelled, is_lost, launch_of, run_config, run_key
 from trajgen_assets.names import ROLLOUT_OP
 
 UNLIMITED = 1_000_000
@@ -240,12 +240,14 @@ def _request(instance: dg.DagsterInstance, platform: Platform, job: JobRow) -> d
     keys = [row.key.partition for row in platform.ledger.tasks_of_job(job.name)]
     launch = launch_of(instance, keys)
     platform.ledger.mark_requested(job.name, job.launch)
+    n_at_once = min(platform.config.runtime_info.input.harbor_job.n_concurrent, job.n_tasks)
     return dg.RunRequest(
         run_key=run_key(job),
         partition_key=launch.partition_key,
         run_config=run_config(ROLLOUT_OP, job=job.name),
         tags={
             **launch.tags,
+            **demand_tags(instance, n_at_once),
             "trajgen/job": job.name,
             "trajgen/dataset": job.dataset,
             "trajgen/n_tasks": str(len(keys)),

@@ -1,5 +1,6 @@
 """How a job of the ledger becomes a Dagster run, and how one tells that it never will."""
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from dagster._core.launcher import WorkerStatus
 from trajgen_assets.core.ledger.models import AskedBy, JobRow
 from trajgen_assets.core.process import ProcessId
 from trajgen_assets.core.rollout.trial_slots import this_host
+from trajgen_assets.core.rollout.worker import WorkerDemand
 from trajgen_assets.partitions import positions_of
 
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 RUN_KEY_TAG = "dagster/run_key"
+KUBERNETES_TAG = "dagster-k8s/config"
 
 # A run that was asked for and is nowhere after this long will not come: whoever asked died before Dagster had it.
 # The daemon makes the runs of a tick within seconds of its end.
@@ -50,6 +53,14 @@ def launch_of(instance: dg.DagsterInstance, keys: Sequence[str]) -> Launch:
 def run_config(op: str, **values: Any) -> dict[str, Any]:
     """Run configuration for the multi-asset `op`."""
     return {"ops": {op: {"config": values}}}
+
+
+def demand_tags(instance: dg.DagsterInstance, n_at_once: int) -> dict[str, str]:
+    """What a launcher of pods reads memory and CPU of a run from; nothing for another launcher."""
+    if type(instance.run_launcher).__name__ != "K8sRunLauncher":  # by name: its package is an extra
+        return {}
+    resources = WorkerDemand.of_trials(n_at_once).as_kubernetes()
+    return {KUBERNETES_TAG: json.dumps({"container_config": {"resources": resources}})}
 
 
 def run_key(job: JobRow) -> str:

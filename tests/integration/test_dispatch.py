@@ -18,7 +18,7 @@ from trajgen_assets.core.report.alerts import raise_alerts, read_alerts
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.trial_slots import this_host
 from trajgen_assets.dispatch import due_requests
-from trajgen_assets.launches import RUN_KEY_TAG, run_key
+from trajgen_assets.launches import KUBERNETES_TAG, RUN_KEY_TAG, run_key
 
 TASK_IDS = [f"t-{n}" for n in range(12)]
 
@@ -68,6 +68,11 @@ def test_no_more_runs_are_asked_for_than_could_begin(host: Host) -> None:
     assert len(jobs) == 2  # of four tasks each: that is every trial slot
     assert "0 of 8 trial slots are free" in words
     assert asked(host)[0] == []
+
+
+def test_a_launcher_on_this_host_is_told_of_no_pod(host: Host) -> None:
+    request, *_ = due_requests(host.instance, host.platform, [])
+    assert KUBERNETES_TAG not in request.tags
 
 
 def test_a_tail_makes_room_for_the_next_batch(host: Host) -> None:
