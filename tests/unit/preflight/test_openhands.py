@@ -1,6 +1,7 @@
 """Each thing by which a run of OpenHands' harness was seen to fail is told before one begins, with its mend."""
 
 from pathlib import Path
+from platform import machine
 from typing import Any
 
 import pytest
@@ -55,6 +56,7 @@ def block(tmp_path: Path) -> Block:
 
 
 def test_a_block_in_order_has_a_line_for_each_thing_and_no_failure(block: Block) -> None:
+    write_rows(block.rows, [row() | {"FAIL_TO_PASS": ["test_a"]}])
     found = block.lines(openhands={"evaluator": "velora"})
     assert len(found) == len(LOOKED)
     assert {line.level for line in found.values()} == {Level.OK}
@@ -209,6 +211,33 @@ def test_no_evaluator_is_told_with_what_it_means(block: Block) -> None:
 def test_rows_to_grade_by_that_are_not_there(block: Block) -> None:
     line = block.only_failure(openhands={"evaluator": "msb", "evaluator_dataset": "msb.jsonl"})
     assert (line.check, "the rows to grade by are not there" in line.text) == ("evaluator", True)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "odd"),
+    [
+        ("msb", row("conan-io__conan_2.0.14_2.0.15") | {"repo": "conan-io/conan"}),
+        ("velora", row("acme__greeter-2") | {"FAIL_TO_PASS": "[]"}),
+        ("velora", row("acme__greeter-2") | {"FAIL_TO_PASS": "test_a"}),
+    ],
+)
+def test_tasks_that_would_get_no_verdict_are_told_and_refused_where_all_are_so(
+    block: Block, chosen: str, odd: dict[str, Any]
+) -> None:
+    write_rows(block.rows, [row() | {"FAIL_TO_PASS": "['test_a']"}, odd])
+    line = block.lines(openhands={"evaluator": chosen})["evaluator tasks"]
+    assert (line.level, f"1 task cannot be graded by {chosen}: {odd['instance_id']}" in line.text) == (Level.WARN, True)
+    write_rows(block.rows, [odd])
+    assert block.only_failure(openhands={"evaluator": chosen}).check == "evaluator tasks"
+
+
+def test_containers_of_another_kind_of_machine_are_told(block: Block) -> None:
+    assert block.lines()["platform"].level is Level.OK
+    other = "linux/arm64" if machine() == "x86_64" else "linux/amd64"
+    infer = block.origin / BENCHMARK / "run_infer.py"
+    infer.write_text(f'{infer.read_text()}\nPLATFORM = "{other}"\n')
+    line = block.lines()["platform"]
+    assert (line.level, f"asks for containers of {other}" in line.text) == (Level.WARN, True)
 
 
 def test_hints_are_told_to_do_nothing(block: Block) -> None:

@@ -4,6 +4,7 @@ The runtime image is built from the files beside the package `openhands`, so tha
 the wheel of openhands-ai 0.62.0 has no `evaluation/`, and neither `microagents/` nor `poetry.lock`.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -110,6 +111,13 @@ def selection_faults(folder: Path) -> Iterator[tuple[str, str]]:
     if selected is not None:
         why = f"{BENCHMARK}/config.toml has selected_ids, which silently decides what runs"
         yield why, "remove it, commit, and pin that commit"
+
+
+def asked_platform(folder: Path) -> str | None:
+    """The kind of machine that run_infer asks containers for, such as `linux/amd64`; None where it names none."""
+    path = folder / BENCHMARK / "run_infer.py"
+    found = re.search(r"linux/(?:amd64|arm64)", _text(path)) if path.is_file() else None
+    return found[0] if found else None
 
 
 def evaluator_faults(folder: Path, chosen: OpenHands) -> Iterator[tuple[str, str]]:
