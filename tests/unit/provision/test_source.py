@@ -96,3 +96,18 @@ def test_a_checkout_that_is_missing_or_was_changed_is_not_built(sources: Sources
     (sources.checkout / "src" / "tiny" / "mine.py").touch()
     with pytest.raises(RefusedError, match=r"not built from this checkout .*mine\.py"):
         sources.build()
+
+
+def test_sources_that_are_not_built_are_imported_where_they_lie_also_after_a_move(sources: Sources) -> None:
+    sources.have("2.0", backend="setuptools.build_meta")
+    commit = sources.origin.commit("NAME = 'pinned'\n", path="src/pinned/__init__.py")
+    update(sources.pin(), print)
+    smoke = ("python", "-c", "import pinned; print(pinned.NAME)")
+    spec = replace(sources.workshop.spec("1.0"), source=source_of(sources.pin(), is_built=False), smoke=smoke)
+    built = ensure_environment(
+        spec, sources.workshop.store, sources.workshop.link, print, environ=sources.workshop.environ
+    )
+    assert built.record.source == commit
+    moved = built.path.rename(sources.folder / "moved")
+    done = subprocess.run([moved / "bin" / "python", "-I", *smoke[1:]], capture_output=True, text=True, check=True)
+    assert done.stdout == "pinned\n"
