@@ -275,7 +275,7 @@ class _EventLog:
 
     def environments_ready(self, environments: Sequence[Environment]) -> None:
         """Report what Dagster does not show yet: without it, what is made in it looks out of date."""
-        for each in environments:
+        for each in (each for each in environments if each.name in ASSETS):  # one that a person made is no asset
             report_environment(self._context.instance, each)
             self._environments.append(Input(ASSETS[each.name], each.record.digest))
 

@@ -161,6 +161,10 @@ class JobPaths:
         return self.proxy / "harbor.sh"
 
     @property
+    def openhands_script(self) -> Path:
+        return self.proxy / "openhands.sh"
+
+    @property
     def litellm_config(self) -> Path:
         return self.proxy / "litellm_config.yaml"
 

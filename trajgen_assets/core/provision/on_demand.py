@@ -31,8 +31,8 @@ ENVIRONMENTS = JOB_ENVIRONMENTS | {"swe_data_process": SWE_DATA_PROCESS}
 
 
 def short_name(name: str) -> str:
-    """What people call the environment `name`."""
-    return next(short for short, known in ENVIRONMENTS.items() if known == name)
+    """What people call the environment `name`; of one that a person names or locks, its name up to the first dash."""
+    return next((short for short, known in ENVIRONMENTS.items() if known == name), name.partition("-")[0])
 
 
 def inputs_of(name: str, project: Path = PROJECT) -> str:

@@ -1,7 +1,8 @@
 """Who or what ended a trial, as data.
 
 The table follows Harbor 0.25.0's own error policy (`harbor.models.trial.error_policy`), in our words and
-with the causes that Harbor cannot see: a stalled job, a budget of the job or the day, and a capture with a gap.
+with the causes that Harbor cannot see: a stalled job, a budget of the job or the day, a capture with a gap, and a task
+that nobody was to grade. Names that Harbor does not have are those of the OpenHands driver.
 """
 
 from enum import StrEnum
@@ -22,11 +23,15 @@ class Cause(StrEnum):
     STALLED = "stalled"
     BUDGET = "budget"
     CAPTURE = "capture"
+    UNGRADED = "ungraded"
     UNCLASSIFIED = "unclassified"
 
 
 # The agent and its model ended the trial by themselves, so a reward that follows measures them.
 GRADED_CAUSES = frozenset({Cause.AGENT_BUDGET, Cause.AGENT_REFUSAL})
+
+# Tried again it would end the same way, for the same money.
+FINAL_CAUSES = frozenset({Cause.UNGRADED})
 
 # Not the agent's doing: never counted against `max_retries`, never shown as unsolved.
 OUTSIDE_CAUSES = frozenset(
@@ -100,6 +105,7 @@ _EXCEPTIONS: dict[Cause, tuple[str, ...]] = {
         "DspyImportError",
         "MissingExtraError",
         "RegradeError",
+        "RunInferError",
     ),
     Cause.AGENT_BUDGET: (
         "AgentTimeoutError",
@@ -107,6 +113,8 @@ _EXCEPTIONS: dict[Cause, tuple[str, ...]] = {
         "OutputTokenExceededError",
         "ContextLengthExceededError",
         "OutputLengthExceededError",
+        "IterationLimitError",
+        "AgentStuckError",
     ),
     Cause.AGENT_REFUSAL: ("AgentSafetyRefusalError", "ContentPolicyViolationError"),
     Cause.VERIFIER: (
@@ -114,7 +122,9 @@ _EXCEPTIONS: dict[Cause, tuple[str, ...]] = {
         "RewardFileNotFoundError",
         "RewardFileEmptyError",
         "VerifierOutputParseError",
+        "EvaluationError",
     ),
+    Cause.UNGRADED: ("NotEvaluatedError",),
     Cause.CANCELLED: ("CancelledError", "JobStoppedError"),
 }
 

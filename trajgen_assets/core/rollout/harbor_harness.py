@@ -12,6 +12,7 @@ from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.config.inputs import HarborJob
 from trajgen_assets.core.config.scaffolds import Scaffold
 from trajgen_assets.core.intake.task import ASSUMED_AGENT_TIMEOUT_S, TaskFolder
+from trajgen_assets.core.ledger.models import JobRow
 from trajgen_assets.core.paths import JobPaths, Root
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.process import ProcessId
@@ -43,9 +44,9 @@ class HarborHarness:
         """Harbor's own and LiteLLM's."""
         return ready_environments(env_dir, say, sources_of(config))
 
-    def workplace(self, platform: Platform, campaign: str, environments: Sequence[Environment], say: Say) -> Workplace:
+    def workplace(self, platform: Platform, job: JobRow, environments: Sequence[Environment], say: Say) -> Workplace:
         """With the runtime of an agent that works inside the containers."""
-        return Workplace(environments, _runtime(platform, campaign, say))
+        return Workplace(environments, _runtime(platform, job.campaign, say))
 
     def proxy_host(self, scaffold: Scaffold) -> str:
         """Loopback, or Docker's bridge for agents in containers."""

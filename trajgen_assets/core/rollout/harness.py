@@ -98,7 +98,7 @@ class Harness(Protocol):
             EnvironmentBuildError, RequirementError, RefusedError: it cannot be had.
         """
 
-    def workplace(self, platform: Platform, campaign: str, environments: Sequence[Environment], say: Say) -> Workplace:
+    def workplace(self, platform: Platform, job: JobRow, environments: Sequence[Environment], say: Say) -> Workplace:
         """Complete the workplace, once the quick checks of the preflight have passed. Raises as `environments` does."""
 
     def proxy_host(self, scaffold: Scaffold) -> str:

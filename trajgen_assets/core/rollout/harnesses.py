@@ -6,6 +6,10 @@ import yaml
 
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.config.inputs import HarborJob
+from trajgen_assets.core.config.scaffolds import Harness as Named
+from trajgen_assets.core.openhands.driver import OpenHandsHarness
+from trajgen_assets.core.openhands.environment import openhands_settings
+from trajgen_assets.core.openhands.job_file import read_job
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.rollout.harbor_harness import HarborHarness
 from trajgen_assets.core.rollout.harness import Harness
@@ -14,11 +18,17 @@ from trajgen_assets.core.rollout.plan import LOCAL_ENVIRONMENT
 
 def harness_of(config: Config) -> Harness:
     """The harness of the jobs that `config` begins."""
-    return HarborHarness(config.runtime_info.input.harbor_job)
+    inputs = config.runtime_info.input
+    if inputs.rollout.harness is Named.OPENHANDS:
+        return OpenHandsHarness(openhands_settings(config), inputs.harbor_job)
+    return HarborHarness(inputs.harbor_job)
 
 
 def harness_of_job(root: Root, job: str) -> Harness:
-    """The harness that `job` began with, by the configuration that was kept with it."""
+    """The harness that `job` began with, by what was kept with it; Harbor for one that never came to a trial."""
+    facts = read_job(root.job(job))
+    if facts is not None:
+        return OpenHandsHarness(facts.settings, HarborJob())
     return HarborHarness(HarborJob(environment=environment_of(root, job)))
 
 

@@ -62,7 +62,7 @@ def refuse_unless_ready(
         listener.phase("checking what the job needs")
         environments = harness.environments(platform.config, platform.root.env, listener.phase)
         check_job(platform, job.campaign, job.n_tasks)
-        workplace = harness.workplace(platform, job.campaign, environments, listener.phase)
+        workplace = harness.workplace(platform, job, environments, listener.phase)
         made = {short_name(each.name): each.path for each in environments}
         entry.runs_in(made, workplace.runtime.made if workplace.runtime else None)
         listener.environments_ready(environments)

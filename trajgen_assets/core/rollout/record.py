@@ -27,7 +27,7 @@ from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.provision.environments import Environment
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.rollout.budget_notes import Refusal
-from trajgen_assets.core.rollout.causes import Cause
+from trajgen_assets.core.rollout.causes import FINAL_CAUSES, Cause
 from trajgen_assets.core.rollout.clearing import clear, clear_tree
 from trajgen_assets.core.rollout.fix import fix_of
 from trajgen_assets.core.rollout.kept_task import keep_task
@@ -241,7 +241,8 @@ class JobRecord:
         clear_tree(self.files.trial(outcome.trial_name), self.given, but=RAW_RECORDS)
         publish_patch(self.files, outcome.trial_name, self.given)
         outcome = replace(outcome, note=self._presentable(outcome.note))
-        row = self.ledger.record_attempt(self.lease, task.key, outcome, self.policy)
+        policy = replace(self.policy, max_retries=-1) if outcome.cause in FINAL_CAUSES else self.policy
+        row = self.ledger.record_attempt(self.lease, task.key, outcome, policy)
         reached("after_record")
         mine = (self.lease.job, outcome.trial_name)
         ordinal = next(each.ordinal for each in self.ledger.attempts(task.key) if (each.job, each.trial_name) == mine)

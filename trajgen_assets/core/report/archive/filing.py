@@ -125,8 +125,8 @@ def _complete(root: Root, folder: Path, run: RunMetadata, account: str) -> None:
 
 def _copy_scripts(files: JobPaths, folder: Path) -> None:
     """Copy what was executed, as far as the run came. Configurations name secrets and hold none."""
-    made = (files.proxy_script, files.litellm_config, files.harbor_script, files.harbor_config, files.compose_overlay)
-    for path in made:
+    of_harbor = (files.harbor_script, files.harbor_config, files.compose_overlay)
+    for path in (files.proxy_script, files.litellm_config, files.openhands_script, *of_harbor):
         if path.is_file():
             folder.mkdir(exist_ok=True)
             shutil.copy(path, folder / path.name)

@@ -20,7 +20,7 @@ NOTE_LENGTH = 200
 MEANINGS = {
     "sandbox": "the sandbox could not be built, or broke: see `exception.txt` and `job.log` in the trial's folder",
     "model_provider": "the model's endpoint failed: see `proxy.log`, and ask it by hand",
-    "harness": "Harbor broke, or left no result: see `harbor.log`",
+    "harness": "the harness broke, or left no result: see `harbor.log`, or `agent/run_infer.log` of the trial",
     "verifier": "the verifier gave no reward: see `verifier/` in the trial's folder",
     "agent_budget": "the agent ran out of time or turns and was not graded: see `timeout_multiplier`, `max_turns`",
     "agent_refusal": "the model refused the task",
@@ -29,6 +29,7 @@ MEANINGS = {
     "budget": "the budget of the job or of the day was used up while it ran; it counts towards no cap",
     "stalled": "nothing happened for longer than any task may take: see `harbor.log`",
     "capture": "model calls are missing on record: see `agent/capture.json` in the trial's folder",
+    "ungraded": "it was not to be graded (`openhands.evaluator`): its trajectory is kept, and it is not tried again",
     "unclassified": "nothing that is known: see `result.json` in the trial's folder",
 }
 

@@ -1,0 +1,109 @@
+"""The whole path of OpenHands' harness: rows of a file become rollouts, verdicts and training data by one `start`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.conftest import KEY_ENV, Installation, files_with
+from tests.openhands_checkout.making import SCRIPTS, StandIn, make_stand_in, row, write_rows
+from trajgen_assets.cli.setup import prepare_root
+from trajgen_assets.cli.state import State
+from trajgen_assets.core.exit_codes import EXIT_FAILED
+from trajgen_assets.core.keys import MAIN_CAMPAIGN, TaskKey
+from trajgen_assets.core.ledger.models import TaskStatus
+from trajgen_assets.core.ledger.store import open_ledger
+from trajgen_assets.core.openhands.trial import HarnessRecord
+from trajgen_assets.core.rollout.causes import Cause
+from trajgen_assets.core.rollout.trials import TrialEntry, load_trials
+from trajgen_assets.core.scripted import running_scripted_model
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+
+DATASET = "tasks"
+SOLVED, UNSOLVED, STUCK, DEAD = (f"acme__greeter-{number}" for number in range(1, 5))
+
+
+def configure(installation: Installation, stand_in: StandIn, base_url: str, rows: list[dict[str, Any]]) -> None:
+    """A configuration as the guide's settings would be, and the rows that it names."""
+    folder = installation.root.path
+    write_rows(folder / "rows" / f"{DATASET}.jsonl", rows)
+    (folder / "verified.txt").write_text("".join(f"{each['instance_id']}\n" for each in rows))
+    inputs = {
+        "llm_api": {"model": "openai/scripted", "api_base_url": base_url, "api_key": f"${{{KEY_ENV}}}"},
+        "task_source": {
+            "provider": "multi_swe_jsonl",
+            "dataset_name": f"rows/{DATASET}.jsonl",
+            "manifest": "verified.txt",
+        },
+        "rollout": {"harness": "openhands"},
+        "openhands": {
+            "evaluator": "velora",
+            "python": str(stand_in.python),
+            "language": "python",
+            "max_iterations": 8,
+            "use_instance_image": False,
+            "native_tool_calling": True,
+            "timeout_s": 12,
+            "eval_timeout_s": 60,
+        },
+        "harbor_job": {"environment": "docker", "n_concurrent": 2, "max_retries": 0, "max_infra_retries": 0},
+        "sft_conversion": {"enabled": True, "instance_status": "all"},
+    }
+    config = {"meta_info": {"repositories": {"openhands": stand_in.repository}}, "runtime_info": {"input": inputs}}
+    installation.config.write_text(yaml.safe_dump(config))
+
+
+def entries_of(installation: Installation) -> dict[str, TrialEntry]:
+    (trials,) = installation.root.jobs.glob("*/trials.json")
+    return {entry.task_id: entry for entry in load_trials(trials).trials}
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> StandIn:
+    return make_stand_in(tmp_path / "made")
+
+
+def test_one_start_infers_evaluates_and_makes_training_data(installation: Installation, stand_in: StandIn) -> None:
+    rows = [
+        row(SOLVED),
+        row(UNSOLVED, fixed_by="guten tag"),
+        row(STUCK, goes="hang"),
+        row(DEAD, goes="dies"),
+    ]
+    with running_scripted_model(scripts=SCRIPTS) as model:
+        configure(installation, stand_in, model.base_url, rows)
+        prepare_root(State(installation.root, installation.config, verbose=False))
+        code, said = installation.run("start", "--update-repos", timeout_s=300)
+    assert code == EXIT_FAILED, said  # two of the tasks came to nothing
+    with open_ledger(installation.root) as ledger:
+        found = {each: ledger.task(TaskKey(MAIN_CAMPAIGN, DATASET, each)) for each in (SOLVED, UNSOLVED, STUCK, DEAD)}
+    ends = {each: (task.status, task.reward, task.last_cause) for each, task in found.items()}
+    assert ends == {
+        SOLVED: (TaskStatus.DONE, 1.0, None),
+        UNSOLVED: (TaskStatus.DONE, 0.0, None),
+        STUCK: (TaskStatus.FAILED, None, Cause.AGENT_BUDGET),
+        DEAD: (TaskStatus.FAILED, None, Cause.HARNESS),
+    }
+    entries = entries_of(installation)
+    assert {entry.capture for entry in entries.values()} == {"complete"}
+    assert "run_infer was ended after 12 s" in (entries[STUCK].note or "")
+    assert "ended with exit code 1 and left no row" in (entries[DEAD].note or "")
+    check_left(installation, entries[SOLVED])
+
+
+def check_left(installation: Installation, entry: TrialEntry) -> None:
+    """The guide's tree, the trial's own record, and nothing else: no worktree, no key."""
+    (job,) = installation.root.jobs.iterdir()
+    outputs = job / "openhands" / f"data__{entry.trial_name}.jsonl-train" / "CodeActAgent" / "scripted_maxiter_8"
+    assert {"output.jsonl", "metadata.json", "llm_completions"} <= {path.name for path in outputs.iterdir()}
+    trial = job / str(entry.trial_name)
+    record = HarnessRecord.model_validate_json((trial / "openhands.json").read_bytes())
+    assert (record.row_class, record.verdict, record.run) == ("finished", "resolved", str(outputs.relative_to(job)))
+    assert None not in (record.metadata, record.metrics)
+    assert (trial / "artifacts" / "predict_patch.diff").read_text().endswith("+hello\n")
+    assert list(installation.root.sandboxes.glob("*")) == []
+    assert files_with("sk-tk-", job) == []
+    (script,) = installation.root.archives.glob("*/scripts/openhands.sh")
+    assert "export EVAL_SKIP_MAXIMUM_RETRIES_EXCEEDED=true" in script.read_text()
