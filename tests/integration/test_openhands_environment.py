@@ -1,6 +1,9 @@
 """An environment of OpenHands from a lock with a package that has no wheel, as one of the real 84 has none."""
 
+import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,19 @@ def test_a_package_without_a_wheel_is_built_by_what_the_lock_pins_and_all_of_it_
     said.clear()
     assert ready_environment(config, place.home / "env", said.append).path == made.path
     assert said == []
+
+
+def test_setup_envs_makes_it_beforehand_where_openhands_rolls_out(place: Place) -> None:
+    python = (HARBOR_ENV / "bin" / "python").resolve()
+    (place.home / "openhands.txt").write_text(SETUPTOOLS)
+    place.write_config(lock="openhands.txt", python=str(python))
+    root, config = place.home / "artifacts", place.home / "config.yaml"
+    environ = {**os.environ, "TRAJGEN_ENV_DIR": str(place.home / "env")}
+    command = [Path(sys.executable).with_name("trajgen"), "--root", root, "--config", config, "setup-envs", "--json"]
+    for is_built in (True, False):
+        done = subprocess.run([*command, "--env", "openhands"], env=environ, capture_output=True, text=True, check=True)
+        (found,) = json.loads(done.stdout)["environments"]
+        assert (found["name"], found["built"], found["n_packages"]) == ("openhands", is_built, 1)
 
 
 def test_without_its_build_tool_in_the_lock_nothing_is_downloaded_and_nothing_is_left(

@@ -16,6 +16,7 @@ from trajgen_assets.core.checkouts.converter import converter_source, is_convert
 from trajgen_assets.core.checkouts.harbor import sources_in
 from trajgen_assets.core.config.load import load_config
 from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.openhands.environment import is_made_of_lock, ready_environment
 from trajgen_assets.core.provision.environments import Environment
 from trajgen_assets.core.provision.on_demand import ENVIRONMENTS, needed_environment, short_name
 from trajgen_assets.core.provision.setup import SWE_DATA_PROCESS
@@ -29,6 +30,7 @@ class Env(StrEnum):
     HARBOR = "harbor"
     LITELLM = "litellm"
     SWE_DATA_PROCESS = "swe_data_process"
+    OPENHANDS = "openhands"
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +47,8 @@ def setup_envs(
 ) -> None:
     """Build the environments that jobs run in where lock or interpreter changed; leave them as they stand elsewhere.
 
-    That of the pinned converter is built where sft_conversion.engine chooses it, or --env names it.
+    That of the pinned converter is built where sft_conversion.engine chooses it, and that of OpenHands where it rolls
+    out and openhands.lock is set, or where --env names them.
     """
     state, say = state_of(context), partial(typer.echo, err=as_json)
     root, sources = state.root, sources_in(state.config, say)
@@ -55,10 +58,13 @@ def setup_envs(
         sources = {**sources, SWE_DATA_PROCESS: converter_source(load_config(state.config))}
     for name in names:
         say(f"{name}: looking at lock and interpreter")
-        found = needed_environment(ENVIRONMENTS[name], root.env, say, rebuild=rebuild, sources=sources)
+        if name is Env.OPENHANDS:
+            found = ready_environment(load_config(state.config), root.env, say, rebuild=rebuild)
+        else:
+            found = needed_environment(ENVIRONMENTS[name], root.env, say, rebuild=rebuild, sources=sources)
         made.append(found)
         say(_line(found))
-        if has_instance(root):
+        if has_instance(root) and name is not Env.OPENHANDS:  # its lock is a person's, and has no asset
             with open_instance(root) as instance:
                 report_environment(instance, found)
     if not has_instance(root):
@@ -68,13 +74,14 @@ def setup_envs(
 
 
 def _needed(config_file: Path) -> list[Env]:
-    """Those of jobs, and the converter's where it is chosen; where the configuration cannot be read, it is not."""
+    """Those of jobs, and what the configuration chooses; where it cannot be read, that is nothing."""
     needed = [Env.HARBOR, Env.LITELLM]
     try:
-        is_chosen = is_converter_chosen(load_config(config_file))
+        config = load_config(config_file)
     except ConfigError:
         return needed
-    return [*needed, Env.SWE_DATA_PROCESS] if is_chosen else needed
+    chosen = {Env.SWE_DATA_PROCESS: is_converter_chosen(config), Env.OPENHANDS: is_made_of_lock(config)}
+    return [*needed, *(name for name, is_chosen in chosen.items() if is_chosen)]
 
 
 def _facts(found: Environment) -> dict[str, Any]:

@@ -27,6 +27,10 @@ class Place:
 
     def config(self, **openhands: Any) -> Config:
         """A configuration that pins what the origin has now."""
+        return parse_config(self.text(**openhands), self.home / "config.yaml")
+
+    def text(self, **openhands: Any) -> str:
+        """The same as it is written."""
         chosen = {"evaluator": "msb", "python": "/none/bin/python"} | openhands
         inputs = {
             "llm_api": NO_MODEL,
@@ -35,8 +39,11 @@ class Place:
             "openhands": {key: value for key, value in chosen.items() if value is not None},
         }
         pin = {"url": str(self.origin), "commit": commit_all(self.origin)}
-        text = yaml.safe_dump({"meta_info": {"repositories": {"openhands": pin}}, "runtime_info": {"input": inputs}})
-        return parse_config(text, self.home / "config.yaml")
+        return yaml.safe_dump({"meta_info": {"repositories": {"openhands": pin}}, "runtime_info": {"input": inputs}})
+
+    def write_config(self, **openhands: Any) -> None:
+        """Write what `config` gives."""
+        (self.home / "config.yaml").write_text(self.text(**openhands))
 
     def checked_out(self, **openhands: Any) -> Config:
         """The same, after the checkout was brought to its pin."""

@@ -8,11 +8,13 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import tomli_w
 
 from trajgen_assets.core.errors import TaskError
 from trajgen_assets.core.intake.digest import UnusableTreeError, task_digest
@@ -144,16 +146,12 @@ def write_staged_row(path: Path, folder: Path) -> None:
 
 def _files(row: Row) -> dict[str, bytes]:
     facts = RowFacts(row=row)
-    texts = {ROW_NAME: f"{canonical(row)}\n", "instruction.md": facts.instruction, "task.toml": _toml(facts.metadata)}
+    texts = {
+        ROW_NAME: f"{canonical(row)}\n",
+        "instruction.md": facts.instruction,
+        "task.toml": tomli_w.dumps({"metadata": dict(sorted(facts.metadata.items()))}),
+    }
     return {name: text.encode() for name, text in texts.items()}
-
-
-def _toml(metadata: Mapping[str, Any]) -> str:
-    # what JSON writes of a short printable text, a number or a truth value is TOML, too
-    lines = (
-        f"{json.dumps(name)} = {json.dumps(value, ensure_ascii=False)}" for name, value in sorted(metadata.items())
-    )
-    return "\n".join(["[metadata]", *lines, ""])
 
 
 def _is_short(value: Any) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.config.openhands import OpenHands
+from trajgen_assets.core.config.scaffolds import Harness
 from trajgen_assets.core.errors import ConfigError, EnvironmentBuildError, RequirementError
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.provision.command import Say
@@ -43,9 +44,12 @@ def openhands_settings(config: Config) -> OpenHands:
 
 
 def ready_environment(
-    config: Config, env_dir: Path, say: Say, *, environ: Mapping[str, str] | None = None
+    config: Config, env_dir: Path, say: Say, *, environ: Mapping[str, str] | None = None, rebuild: bool = False
 ) -> Environment:
     """Return the environment of the configuration, after making it if there is a lock of which none was made yet.
+
+    Args:
+        rebuild: make it anew though it is there; one that a person names is theirs, and is not touched.
 
     Raises:
         RequirementError: the interpreter does not run or is another Python, or nothing can be built here.
@@ -57,7 +61,15 @@ def ready_environment(
     interpreter = _named(config, chosen, environ) if chosen.python else None
     if chosen.lock is None:
         return named_environment(config, environ)
-    return _made(config.resolve(chosen.lock), interpreter or _found(environ), env_dir, say, environ)
+    lock, python = config.resolve(chosen.lock), interpreter or _found(environ)
+    standing = None if rebuild else _standing(lock, python, env_dir)
+    return standing or _made(lock, python, env_dir, say, environ, rebuild=rebuild)
+
+
+def is_made_of_lock(config: Config) -> bool:
+    """Whether OpenHands rolls out, in an environment that is made here."""
+    chosen = config.runtime_info.input.openhands
+    return config.runtime_info.input.rollout.harness is Harness.OPENHANDS and chosen is not None and bool(chosen.lock)
 
 
 def named_environment(config: Config, environ: Mapping[str, str]) -> Environment:
@@ -90,17 +102,23 @@ def _found(environ: Mapping[str, str]) -> Interpreter:
     return found
 
 
-def _made(lock: Path, python: Interpreter, env_dir: Path, say: Say, environ: Mapping[str, str]) -> Environment:
+def _standing(lock: Path, python: Interpreter, env_dir: Path) -> Environment | None:
+    found = standing_environment(env_dir, NAME)
+    if found is None or not lock.is_file() or not is_current(found.path, inputs_digest(lock)):
+        return None
+    return found if found.record.interpreter == str(python.path) else None
+
+
+def _made(
+    lock: Path, python: Interpreter, env_dir: Path, say: Say, environ: Mapping[str, str], *, rebuild: bool
+) -> Environment:
     distribution = _first_pinned(lock)
-    standing = standing_environment(env_dir, NAME)
-    inputs = inputs_digest(lock)
-    if standing is not None and is_current(standing.path, inputs) and standing.record.interpreter == str(python.path):
-        return standing
     smoke = ("python", "-c", _PRINT_VERSION, distribution)
     spec = EnvironmentSpec(NAME, python.path, lock, distribution, smoke, has_sources=True)
     uv = find_uv(PROJECT, environ) or install_uv(PROJECT, environ, say)
     say(f"building the environment {NAME} on Python {python.version_text}")
-    return ensure_environment(spec, env_dir / "store", env_dir / NAME, say, uv=uv, environ=environ)
+    store, link = env_dir / "store", env_dir / NAME
+    return ensure_environment(spec, store, link, say, uv=uv, environ=environ, rebuild=rebuild)
 
 
 def _first_pinned(lock: Path) -> str:
