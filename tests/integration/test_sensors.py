@@ -19,9 +19,12 @@ from resources.platform import PlatformResource
 from sensors.finished_jobs import finished_jobs
 from sensors.verified_tasks import verified_tasks
 from tests.configuration import config_text
+from tests.openhands_checkout.configured import openhands_config_text
+from tests.openhands_checkout.making import StandIn, row, write_rows
 from tests.waiting import wait_until
 from trajgen_assets.core import clock
 from trajgen_assets.core.intake.manifest import AT_REST_AFTER_S
+from trajgen_assets.core.intake.rows import row_digest
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, TaskKey
 from trajgen_assets.core.ledger.breaker import FIRST_DELAY_S
 from trajgen_assets.core.ledger.models import JobState
@@ -506,3 +509,21 @@ def test_a_status_that_could_not_be_written_is_written_by_the_next_tick(ready: I
     (ready.root.status / "in the way").rmdir()
     ready.root.status.rmdir()
     is_ready(ready)
+
+
+def test_rows_of_a_file_are_registered_as_they_are_appended_and_requested(
+    installation: Installation, tmp_path: Path
+) -> None:
+    rows = write_rows(tmp_path / "tasks.jsonl", [row("acme__greeter-1")])
+    nobody = StandIn("https://host.test/openhands", "7" * 40, Path("/none/bin/python"))
+    text = openhands_config_text(rows, nobody, automation={"enabled": True, "batch_max": 2, "max_jobs": 2})
+    (installation.root.path / "config.yaml").write_text(text)
+    assert len(installation.tick().run_requests or []) == 1
+    with rows.open("a") as file:
+        file.write(json.dumps(row("acme__greeter-2")) + "\n" + json.dumps(row("acme__greeter-1")) + "\n")
+    result = installation.tick()
+    assert len(result.run_requests or []) == 1
+    with open_ledger(installation.root) as ledger:
+        assert ledger.counts(MAIN_CAMPAIGN, "tasks").registered == 2
+        appended = ledger.task(TaskKey(MAIN_CAMPAIGN, "tasks", "acme__greeter-2"))
+        assert appended.digest == row_digest(row("acme__greeter-2"))
