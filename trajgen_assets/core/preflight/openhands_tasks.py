@@ -33,7 +33,8 @@ def evaluator(subject: Subject) -> Iterator[Finding]:
     if (chosen := chosen_in(subject)) is None:
         return
     if chosen.evaluator == "none":
-        yield warn("none: no patch gets a reward", "set openhands.evaluator to msb or velora")
+        text = "none: no patch gets a reward, and each task ends as failed for it, with its trajectory kept"
+        yield warn(text, "set openhands.evaluator to msb or velora")
         return
     if chosen.evaluator == "velora":
         yield from judged(
