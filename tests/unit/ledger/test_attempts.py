@@ -8,6 +8,8 @@ from trajgen_assets.core.errors import LedgerCorruptError, LedgerError, StaleLea
 from trajgen_assets.core.ledger import AttemptKind, CaptureVerdict, JobState, Ledger, SkipKind, TaskStatus
 from trajgen_assets.core.ledger.schema import attempts, manifests, tasks
 
+ON_BOTH_PLACES = True
+
 
 @pytest.mark.parametrize(
     ("lacking", "said"),

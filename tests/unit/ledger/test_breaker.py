@@ -5,6 +5,8 @@ from tests.unit.ledger.twins import DATASET, SetClock, key, lost, register, sett
 from trajgen_assets.core.ledger import AttemptKind, BreakerState, JobState, Ledger, TaskStatus, tripping_cause
 from trajgen_assets.core.ledger.breaker import next_delay_s
 
+ON_BOTH_PLACES = True
+
 GOOD = (AttemptKind.GRADED, None)
 BAD = (AttemptKind.OUTSIDE, "model provider")
 WORSE = (AttemptKind.OUTSIDE, "sandbox")

@@ -7,6 +7,8 @@ from trajgen_assets.core.errors import BusyError, LedgerError, StaleLeaseError
 from trajgen_assets.core.ledger import JobState, Lease, Ledger, TaskStatus
 from trajgen_assets.core.ledger.models import FreeTasks
 
+ON_BOTH_PLACES = True
+
 
 def statuses(ledger: Ledger) -> str:
     return " ".join(row.status for row in ledger.rows())

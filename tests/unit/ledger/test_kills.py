@@ -13,11 +13,20 @@ from typing import Any
 import pytest
 
 from tests.faults import Points
-from tests.unit.ledger.twins import DATASET, POLICY, SetClock, batch, graded, key, listed, lost, register, settle, start
+from tests.unit.ledger.twins import (
+    DATASET,
+    HELD,
+    SetClock,
+    batch,
+    graded,
+    key,
+    listed,
+    register,
+    settle,
+)
 from trajgen_assets.core.faults import FAULTS_ENV
 from trajgen_assets.core.ledger import (
     JobState,
-    Lease,
     Ledger,
     ManifestSeen,
     PublishedView,
@@ -32,7 +41,6 @@ fork = multiprocessing.get_context("forkserver")
 fork.set_forkserver_preload(["tests.unit.ledger.test_kills"])
 
 LATER_S = 86_400.0
-HELD = Lease("running", "run-1", 1, SetClock().at)
 SEEN = ManifestSeen("verifiable_tasks.txt", "later", 9)
 
 # Every method that writes, with one call of it that changes something in `filled`.
@@ -108,37 +116,6 @@ def content(root: Root) -> dict[str, list[Any]]:
         found = {name: conn.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall() for name in names}
     conn.close()
     return found
-
-
-@pytest.fixture
-def points(tmp_path: Path) -> Points:
-    return Points(tmp_path / "points")
-
-
-@pytest.fixture
-def filled(root: Root) -> Root:
-    """A ledger with a job in each state, an open breaker, lent slots, and tasks in every status."""
-    create_ledger(root)
-    with open_ledger(root, now=SetClock()) as ledger:
-        register(ledger, *"abcdefg", listed("h", reason="lacks the folder"))
-        lease = start(ledger, "over", "run-0", "b", "c")
-        settle(ledger, lease, "b", graded("b__1"))
-        settle(ledger, lease, "c", lost("c__1"))
-        ledger.release(lease, JobState.FINISHED)
-        for n in range(POLICY.max_infra_retries):
-            lease = start(ledger, f"over-{n}", "run-0", "c")
-            settle(ledger, lease, "c", lost(f"c__{n}"))
-            ledger.release(lease, JobState.FINISHED)
-        assert ledger.assign("assigned", batch(task_ids=["d"]))
-        assert start(ledger, "running", "run-1", "e", "f").fence == HELD.fence
-        ledger.acquire_slots("host", "running", want=2, max_trials=8)
-        ledger.acquire_slots("host", "assigned", want=1, max_trials=8)
-        ledger.trip(DATASET, "sandbox")
-        ledger.pause(DATASET, "somebody", "lunch")
-        ledger.begin_removal("over-0")
-        counts = ledger.check_balance()
-        assert (counts.done, counts.failed, counts.running, counts.waiting) == (1, 1, 2, 1)
-    return root
 
 
 def test_every_write_of_the_ledger_is_tried_here() -> None:

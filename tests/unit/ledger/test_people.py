@@ -4,6 +4,8 @@ from tests.unit.ledger.twins import key, register
 from trajgen_assets.core.errors import UnknownNameError
 from trajgen_assets.core.ledger import Ledger
 
+ON_BOTH_PLACES = True
+
 
 def test_tasks_are_named_by_key_or_by_an_id_that_is_plain(ledger: Ledger) -> None:
     register(ledger, "a", "b")

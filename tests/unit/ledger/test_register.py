@@ -14,6 +14,8 @@ from trajgen_assets.core.ledger import (
 )
 from trajgen_assets.core.ledger.importing import FoundTask, import_found
 
+ON_BOTH_PLACES = True
+
 
 def test_an_id_that_is_no_name_registers_nothing(ledger: Ledger) -> None:
     with pytest.raises(TaskError):

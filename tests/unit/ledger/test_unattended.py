@@ -1,14 +1,15 @@
 """Stops and pauses that people ask for lie in the ledger until whoever they are meant for looks."""
 
-import sqlite3
-from contextlib import closing
-
 import pytest
+import sqlalchemy as sa
 
 from tests.unit.ledger.twins import DATASET, SetClock, register, start
 from trajgen_assets.core.errors import LedgerError
 from trajgen_assets.core.ledger import JobState, Ledger, create_ledger, open_ledger
+from trajgen_assets.core.ledger.schema import pauses, removals, schema_migrations, stop_requests
 from trajgen_assets.core.paths import Root
+
+ON_BOTH_PLACES = True
 
 
 def test_a_stop_goes_before_a_drain_whichever_was_asked_first(ledger: Ledger) -> None:
@@ -78,11 +79,10 @@ def test_a_ledger_from_before_people_could_ask_gets_the_tables_and_keeps_its_row
     create_ledger(root)
     with open_ledger(root) as ledger:
         register(ledger, "a")
-    with closing(sqlite3.connect(root.ledger)) as conn:
-        conn.executescript(
-            "DROP TABLE stop_requests; DROP TABLE pauses; DROP TABLE removals;"
-            "DELETE FROM schema_migrations WHERE number >= 3;"
-        )
+        with ledger.store.write() as conn:
+            for table in (stop_requests, pauses, removals):
+                table.drop(conn)
+            conn.execute(sa.delete(schema_migrations).where(schema_migrations.c.number >= 3))
     with open_ledger(root) as ledger:
         assert ledger.pauses() == []
         assert ledger.counts().registered == 1

@@ -37,6 +37,9 @@ class SetClock:
         self.at += timedelta(seconds=seconds)
 
 
+HELD = Lease("running", "run-1", 1, SetClock().at)
+
+
 def key(task_id: str, dataset: str = DATASET, campaign: str = "main") -> TaskKey:
     return TaskKey(campaign, dataset, task_id)
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from trajgen_assets.cli.ledger import check, export, importing, people, show
+from trajgen_assets.cli.ledger import check, export, importing, migrate, people, show
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -12,5 +12,5 @@ def group() -> None:
     """Look into the ledger, and decide about tasks."""
 
 
-for module in (show, people, importing, export, check):
+for module in (show, people, importing, export, check, migrate):
     module.register(app)

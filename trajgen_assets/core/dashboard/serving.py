@@ -21,7 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trajgen_assets.core.dashboard.render import POLICY
 from trajgen_assets.core.dashboard.site import build_site, site_folder
-from trajgen_assets.core.errors import RequirementError
+from trajgen_assets.core.errors import RequirementError, TrajgenError
+from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.scripted.running import listen, origin_of
 
@@ -100,7 +101,15 @@ def keep_fresh(root: Root, over: Event, look_every_s: float = LOOK_EVERY_S) -> N
 def state_of(root: Root) -> tuple[int, ...]:
     """When what the site is about was last written: the ledger and its log, the archive's index, jobs, their data."""
     log_of_ledger = root.ledger.with_name(f"{root.ledger.name}-wal")
-    return tuple(_times([root.ledger, log_of_ledger, root.index, *_entries(root.jobs), *_entries(root.sft_data)]))
+    times = _times([root.ledger, log_of_ledger, root.index, *_entries(root.jobs), *_entries(root.sft_data)])
+    return (*times, *_on_server(root))
+
+
+def _on_server(root: Root) -> Iterable[int]:
+    """A number that another state of a ledger on a server changes; none while it does not answer."""
+    if root.ledger_place.exists():
+        with suppress(TrajgenError), open_ledger(root) as ledger:
+            yield int(ledger.fingerprint()[:15], 16)
 
 
 def _entries(folder: Path) -> Iterable[Path]:

@@ -13,11 +13,14 @@ from urllib.parse import quote
 import sqlalchemy as sa
 
 from trajgen_assets.core import clock
-from trajgen_assets.core.errors import BusyError, LedgerCorruptError, LedgerError, TrajgenError
+from trajgen_assets.core.errors import BusyError, LedgerCorruptError, LedgerError, LedgerMovedError, TrajgenError
 from trajgen_assets.core.faults import reached
 
 BUSY_TIMEOUT_S = 30.0
 APPLICATION_ID = 0x54524A47  # "TRJG"
+
+SEALED = "this ledger has moved"
+"""What SQLite says of a write to one that has: see `identity.seal`."""
 
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -150,6 +153,9 @@ def explain(error: sa.exc.DBAPIError, where: str) -> TrajgenError:
         )
     if code in _CORRUPT:
         return LedgerCorruptError("the ledger cannot be read", where=where, why=error.orig, mend=CORRUPT_MEND)
+    if SEALED in str(error.orig):
+        mend = "stop this process; what is started anew finds it"
+        return LedgerMovedError("the ledger has moved to a server meanwhile", where=where, mend=mend)
     return LedgerError(
         "the ledger refused", where=where, why=error.orig, mend="check that its disk has room and can be written"
     )

@@ -1,4 +1,4 @@
-"""Copying a whole ledger into a database on a server: every row, and proven by count and digest before it counts."""
+"""Copying a whole ledger into an empty database: every row, and proven by count and digest before it counts."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +10,6 @@ from trajgen_assets.core.errors import LedgerError
 from trajgen_assets.core.ledger.connect import Store
 from trajgen_assets.core.ledger.identity import ABOUT_ITSELF, say
 from trajgen_assets.core.ledger.schema import Moment, attempts, meta, metadata, tasks, without_nul
-from trajgen_assets.core.ledger.server import ServerStore
 
 CHUNK = 5_000
 
@@ -34,7 +33,7 @@ def present_tables(conn: sa.Connection) -> set[str]:
     return set(metadata.tables) & set(sa.inspect(conn).get_table_names())
 
 
-def copy_ledger(source: Store, target: ServerStore, words: Mapping[str, str]) -> bool:
+def copy_ledger(source: Store, target: Store, words: Mapping[str, str]) -> bool:
     """Copy `source` in one transaction; False, and nothing is touched, where somebody was faster.
 
     Args:
@@ -115,7 +114,9 @@ def _sum(conn: sa.Connection, table: sa.Table) -> TableSum:
 
 
 def _go_on_counting(reader: sa.Connection, writer: sa.Connection) -> None:
-    """Have the server count on behind the highest number that was ever given away."""
+    """Have a server count on behind the highest number that was ever given away; SQLite does by itself."""
+    if writer.dialect.name == "sqlite":
+        return
     for column in (tasks.c.position, attempts.c.attempt_id):
         highest = writer.scalar(sa.select(sa.func.max(column))) or 0
         if reader.dialect.name == "sqlite":

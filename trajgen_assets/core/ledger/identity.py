@@ -3,15 +3,13 @@
 import sqlalchemy as sa
 
 from trajgen_assets.core.errors import LedgerCorruptError, LedgerMovedError
-from trajgen_assets.core.ledger.connect import Store
+from trajgen_assets.core.ledger.connect import SEALED, Store
 from trajgen_assets.core.ledger.schema import meta, metadata
 
 LEDGER_ID = "ledger id"
 MOVED_TO = "moved to"
 ARRIVING = "arriving from"
 ABOUT_ITSELF = (LEDGER_ID, MOVED_TO, ARRIVING)
-
-_SEALED = "this ledger has moved"
 
 
 def identity(store: Store) -> str:
@@ -52,13 +50,8 @@ def check_not_moved(store: Store) -> None:
     with store.read() as conn:
         place = said(conn, MOVED_TO)
     if place is not None:
-        raise moved(store.where, place)
-
-
-def moved(where: str, place: str) -> LedgerMovedError:
-    """What is said of a ledger that has gone on to `place`."""
-    mend = f"finish it with `trajgen ledger migrate --to {place}`, with the password as ${{NAME}}"
-    return LedgerMovedError("the ledger has moved", where=where, why=f"it is at {place}", mend=mend)
+        mend = "`trajgen ledger migrate --to` that database finishes the move, and has this root find it"
+        raise LedgerMovedError("the ledger has moved", where=store.where, why=f"it is at {place}", mend=mend)
 
 
 def said(conn: sa.Connection, key: str) -> str | None:
@@ -80,13 +73,8 @@ def seal(conn: sa.Connection, place: str) -> None:
     for table in metadata.tables:
         for change in ("INSERT", "UPDATE", "DELETE"):
             name = f"sealed_{table}_{change.lower()}"
-            refusal = f"SELECT RAISE(ABORT, '{_SEALED}')"
+            refusal = f"SELECT RAISE(ABORT, '{SEALED}')"
             conn.exec_driver_sql(f"CREATE TRIGGER {name} BEFORE {change} ON {table} BEGIN {refusal}; END")
-
-
-def is_sealed_error(why: object) -> bool:
-    """Whether SQLite refused a write because the ledger has moved."""
-    return _SEALED in str(why)
 
 
 def _refuse_arriving(conn: sa.Connection, where: str) -> None:

@@ -1,9 +1,12 @@
 """The ledger as everything else sees it: one method, one transaction."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import inspect
+import time
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from functools import wraps
+from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 
@@ -21,7 +24,7 @@ from trajgen_assets.core.ledger import (
     slots,
     unattended,
 )
-from trajgen_assets.core.ledger.connect import Store
+from trajgen_assets.core.ledger.connect import BUSY_TIMEOUT_S, Interrupted, Store
 from trajgen_assets.core.ledger.models import (
     AskedBy,
     AttemptKind,
@@ -48,14 +51,39 @@ from trajgen_assets.core.ledger.models import (
 from trajgen_assets.core.ledger.schema import tasks
 from trajgen_assets.guest.spending import Spent
 
+T = TypeVar("T")
 
+
+def _repeating(kind: type[T]) -> type[T]:
+    """Have each method done again whose connection was lost before anything of it was written."""
+    for name, method in list(vars(kind).items()):
+        if inspect.isfunction(method) and not name.startswith("_"):
+            setattr(kind, name, _repeated(method))
+    return kind
+
+
+def _repeated(method: Callable[..., T]) -> Callable[..., T]:
+    @wraps(method)
+    def until_done(self: "Ledger", *args: Any, **kwargs: Any) -> T:
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                return method(self, *args, **kwargs)
+            except Interrupted:
+                if time.monotonic() > deadline:
+                    raise
+
+    return until_done
+
+
+@_repeating
 @dataclass(frozen=True)
 class Ledger:
     """What was consumed, and how it ended. Get one from `open_ledger`; close it, or use it in a `with` block.
 
     Every method is one transaction, and may be called from any thread or process at any time. Besides what
-    each one names, all raise BusyError when the store stays locked for 30 s, LedgerCorruptError when it
-    cannot be read, and LedgerError when it cannot be written.
+    each one names, all raise BusyError when the store stays locked for 30 s or its server does not come back in that
+    time, LedgerCorruptError when it cannot be read, and LedgerError when it cannot be written.
     """
 
     store: Store
@@ -76,7 +104,7 @@ class Ledger:
         self,
         campaign: str,
         dataset: str,
-        listed: Iterable[ListedTask],
+        listed: Collection[ListedTask],
         manifest: ManifestSeen,
         *,
         whole: bool = True,
@@ -99,7 +127,7 @@ class Ledger:
         with self.store.read() as conn:
             return queries.waiting(conn, campaign, dataset, after=after, limit=limit, unseen=unseen)
 
-    def note_looks(self, campaign: str, dataset: str, looked: Iterable[ListedTask]) -> RegisterResult:
+    def note_looks(self, campaign: str, dataset: str, looked: Collection[ListedTask]) -> RegisterResult:
         """Write down what the folders of waiting tasks look like now."""
         with self.store.write() as conn:
             return register.note_looks(conn, self.now(), campaign, dataset, looked)
@@ -242,12 +270,12 @@ class Ledger:
         with self.store.read() as conn:
             return people.named(conn, names, campaign)
 
-    def skip(self, keys: Iterable[TaskKey], reason: str) -> list[TaskRow]:
+    def skip(self, keys: Collection[TaskKey], reason: str) -> list[TaskRow]:
         """Leave tasks out for good; returns those that this changed."""
         with self.store.write() as conn:
             return people.skip(conn, self.now(), keys, reason)
 
-    def retry(self, keys: Iterable[TaskKey], memory_multiplier: float | None = None) -> list[TaskRow]:
+    def retry(self, keys: Collection[TaskKey], memory_multiplier: float | None = None) -> list[TaskRow]:
         """Let failed tasks be tried again; returns those that this changed."""
         with self.store.write() as conn:
             return people.retry(conn, self.now(), keys, memory_multiplier)

@@ -10,7 +10,9 @@ from pathlib import Path
 from trajgen_assets.core.errors import LedgerError
 from trajgen_assets.core.ledger import migrations
 from trajgen_assets.core.ledger.connect import Store, check_sqlite, sqlite_store
+from trajgen_assets.core.ledger.identity import check_not_moved
 from trajgen_assets.core.ledger.ledger import Ledger
+from trajgen_assets.core.ledger.place import server_of
 from trajgen_assets.core.ledger.store import check_file, open_ledger
 from trajgen_assets.core.paths import Root
 
@@ -30,6 +32,10 @@ def looking_at_ledger(root: Root) -> Iterator[Ledger]:
     Raises:
         LedgerMissingError, LedgerCorruptError, BusyError, LedgerError: as `open_ledger`.
     """
+    if server_of(root) is not None:  # a reader leaves nothing behind there
+        with open_ledger(root) as ledger:
+            yield ledger
+        return
     check_file(root)
     store = _open_current(root)
     if store is not None:
@@ -86,6 +92,7 @@ def _is_current(store: Store) -> bool:
         if migrations.check_numbers(conn, store.where):
             return False
         migrations.check_tables(conn, store.where)
+    check_not_moved(store)
     return True
 
 

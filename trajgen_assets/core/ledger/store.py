@@ -60,7 +60,7 @@ def _open_file(root: Root, busy_timeout_s: float) -> Store:
     store = sqlite_store(root.ledger, busy_timeout_s=busy_timeout_s)
     with closed_on_error(store):
         check_sqlite(store)
-        _check_schema(store)
+        update_schema(store)
         check_not_moved(store)
     return store
 
@@ -73,7 +73,7 @@ def _open_server(root: Root, server: Server, busy_timeout_s: float) -> Store:
             mend = REBUILD_MEND if _evidence(root) else "run `trajgen setup`"
             raise LedgerMissingError("there is no ledger", where=server.where, mend=mend)
         check_identity(store, server.ledger_id)
-        _check_schema(store)
+        update_schema(store)
     return store
 
 
@@ -117,10 +117,10 @@ def create_ledger(
     if not importing:
         _refuse_evidence(root, has_materializations)
     root.path.mkdir(parents=True, exist_ok=True)
+    if server is not None:
+        return _create_on_server(root, server, fill)
     with _new_file(root.path) as temp:
         _build(temp, fill)
-        if server is not None:
-            return _create_on_server(root, server, temp, is_filled=fill is not None)
         reached("before_link")
         try:
             os.link(temp, root.ledger)  # unlike a rename, it never replaces what another process just made
@@ -130,22 +130,27 @@ def create_ledger(
     return True
 
 
-def _create_on_server(root: Root, server: Server, temp: Path, *, is_filled: bool) -> bool:
-    """Copy the new ledger `temp` there in one transaction, or join the one that is there."""
-    with closing(server_store(server.url, server.where)) as store, closing(sqlite_store(temp)) as made:
+def _create_on_server(root: Root, server: Server, fill: Callable[[Ledger], object] | None) -> bool:
+    """Make the ledger there in one transaction, as a copy of one in a file, or join the one that is there."""
+    with closing(server_store(server.url, server.where)) as store:
         check_version(store)
-        is_new = not has_tables(store)
-        if is_new:
-            ledger_id = uuid.uuid4().hex
-            is_new = copy_ledger(made, store, {LEDGER_ID: ledger_id})
+        ledger_id = uuid.uuid4().hex
+        is_new = not has_tables(store) and _copy_new(root.path, store, {LEDGER_ID: ledger_id}, fill)
         if not is_new:
-            if is_filled:
+            if fill is not None:
                 mend = "name an empty database, or unset the address and import into a file"
                 raise LedgerError("there is a ledger already, which nothing replaces", where=server.where, mend=mend)
-            _check_schema(store)
             ledger_id = identity(store)
-        write_place(root, server, ledger_id)
-        return is_new
+            update_schema(store)
+    write_place(root, server, ledger_id)
+    return is_new
+
+
+def _copy_new(folder: Path, target: Store, words: dict[str, str], fill: Callable[[Ledger], object] | None) -> bool:
+    with _new_file(folder) as temp:
+        _build(temp, fill)
+        with closing(sqlite_store(temp)) as made:
+            return copy_ledger(made, target, words)
 
 
 def check_file(root: Root) -> None:
@@ -169,7 +174,8 @@ def check_file(root: Root) -> None:
         raise LedgerCorruptError("the ledger is not whole", where=root.ledger, why="it is empty", mend=CORRUPT_MEND)
 
 
-def _check_schema(store: Store) -> None:
+def update_schema(store: Store) -> None:
+    """Bring an older schema up to date, and refuse one that is newer or not whole."""
     with store.read() as conn:
         is_old = bool(migrations.check_numbers(conn, store.where))
     if is_old:

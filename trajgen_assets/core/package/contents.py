@@ -1,6 +1,5 @@
 """What goes into a state package, and from where."""
 
-import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +8,7 @@ from trajgen_assets.core import atomic
 from trajgen_assets.core.config.config import Config, redacted
 from trajgen_assets.core.intake.exclusions import FILE_NAME
 from trajgen_assets.core.intake.staging import RECORDS
+from trajgen_assets.core.ledger.moving import copy_to_file
 from trajgen_assets.core.package.form import LEDGER, MOVED
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.redact import Redactor
@@ -57,7 +57,7 @@ class Contents:
 
 def collect(root: Root, config: Config | None, contents: Contents, *, jobs: Sequence[str], logs: bool) -> None:
     """Add all that a package of `root` holds. The root has to be at rest."""
-    snapshot(root.ledger, contents.draft(LEDGER))
+    copy_to_file(root, contents.draft(LEDGER))
     for path in (root.ledger_view, root.index, root.archives, root.spend):
         contents.add(path.name, path)
     for job in jobs:
@@ -72,18 +72,6 @@ def collect(root: Root, config: Config | None, contents: Contents, *, jobs: Sequ
         contents.add(f"{MOVED}/{FILE_NAME}", config.resolve(FILE_NAME), redact=True)
         for name, path in _of_sources(config):
             contents.add(f"{MOVED}/sources/{name}", path.resolve(), redact=True)
-
-
-def snapshot(ledger: Path, copy: Path) -> None:
-    """Copy a ledger as it is at one moment, whoever writes to it meanwhile."""
-    source = sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)
-    target = sqlite3.connect(copy)
-    try:
-        source.backup(target)
-        target.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
-    finally:
-        target.close()
-        source.close()
 
 
 def _of_sources(config: Config) -> Iterator[tuple[str, Path]]:
