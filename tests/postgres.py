@@ -53,6 +53,12 @@ class Cluster:
         self.sql(f"CREATE DATABASE {name}")
         return self.url(name)
 
+    def copy_of(self, url: str) -> str:
+        """Make a database that holds what the one at `url` does; nobody may be connected to that."""
+        name = f"db_{secrets.token_hex(6)}"
+        self.sql(f"CREATE DATABASE {name} TEMPLATE {url.rpartition('/')[2]}")
+        return self.url(name)
+
     def sql(self, text: str, database: str = "postgres") -> list[tuple[object, ...]]:
         conn = psycopg2.connect(
             host="127.0.0.1", port=self.port, user=ADMIN, password=self.password, dbname=database, connect_timeout=5

@@ -27,6 +27,7 @@ DOCUMENTS = {
     "ledger check": (),
     "ledger export": (),
     "ledger import": ("--dry-run",),
+    "ledger migrate": ("--to", "nowhere", "--yes"),
     "ledger reset": ("fern-1", "--dry-run"),
     "ledger retry": ("fern-1", "--dry-run"),
     "ledger skip": ("fern-1", "--reason", "why", "--dry-run"),

@@ -27,7 +27,8 @@ from trajgen_assets.core.paths import Root
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "place" in metafunc.fixturenames and getattr(metafunc.module, "ON_BOTH_PLACES", False):
+    is_chosen = any("place" in each.args for each in metafunc.definition.iter_markers("parametrize"))
+    if "place" in metafunc.fixturenames and getattr(metafunc.module, "ON_BOTH_PLACES", False) and not is_chosen:
         metafunc.parametrize("place", ["file", "server"], indirect=True)
 
 

@@ -5,14 +5,15 @@ import multiprocessing
 import os
 import shutil
 import signal
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.faults import Points
+from tests.postgres import Cluster
 from tests.unit.ledger.twins import (
     DATASET,
     HELD,
@@ -34,6 +35,7 @@ from trajgen_assets.core.ledger import (
     create_ledger,
     open_ledger,
 )
+from trajgen_assets.core.ledger.schema import WRITER, meta, metadata, tasks
 from trajgen_assets.core.ledger.view import is_edited
 from trajgen_assets.core.paths import Root
 
@@ -79,11 +81,11 @@ WRITES: dict[str, Callable[[Ledger], object]] = {
 }
 
 
-def write_in_child(path: Path, points: Path, name: str) -> None:
+def write_in_child(root: Root, points: Path, name: str) -> None:
     os.environ[FAULTS_ENV] = str(points)
     clock = SetClock()
     clock.pass_s(LATER_S)
-    with open_ledger(Root(path), now=clock) as ledger:
+    with open_ledger(root, now=clock) as ledger:
         WRITES[name](ledger)
 
 
@@ -110,12 +112,20 @@ def kill_at(point: str, points: Points, target: Callable[..., None], *arguments:
 
 
 def content(root: Root) -> dict[str, list[Any]]:
-    """All rows of all tables."""
-    with sqlite3.connect(root.ledger) as conn:
-        names = [row[0] for row in conn.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")]
-        found = {name: conn.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall() for name in names}
-    conn.close()
-    return found
+    """All rows of all tables, numbered as they come: on a server a transaction that is rolled back uses numbers up."""
+    with open_ledger(root) as ledger, ledger.store.read() as conn:
+        found = {table: conn.execute(sa.select(table)).all() for table in metadata.sorted_tables}
+    found[meta] = [row for row in found[meta] if not row.key.startswith(WRITER)]
+    numbers = {row.position: n for n, row in enumerate(sorted(found[tasks]))}
+    return {table.name: sorted((_numbered(row, numbers) for row in rows), key=repr) for table, rows in found.items()}
+
+
+def _numbered(row: sa.Row[Any], numbers: dict[int, int]) -> dict[str, Any]:
+    named = row._asdict()
+    for name in {"position", "task"} & set(named):
+        named[name] = numbers[named[name]]
+    named.pop("attempt_id", None)
+    return named
 
 
 def test_every_write_of_the_ledger_is_tried_here() -> None:
@@ -123,25 +133,43 @@ def test_every_write_of_the_ledger_is_tried_here() -> None:
     assert set(WRITES) == {name for name, method in methods if "store.write()" in inspect.getsource(method)}
 
 
+# On a server the few that everything rests on; the rest of them with the long tests.
+FEW = ("register", "assign", "claim", "record_attempt", "release")
+ON_SERVER = [pytest.param(name, marks=[] if name in FEW else pytest.mark.faults) for name in WRITES]
+
+
 @pytest.mark.parametrize("name", WRITES)
 def test_a_kill_at_a_write_leaves_all_of_it_or_nothing(filled: Root, points: Points, tmp_path: Path, name: str) -> None:
-    before = content(filled)
     twin = Root(tmp_path / "twin")
     shutil.copytree(filled.path, twin.path)
-    write_in_child(twin.path, points.folder, name)
+    kill_at_a_write(filled, twin, points, name)
+
+
+@pytest.mark.parametrize("name", ON_SERVER)
+@pytest.mark.parametrize("place", ["server"], indirect=True)
+def test_so_does_one_on_a_server(filled: Root, points: Points, tmp_path: Path, postgres: Cluster, name: str) -> None:
+    assert filled.ledger_url is not None
+    twin = Root(tmp_path / "twin", ledger_url=postgres.copy_of(filled.ledger_url))
+    create_ledger(twin)  # joins it
+    kill_at_a_write(filled, twin, points, name)
+
+
+def kill_at_a_write(root: Root, twin: Root, points: Points, name: str) -> None:
+    before = content(root)
+    write_in_child(twin, points.folder, name)
     os.environ.pop(FAULTS_ENV)
     after = content(twin)
     assert after != before
 
-    kill_at("before_commit", points, write_in_child, filled.path, points.folder, name)
-    with open_ledger(filled) as ledger:
+    kill_at("before_commit", points, write_in_child, root, points.folder, name)
+    with open_ledger(root) as ledger:
         ledger.check_balance()
-    assert content(filled) == before
+    assert content(root) == before
 
-    kill_at("after_commit", points, write_in_child, filled.path, points.folder, name)
-    with open_ledger(filled) as ledger:
+    kill_at("after_commit", points, write_in_child, root, points.folder, name)
+    with open_ledger(root) as ledger:
         ledger.check_balance()
-    assert content(filled) == after
+    assert content(root) == after
 
 
 @pytest.mark.parametrize("point", ["before_replace", "after_replace"])

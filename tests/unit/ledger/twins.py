@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from trajgen_assets.core.keys import TaskKey
 from trajgen_assets.core.ledger import (
     AttemptKind,
@@ -36,6 +38,9 @@ class SetClock:
     def pass_s(self, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
 
+
+# For a test that is about the file, in a module that is about both places.
+ON_FILE = pytest.mark.parametrize("place", ["file"], indirect=True)
 
 HELD = Lease("running", "run-1", 1, SetClock().at)
 

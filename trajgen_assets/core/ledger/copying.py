@@ -6,10 +6,19 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from trajgen_assets.core.errors import LedgerError
+from trajgen_assets.core.errors import LedgerCorruptError, LedgerError
 from trajgen_assets.core.ledger.connect import Store
 from trajgen_assets.core.ledger.identity import ABOUT_ITSELF, say
-from trajgen_assets.core.ledger.schema import Moment, attempts, meta, metadata, tasks, without_nul
+from trajgen_assets.core.ledger.schema import (
+    WRITER,
+    Moment,
+    attempts,
+    meta,
+    metadata,
+    schema_migrations,
+    tasks,
+    without_nul,
+)
 
 CHUNK = 5_000
 
@@ -22,10 +31,18 @@ class TableSum:
     sha256: str
 
 
-def has_tables(store: Store) -> bool:
-    """Whether a database holds a ledger, or some of one."""
+def holds_ledger(store: Store) -> bool:
+    """Whether a database holds a ledger, whole or not; False where it has no table of these names.
+
+    Raises:
+        LedgerCorruptError: tables of these names are another program's.
+    """
     with store.read() as conn:
-        return bool(present_tables(conn))
+        present = present_tables(conn)
+    if present and not present >= {meta.name, schema_migrations.name}:
+        why = f"it has tables {', '.join(sorted(present))}"
+        raise LedgerCorruptError("this database is not a ledger", where=store.where, why=why, mend="name another one")
+    return bool(present)
 
 
 def present_tables(conn: sa.Connection) -> set[str]:
@@ -87,7 +104,7 @@ def _chunks(conn: sa.Connection, table: sa.Table) -> Iterator[Sequence[Mapping[s
     plain = _plain(table)
     query = sa.select(plain)
     if table is meta:
-        query = query.where(plain.c.key.not_in(ABOUT_ITSELF))
+        query = query.where(plain.c.key.not_in(ABOUT_ITSELF), ~plain.c.key.startswith(WRITER, autoescape=True))
     found = conn.execute(query, execution_options={"yield_per": CHUNK})
     for rows in found.mappings().partitions():
         yield [{name: _clean(value) for name, value in row.items()} for row in rows]

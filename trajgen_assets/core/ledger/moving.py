@@ -23,7 +23,7 @@ from trajgen_assets.core.ledger.copying import TableSum, compare, copy_ledger, f
 from trajgen_assets.core.ledger.identity import ARRIVING, LEDGER_ID, MOVED_TO, said, say, seal
 from trajgen_assets.core.ledger.place import Server, server_of, write_place
 from trajgen_assets.core.ledger.schema import metadata
-from trajgen_assets.core.ledger.server import ServerStore, check_version, server_store
+from trajgen_assets.core.ledger.server import ServerStore, ask_time, server_store
 from trajgen_assets.core.ledger.store import check_file, open_ledger, update_schema
 from trajgen_assets.core.paths import Root
 
@@ -45,7 +45,7 @@ def move_to_server(root: Root, server: Server) -> Moved:
     check_file(root)
     with closing(sqlite_store(root.ledger)) as file, closing(server_store(server.url, server.where)) as target:
         check_sqlite(file)
-        check_version(target)
+        ask_time(target)
         update_schema(file)
         moved, ledger_id = _copied_and_sealed(file, target)
         reached("after_seal")

@@ -63,7 +63,7 @@ def spent_since(conn: sa.Connection, moment: datetime) -> Spent:
         for column in (attempts.c.n_input_tokens, attempts.c.n_output_tokens, attempts.c.cost_usd)
     ]
     n_input, n_output, cost_usd = conn.execute(sa.select(*summed).where(attempts.c.started_at >= moment)).one()
-    return Spent(n_input + n_output, float(cost_usd))
+    return Spent(int(n_input + n_output), float(cost_usd))
 
 
 def rows(conn: sa.Connection, which: TaskFilter, limit: int | None = None, after: int = 0) -> list[TaskRow]:

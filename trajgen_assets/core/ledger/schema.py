@@ -86,6 +86,9 @@ meta = sa.Table(
     sa.Column("value", Words, nullable=False),
 )
 
+WRITER = "last write of "
+"""Begins those keys of `meta` that tell writers of a server what became of their last transaction."""
+
 jobs = sa.Table(
     "jobs",
     metadata,

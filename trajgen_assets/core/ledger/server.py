@@ -1,26 +1,31 @@
 """A ledger on a Postgres server: the same transactions, over a connection that may be lost at any moment.
 
 Three rules make a lost connection harmless. What was lost before COMMIT was sent is rolled back by the server, and the
-caller may do all of it again. What was lost at COMMIT is decided by asking the server what became of that transaction.
-And a host that stands still within a transaction is thrown out, so that it cannot keep the others waiting.
+caller may do all of it again. What was lost at COMMIT is decided by reading: each transaction leaves a mark of its own,
+which is there or not once the write lock is free. The server's own word on a transaction's number will not do: numbers
+that were given away just before a crash are given away again. And a host that stands still within a transaction is
+thrown out, so that it cannot keep the others waiting.
 """
 
 import re
 import time
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from trajgen_assets.core.clock import now as host_now
+from trajgen_assets.core.clock import stamp
 from trajgen_assets.core.errors import BusyError, LedgerCorruptError, LedgerError, TrajgenError
 from trajgen_assets.core.faults import reached
 from trajgen_assets.core.ledger.connect import BUSY_TIMEOUT_S, Interrupted, Store
+from trajgen_assets.core.ledger.schema import WRITER, meta
 
 WRITE_LOCK = 0x54524A47  # "TRJG"
-OLDEST_VERSION = 13  # the first that tells what became of a transaction by its 64-bit number
 
 # Nothing has answered yet, so it may as well be the wrong address: a person should not wait half a minute for that.
 FIRST_PATIENCE_S = 10.0
@@ -42,10 +47,18 @@ _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_coun
 
 _BEGIN_READ = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # Read committed: each statement sees what was committed by those who had the lock before.
-_BEGIN_WRITE = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE"
-_LOCK = f"SELECT pg_advisory_xact_lock({WRITE_LOCK})"
-_WHO_AND_WHEN = "SELECT pg_current_xact_id()::text, clock_timestamp()"
-_BECAME = sa.text("SELECT pg_xact_status(CAST(CAST(:xid AS text) AS xid8))")
+_BEGIN_WRITE = f"""
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE;
+SET LOCAL lock_timeout = %s;
+SELECT pg_advisory_xact_lock({WRITE_LOCK});
+SELECT clock_timestamp()"""
+
+_MARK = postgresql.insert(meta).values(key=sa.bindparam("writer"), value=sa.bindparam("mark"))
+_MARK = _MARK.on_conflict_do_update(index_elements=[meta.c.key], set_={"value": _MARK.excluded.value})
+_MARKED = sa.select(meta.c.value).where(meta.c.key == sa.bindparam("writer"))
+# A mark tells its writer what became of its last transaction; a day later nobody asks any more.
+_FORGET = sa.delete(meta).where(meta.c.key.startswith(WRITER, autoescape=True), meta.c.value < sa.bindparam("before"))
+_KEPT_FOR = timedelta(days=1)
 
 _PASSING = re.compile(
     r"starting up|shutting down|recovery mode|not yet accepting|too many (clients|connections)|connection slots|"
@@ -84,23 +97,21 @@ class ServerStore(Store):
     Attributes:
         patience_s: how long a lock, or a server that does not answer, is waited for.
         now: the server's clock.
+        writer: under which its transactions leave their marks.
     """
 
     patience_s: float = BUSY_TIMEOUT_S
     now: ServerClock = field(default_factory=ServerClock)
+    writer: str = field(default_factory=lambda: WRITER + uuid.uuid4().hex)
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """As the inherited one. A lost connection is `Interrupted`, and then nothing of the block was written."""
-        with (
-            self._explained(),
-            self._begun(_BEGIN_WRITE, f"SET LOCAL lock_timeout = {self._patience_ms}", _LOCK) as conn,
-        ):
-            xid, moment = conn.exec_driver_sql(_WHO_AND_WHEN).one()
-            self.now.set(moment)
+        with self._explained(), self._begun(_BEGIN_WRITE, self._patience_ms) as conn:
             yield conn
+            mark = self._leave_mark(conn)
             reached("before_commit")
-            self._commit(conn, xid)
+            self._commit(conn, mark)
         reached("after_commit")
 
     @contextmanager
@@ -118,15 +129,16 @@ class ServerStore(Store):
         return max(1, round(self.patience_s * 1000))
 
     @contextmanager
-    def _begun(self, *statements: str) -> Iterator[sa.Connection]:
-        """A connection on which these statements have begun a transaction; a server that is away is waited for."""
+    def _begun(self, begin: str, *parameters: int) -> Iterator[sa.Connection]:
+        """A connection on which `begin` has begun a transaction; a server that is away is waited for."""
         deadline = time.monotonic() + self._patience_of_now_s
         while True:
             conn = None
             try:
                 conn = self.engine.connect()
-                for each in statements:
-                    conn.exec_driver_sql(each)
+                answer = conn.exec_driver_sql(begin, parameters)
+                if answer.returns_rows:
+                    self.now.set(answer.scalar_one())
                 break
             except sa.exc.DBAPIError as error:
                 if conn is not None:
@@ -146,25 +158,30 @@ class ServerStore(Store):
         is_known = self.now._asked is not None
         return self.patience_s if is_known else min(self.patience_s, FIRST_PATIENCE_S)
 
-    def _commit(self, conn: sa.Connection, xid: str) -> None:
+    def _leave_mark(self, conn: sa.Connection) -> str:
+        now = self.now()
+        mark = f"{stamp(now)} {uuid.uuid4().hex}"
+        conn.execute(_MARK, {"writer": self.writer, "mark": mark})
+        conn.execute(_FORGET, {"before": stamp(now - _KEPT_FOR)})
+        return mark
+
+    def _commit(self, conn: sa.Connection, mark: str) -> None:
         try:
             conn.commit()
         except sa.exc.DBAPIError as error:
-            if not error.connection_invalidated or not self._was_committed(xid, error):
+            if not error.connection_invalidated or not self._was_committed(mark, error):
                 raise
 
-    def _was_committed(self, xid: str, lost: sa.exc.DBAPIError) -> bool:
-        """What the server says became of transaction `xid`, once it says so; BusyError while it does not.
+    def _was_committed(self, mark: str, lost: sa.exc.DBAPIError) -> bool:
+        """Whether the transaction of this mark was made, once the server can be asked; BusyError while it cannot.
 
-        After a crash the server knows it, too: what it had not made durable is aborted.
+        The lost transaction has the write lock as long as it lasts: whoever gets it after that sees how it ended.
         """
         deadline = time.monotonic() + self.patience_s
         while time.monotonic() <= deadline:
-            with self._begun(_BEGIN_READ) as conn:
-                became = conn.scalar(_BECAME, {"xid": xid})
-            if became in ("committed", "aborted"):
-                return bool(became == "committed")
-            time.sleep(RETRY_S)  # its server process has not noticed yet that we are gone
+            with suppress(sa.exc.DBAPIError), self._begun(_BEGIN_WRITE, self._patience_ms) as conn:
+                return bool(conn.scalar(_MARKED, {"writer": self.writer}) == mark)
+            time.sleep(RETRY_S)
         raise BusyError(
             "the connection was lost at the commit, and the server does not say whether it was made",
             where=self.where,
@@ -190,20 +207,15 @@ def server_store(url: sa.URL, where: str, *, patience_s: float = BUSY_TIMEOUT_S)
     return ServerStore(engine, where, patience_s=patience_s)
 
 
-def check_version(store: ServerStore) -> None:
-    """Refuse a server that is too old to be asked what became of a transaction.
+def ask_time(store: ServerStore) -> None:
+    """See that the server answers, and by which clock.
 
     Raises:
-        LedgerError
+        BusyError: it does not answer.
+        LedgerError: it does not let us in.
     """
     with store.read() as conn:
-        version, moment = conn.exec_driver_sql(
-            "SELECT current_setting('server_version_num')::int, clock_timestamp()"
-        ).one()
-    store.now.set(moment)
-    if version // 10_000 < OLDEST_VERSION:
-        why = f"it is Postgres {version // 10_000}, and {OLDEST_VERSION} is the oldest that will do"
-        raise LedgerError("the server is too old for a ledger", where=store.where, why=why)
+        store.now.set(conn.exec_driver_sql("SELECT clock_timestamp()").scalar_one())
 
 
 def is_passing(error: sa.exc.DBAPIError) -> bool:

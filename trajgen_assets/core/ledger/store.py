@@ -21,11 +21,11 @@ from trajgen_assets.core.ledger.connect import (
     prepare_sqlite,
     sqlite_store,
 )
-from trajgen_assets.core.ledger.copying import copy_ledger, has_tables
+from trajgen_assets.core.ledger.copying import copy_ledger, holds_ledger
 from trajgen_assets.core.ledger.identity import LEDGER_ID, check_identity, check_not_moved, identity
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.place import Server, has_ledger, server_of, write_place
-from trajgen_assets.core.ledger.server import check_version, server_store
+from trajgen_assets.core.ledger.server import ask_time, server_store
 from trajgen_assets.core.paths import Root
 
 REBUILD_MEND = (
@@ -68,8 +68,8 @@ def _open_file(root: Root, busy_timeout_s: float) -> Store:
 def _open_server(root: Root, server: Server, busy_timeout_s: float) -> Store:
     store = server_store(server.url, server.where, patience_s=busy_timeout_s)
     with closed_on_error(store):
-        check_version(store)
-        if server.ledger_id is None or not has_tables(store):
+        ask_time(store)
+        if server.ledger_id is None or not holds_ledger(store):
             mend = REBUILD_MEND if _evidence(root) else "run `trajgen setup`"
             raise LedgerMissingError("there is no ledger", where=server.where, mend=mend)
         check_identity(store, server.ledger_id)
@@ -133,9 +133,9 @@ def create_ledger(
 def _create_on_server(root: Root, server: Server, fill: Callable[[Ledger], object] | None) -> bool:
     """Make the ledger there in one transaction, as a copy of one in a file, or join the one that is there."""
     with closing(server_store(server.url, server.where)) as store:
-        check_version(store)
+        ask_time(store)
         ledger_id = uuid.uuid4().hex
-        is_new = not has_tables(store) and _copy_new(root.path, store, {LEDGER_ID: ledger_id}, fill)
+        is_new = not holds_ledger(store) and _copy_new(root.path, store, {LEDGER_ID: ledger_id}, fill)
         if not is_new:
             if fill is not None:
                 mend = "name an empty database, or unset the address and import into a file"
