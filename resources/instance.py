@@ -27,6 +27,10 @@ POLL_S = 10
 DEQUEUE_INTERVAL_S = 2
 
 
+# The daemon deletes ticks of sensors that are older; a sensor ticks thousands of times a day. Of what a tick asked for,
+# the ledger has the record.
+TICK_DAYS = {"skipped": 7, "success": 90, "failure": 90}
+
 _ON_POSTGRES = "RedactingPostgresStorage"
 
 
@@ -79,6 +83,7 @@ def _settings_of_one_machine(*, on_postgres: bool) -> dict[str, Any]:
             "poll_interval_seconds": POLL_S,
             "free_slots_after_run_end_seconds": 30,
         },
+        "retention": {"sensor": {"purge_after_days": TICK_DAYS}},
         "run_retries": {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False},
         "compute_logs": {
             "module": "resources.tick_logs",

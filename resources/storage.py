@@ -7,6 +7,7 @@ All of them are written by these classes. The tables and files are Dagster's own
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 from dagster._core.events.log import EventLogEntry
@@ -105,7 +106,15 @@ class RedactingRuns(SqlRunStorage):
 
 
 class Events(RedactingEvents, SqliteEventLogStorage):
-    """The events of runs in SQLite."""
+    """The events of runs in SQLite, in a file for each run."""
+
+    def delete_events(self, run_id: str) -> None:
+        """Delete them, and their file: the inherited method leaves it there, empty and as large as it was."""
+        super().delete_events(run_id)
+        file = Path(self.path_for_shard(run_id))
+        for each in (file, *(file.with_name(file.name + suffix) for suffix in ("-wal", "-shm", "-journal"))):
+            each.unlink(missing_ok=True)
+        self._initialized_dbs.discard(run_id)
 
 
 class Ticks(RedactingTicks, SqliteScheduleStorage):

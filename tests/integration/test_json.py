@@ -24,6 +24,7 @@ DOCUMENTS = {
     "dryrun": ("--no-probe",),
     "exclude-list": (),
     "explain": ("fern-1",),
+    "gc": ("--compress", "--dry-run"),
     "ledger check": (),
     "ledger export": (),
     "ledger import": ("--dry-run",),

@@ -64,7 +64,9 @@ def clean(  # noqa: PLR0913, PLR0917  one argument for each option
         with nullcontext() if dry_run else resting(state, config):
             choice = partial(find_job_trials, state.root, names=names or [])
             how = {"dry_run": dry_run, "force": force, "yes": yes, "as_json": as_json}
-            clean_jobs(state.root, choice, **how, named=bool(names))
+            facts = clean_jobs(state.root, choice, **how, named=bool(names))
+        if as_json:
+            typer.echo(json.dumps(facts))
         return
     if dry_run:
         _show(find_outputs(state.root, config, data_sets=data_sets), state, as_json=as_json, done="would be removed")

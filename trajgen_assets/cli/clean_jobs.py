@@ -1,6 +1,5 @@
 """`trajgen clean --jobs` and `trajgen gc --jobs`: trials go, and the ledger says so."""
 
-import json
 from collections.abc import Callable, Sequence
 
 import typer
@@ -19,8 +18,13 @@ from trajgen_assets.core.paths import Root
 Find = Callable[[Ledger], list[JobTrials]]
 
 
-def clean_jobs(root: Root, find: Find, *, dry_run: bool, force: bool, yes: bool, as_json: bool, named: bool) -> None:
+def clean_jobs(
+    root: Root, find: Find, *, dry_run: bool, force: bool, yes: bool, as_json: bool, named: bool
+) -> dict[str, object]:
     """Remove the trials of jobs, those whose removal was cut short first.
+
+    Returns:
+        What went and what stays, or would, as `--json` has it; then it is not shown in words.
 
     Raises:
         RefusedError: a named job may not go, or not without `--force`; none goes then.
@@ -36,16 +40,16 @@ def clean_jobs(root: Root, find: Find, *, dry_run: bool, force: bool, yes: bool,
             mend = "`trajgen convert` makes data of it, or add --force to give that up"
             raise RefusedError("its trials are not removed, and no others", where=name, why=why, mend=mend)
         going = [each for each in found if each.name not in refused]
-        if as_json:
-            typer.echo(json.dumps(_facts(going, refused, dry_run=dry_run)))
-        else:
+        facts = _facts(going, refused, dry_run=dry_run)
+        if not as_json:
             _show(going, refused)
         if dry_run or not going:
-            return
+            return facts
         agreed("these trials were paid for: remove them for good?", yes=yes)
         remove_all(root, ledger, going)
         if not as_json:
             typer.echo("trajectories removed; their tasks stay done and are not rolled out again")
+        return facts
 
 
 def finish_removals(root: Root, ledger: Ledger) -> None:

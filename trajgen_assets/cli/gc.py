@@ -1,25 +1,53 @@
-"""`trajgen gc`: give back disk that jobs which are over do not need, and training data that was made anew."""
+"""`trajgen gc`: give back disk that jobs which are over do not need, and what was made anew."""
 
-from contextlib import nullcontext
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from resources.instance import has_instance, open_instance
 from trajgen_assets.cli.clean_jobs import clean_jobs
-from trajgen_assets.cli.ledger.asking import Yes, check_choices
+from trajgen_assets.cli.ledger.asking import AsJson, Yes, agreed, check_choices
 from trajgen_assets.cli.resting import configuration, resting
 from trajgen_assets.cli.state import State, state_of
+from trajgen_assets.core.clean.images import trial_images
 from trajgen_assets.core.clean.jobs import old_jobs
 from trajgen_assets.core.counting import count_of
-from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.errors import ConfigError, RefusedError
 from trajgen_assets.core.ledger.store import open_ledger
-from trajgen_assets.core.paths import Root
 from trajgen_assets.core.rollout.compressing import plain_jobs
 from trajgen_assets.core.sft.superseded import superseded_versions
 
 MB = 1_000_000
+NO_CHOICE = "add --compress, --versions, --jobs, --runs or --images, and --dry-run to see it first"
+
+
+@dataclass
+class Call:
+    """One call of the command; `facts` is what `--json` prints at its end."""
+
+    state: State
+    age: timedelta
+    dry_run: bool
+    yes: bool
+    as_json: bool
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def say(self, line: str) -> None:
+        """Show a line, unless a program reads."""
+        if not self.as_json:
+            typer.echo(line)
+
+    @contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Hold the root, unless nothing is changed."""
+        with nullcontext() if self.dry_run else resting(self.state, configuration(self.state)):
+            yield
 
 
 def register(app: typer.Typer) -> None:
@@ -37,60 +65,115 @@ def collect(
     jobs: Annotated[
         bool, typer.Option("--jobs", help="Remove trials of the oldest jobs, as `trajgen clean --jobs` does.")
     ] = False,
+    runs: Annotated[
+        bool, typer.Option("--runs", help="Delete Dagster's runs, with their events, that nothing shown rests on.")
+    ] = False,
+    images: Annotated[
+        bool, typer.Option("--images", help="Remove Docker images that trials which were killed have left.")
+    ] = False,
     keep_gb: Annotated[
         float | None, typer.Option(help="With --jobs: only until the trials of all jobs take so many GB.", min=0)
     ] = None,
-    older_than: Annotated[float, typer.Option(help="Only jobs that ended so many days ago.", min=0)] = 0,
+    older_than: Annotated[
+        float, typer.Option(help="Only jobs that ended, and runs that were updated, so many days ago.", min=0)
+    ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    as_json: AsJson = False,
     yes: Yes = False,
 ) -> None:
-    """Make what jobs that are over have left smaller: their trajectories, and versions of their training data.
+    """Make what jobs that are over have left smaller.
 
-    Compressing loses nothing: all of trajgen reads both forms. A version that went can be made again.
+    Compressing loses nothing: all of trajgen reads both forms. A version that went can be made again. While a job
+    runs, the others are refused; these two take only what is over, and make room for it.
     """
-    if not (compress or versions or jobs):
-        mend = "add --compress, --versions or --jobs, and --dry-run to see it first"
-        raise ConfigError("gc does only what it is told", mend=mend)
-    state = state_of(context)
-    root, age = state.root, timedelta(days=older_than)
+    parts = {"jobs": jobs, "compress": compress, "versions": versions, "runs": runs, "images": images}
+    if not any(parts.values()):
+        raise ConfigError("gc does only what it is told", mend=NO_CHOICE)
+    if jobs or runs:
+        check_choices(yes=yes, dry_run=dry_run, as_json=as_json)
+    call = Call(state_of(context), timedelta(days=older_than), dry_run, yes, as_json, {"dry_run": dry_run})
     if jobs:
-        _delete_jobs(state, age, keep_gb, dry_run=dry_run, yes=yes)
+        _delete_jobs(call, keep_gb)
     if compress:
-        _compress(root, age, dry_run=dry_run)
+        _compress(call)
     if versions:
-        _delete_versions(root, age, dry_run=dry_run)
+        _delete_versions(call)
+    if runs:
+        _delete_runs(call)
+    if images:
+        _remove_images(call)
+    if as_json:
+        typer.echo(json.dumps(call.facts))
 
 
-def _delete_jobs(state: State, age: timedelta, keep_gb: float | None, *, dry_run: bool, yes: bool) -> None:
-    check_choices(yes=yes, dry_run=dry_run, as_json=False)
+def _delete_jobs(call: Call, keep_gb: float | None) -> None:
     keep_bytes = None if keep_gb is None else int(keep_gb * 1000 * MB)
-    choice = partial(old_jobs, state.root, older_than=age, keep_bytes=keep_bytes)
-    with nullcontext() if dry_run else resting(state, configuration(state)):
-        clean_jobs(state.root, choice, dry_run=dry_run, force=False, yes=yes, as_json=False, named=False)
+    choice = partial(old_jobs, call.state.root, older_than=call.age, keep_bytes=keep_bytes)
+    how = {"dry_run": call.dry_run, "force": False, "yes": call.yes, "as_json": call.as_json, "named": False}
+    with call.at_rest():
+        call.facts["jobs"] = clean_jobs(call.state.root, choice, **how)
 
 
-def _compress(root: Root, age: timedelta, *, dry_run: bool) -> None:
-    with open_ledger(root) as ledger:
-        jobs = list(plain_jobs(root, ledger, older_than=age))
+def _compress(call: Call) -> None:
+    with open_ledger(call.state.root) as ledger:
+        jobs = list(plain_jobs(call.state.root, ledger, older_than=call.age))
+    told = call.facts["compress"] = []
     for job in jobs:
-        before = job.size_bytes
-        if not dry_run:
+        before, n_files = job.size_bytes, len(job.trajectories)
+        if not call.dry_run:
             job.compress()
-        done = "would be compressed" if dry_run else f"are {job.size_bytes / MB:,.2f} MB now"
-        typer.echo(f"{job.name}: {count_of(len(job.trajectories), 'file')} of {before / MB:,.2f} MB {done}")
+        after = None if call.dry_run else job.size_bytes
+        done = "would be compressed" if after is None else f"are {after / MB:,.2f} MB now"
+        call.say(f"{job.name}: {count_of(n_files, 'file')} of {before / MB:,.2f} MB {done}")
+        told.append({"job": job.name, "n_files": n_files, "size_bytes": before, "compressed_bytes": after})
     if not jobs:
-        typer.echo("nothing to compress")
+        call.say("nothing to compress")
 
 
-def _delete_versions(root: Root, age: timedelta, *, dry_run: bool) -> None:
-    jobs = list(superseded_versions(root, older_than=age))
-    done = "would be deleted" if dry_run else "deleted"
+def _delete_versions(call: Call) -> None:
+    jobs = list(superseded_versions(call.state.root, older_than=call.age))
+    done = "would be deleted" if call.dry_run else "deleted"
+    told = call.facts["versions"] = []
     for job in jobs:
-        size = job.size_bytes / MB
-        if not dry_run:
-            job.delete(root)
-        typer.echo(f"{job.job}: {count_of(len(job.folders), 'version')} of {size:,.2f} MB {done}")
+        size_bytes, n_versions = job.size_bytes, len(job.folders)
+        if not call.dry_run:
+            job.delete(call.state.root)
+        call.say(f"{job.job}: {count_of(n_versions, 'version')} of {size_bytes / MB:,.2f} MB {done}")
         for name, why in job.kept.items():
-            typer.echo(f"  {name} stays: {why}")
+            call.say(f"  {name} stays: {why}")
+        told.append({"job": job.job, "n_versions": n_versions, "size_bytes": size_bytes, "stays": job.kept})
     if not jobs:
-        typer.echo("no training data was replaced")
+        call.say("no training data was replaced")
+
+
+def _delete_runs(call: Call) -> None:
+    from resources.old_runs import find_old_runs  # half a second of imports
+
+    root = call.state.root
+    if not has_instance(root):
+        raise RefusedError("there is no Dagster instance here", where=root.path, mend="run `trajgen setup`")
+    with call.at_rest(), open_ledger(root) as ledger, open_instance(root) as instance:
+        open_jobs = {job.name for job in ledger.jobs() if not job.state.is_over}
+        found = find_old_runs(instance, older_than=call.age, is_open=open_jobs.__contains__)
+        for why, n in sorted(found.kept.items()):
+            call.say(f"{count_of(n, 'run')} {'stays' if n == 1 else 'stay'}: {why}")
+        done = "would be deleted" if call.dry_run else "deleted"
+        if found.going and not call.dry_run:
+            agreed(f"delete {count_of(len(found.going), 'run')} of Dagster, with what it logged?", yes=call.yes)
+            for run_id in found.going:
+                instance.delete_run(run_id)
+        call.say(f"{count_of(len(found.going), 'run')} {done}")
+    call.facts["runs"] = {"deleted": found.going, "stays": dict(sorted(found.kept.items()))}
+
+
+def _remove_images(call: Call) -> None:
+    told = call.facts["images"] = []
+    with call.at_rest(), open_ledger(call.state.root) as ledger:
+        for each in trial_images(call.state.root, ledger):
+            why = None if call.dry_run else each.remove()
+            done = f"stays: {why}" if why else "would be removed" if call.dry_run else "removed"
+            call.say(f"{each.trial}: {each.image[7:19]} of {each.size_bytes / MB:,.2f} MB {done}")
+            facts = {"job": each.job, "trial": each.trial, "image": each.image, "size_bytes": each.size_bytes}
+            told.append(facts | {"stays": why})
+    if not told:
+        call.say("no trial has left an image")
