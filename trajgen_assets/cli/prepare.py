@@ -13,9 +13,10 @@ from trajgen_assets.cli import completing
 from trajgen_assets.cli.earlier import unneeded
 from trajgen_assets.cli.state import state_of
 from trajgen_assets.core.counting import count_of
-from trajgen_assets.core.errors import ManifestError, TaskError
+from trajgen_assets.core.errors import ManifestError, TaskError, TrajgenError
 from trajgen_assets.core.exit_codes import EXIT_FAILED
 from trajgen_assets.core.intake.registration import register_source
+from trajgen_assets.core.intake.remote.fetch import fetch_each
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.models import TaskFilter, TaskStatus
 from trajgen_assets.core.platform import Platform
@@ -38,21 +39,22 @@ def prepare_tasks(
     config: Annotated[Path | None, typer.Option(hidden=True)] = None,  # behind the command, as its script took it
     overwrite: Annotated[bool, OVERWRITE] = False,  # noqa: ARG001
 ) -> None:
-    """Register what the manifests list and stage every task that is still to be rolled out. Rolls out nothing."""
+    """Download what is not here, register what the manifests list, stage what is to be rolled out; roll out nothing."""
     state = state_of(context)
     state = state if config is None else replace(state, config=config_path(config))
     with state.platform() as platform, open_instance(state.root) as instance:
-        register_all(platform, campaign, instance, look_at_all=True)
+        problems = register_all(platform, campaign, instance, look_at_all=True)
         pending = platform.ledger.rows(TaskFilter(campaign=campaign, status=TaskStatus.PENDING))
         usable = [row for row in pending if row.eligible]
-        problems = 0
+        n_staged = 0
         for row in usable:
             try:
                 stage_for(platform, row)
+                n_staged += 1
             except TaskError as error:
                 problems += 1
                 typer.echo(f"  {row.key.partition}: {error}", err=True)
-        typer.echo(f"{count_of(len(usable) - problems, 'task')} staged under {platform.root.tasks}")
+        typer.echo(f"{count_of(n_staged, 'task')} staged under {platform.root.tasks}")
         if problems:
             raise typer.Exit(EXIT_FAILED)
 
@@ -64,12 +66,18 @@ def register_all(
     *,
     look_at_all: bool = False,
     first: int | None = None,
-) -> None:
+) -> int:
     """Read every manifest into the ledger and show its tasks in Dagster; say what cannot be used, and why.
+
+    Sources that are elsewhere are downloaded first, if they are not here.
+
+    Returns:
+        How many of them could not be.
 
     Raises:
         ManifestError: none of the manifests can be trusted.
     """
+    n_failed = _download(platform)
     errors: list[ManifestError] = []
     for source in platform.config.sources():
         try:
@@ -88,3 +96,19 @@ def register_all(
         raise errors[0]
     for each in errors:
         typer.echo(str(each), err=True)
+    return n_failed
+
+
+def _download(platform: Platform) -> int:
+    failed = 0
+    for each in fetch_each(platform.config.remotes(), platform.harbor_env, _to_stderr):
+        if isinstance(each, TrajgenError):
+            failed += 1
+            _to_stderr(str(each))
+        elif each.is_new:
+            _to_stderr(f"{each.remote.words} is here: {each.remote.folder}")
+    return failed
+
+
+def _to_stderr(line: str) -> None:
+    typer.echo(line, err=True)

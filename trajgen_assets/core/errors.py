@@ -18,6 +18,7 @@ TrajgenError
 │   └── ShortageError                        too little disk or memory is free to begin a job now
 ├── EnvironmentBuildError (RuntimeError)     a uv environment could not be built
 ├── CheckoutError (RuntimeError)             a pinned repository could not be brought to its pin
+├── DownloadError (RuntimeError)             a task source elsewhere could not be brought here whole
 ├── EndpointError (ConnectionError)          the model endpoint does not answer as it should
 ├── ProxyError (ConnectionError)             the LiteLLM proxy did not start or died
 ├── HarnessError (RuntimeError)              Harbor did not start, or left nothing that can be read
@@ -131,6 +132,10 @@ class EnvironmentBuildError(TrajgenError, RuntimeError):
 
 class CheckoutError(TrajgenError, RuntimeError):
     """A pinned repository could not be brought to its pin. The checkout that stood goes on standing as it was."""
+
+
+class DownloadError(TrajgenError, RuntimeError):
+    """A task source elsewhere could not be brought here whole, or is not what may be unpacked. What stood stands."""
 
 
 class EndpointError(TrajgenError, ConnectionError):

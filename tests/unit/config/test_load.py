@@ -143,7 +143,7 @@ def test_the_template_with_these_filled_in_is_valid(tmp_path: Path) -> None:
         ({"input": {"llm_api": {"api_key": "<redacted>"}}}, "was redacted in this copy"),
         ({"input": {"llm_api": None}}, "runtime_info.input.llm_api: is missing"),
         ({"input": {"task_source": None}}, "no folder of tasks is named"),
-        ({"input": {"task_source": {"provider": "huggingface"}}}, "huggingface is not supported yet"),
+        ({"input": {"task_source": {"provider": "huggingface"}}}, "should be owner/name"),
         ({"input": {"task_source": {"dataset": "a/b"}}}, "task_source.dataset: should be letters"),
         ({"input": {"task_source": {"dataset_name": "some folder"}}}, "cannot name a data set"),
         ({"input": {"task_sources": [{"dataset_name": "/elsewhere/py-cc"}]}}, "two sources are named py-cc"),

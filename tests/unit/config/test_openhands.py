@@ -187,7 +187,7 @@ def test_which_rows_are_verified_is_said_by_a_manifest_beside_them_by_another_or
 
 def test_of_folders_none_is_no_manifest() -> None:
     plain = merged(MINIMAL, with_inputs(task_source={"manifest": "none"}))
-    with pytest.raises(ConfigError, match="manifest can be none for rows of a JSONL file only"):
+    with pytest.raises(ConfigError, match="manifest can be none only for rows of a JSONL file"):
         parse_config(yaml.safe_dump(plain), Path("/srv/block/config.yaml"))
 
 

@@ -122,7 +122,7 @@ def test_a_version_may_be_a_number(tmp_path: Path, version: object) -> None:
 
 
 def test_without_a_manifest_nothing_is_taken_for_verified(ledger: Ledger, rows: Path) -> None:
-    with pytest.raises(ManifestMissingError, match=r"set task_source\.manifest \(`none`: each row of a JSONL file\)"):
+    with pytest.raises(ManifestMissingError, match=r"set task_source\.manifest \(`none`: each row of a JSONL file, "):
         register_source(ledger, source_of(rows, rows.with_name("verifiable_tasks.txt")), MAIN_CAMPAIGN)
     assert ledger.counts().registered == 0
 

@@ -11,14 +11,15 @@ from typing import Annotated, Any
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from trajgen_assets.core.config.inputs import MOUNT_KNOBS, Agent, CampaignChoice, absolute
+from trajgen_assets.core.config.inputs import MOUNT_KNOBS, Agent, CampaignChoice
 from trajgen_assets.core.config.llm_api import LlmApi
 from trajgen_assets.core.config.models import Evolving, ExtraEnvironment, MetaInfo, RuntimeInfo, Status
 from trajgen_assets.core.config.scaffolds import Harness
 from trajgen_assets.core.config.secrets import Secret, reference_name
 from trajgen_assets.core.config.secrets_file import SecretsFile
-from trajgen_assets.core.config.section import Notice, Section, given_values, is_literal_secret, refuse_unless
+from trajgen_assets.core.config.section import Notice, Section, absolute, given_values, is_literal_secret, refuse_unless
 from trajgen_assets.core.errors import ConfigError
+from trajgen_assets.core.intake.remote.remote import Remote
 from trajgen_assets.core.intake.source import TaskSource, data_sets_of
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN
 from trajgen_assets.core.redact import Redactor
@@ -86,15 +87,18 @@ class Config(Section):
         Raises:
             ConfigError: two of them have one name.
         """
-        inputs = self.runtime_info.input
-        single = [inputs.task_source] if inputs.task_source else []
-        choices = [choice.locate(self._path.parent) for choice in (*single, *inputs.task_sources)]
+        choices = [choice.locate(self._path.parent) for choice in self.runtime_info.input.all_sources()]
         found = [each for source in choices for each in data_sets_of(source)]
         for name, count in Counter(each.dataset.lower() for each in found).items():
             if count > 1:
                 mend = "give one of them another name with task_sources[].dataset"
                 raise ConfigError(f"{count} data sets are named {name}", where=self._path, mend=mend)
         return found
+
+    def remotes(self) -> list[Remote]:
+        """The task sources that have to be downloaded, in the order of the file."""
+        choices = self.runtime_info.input.all_sources()
+        return [choice.remote(self._path.parent) for choice in choices if choice.is_remote]
 
     @property
     def secrets_file(self) -> SecretsFile:

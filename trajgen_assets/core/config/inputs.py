@@ -3,9 +3,9 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from trajgen_assets.core.config.alerts import AlertsChoice
@@ -50,8 +50,8 @@ from trajgen_assets.core.config.section import (
     refuse_unless,
     with_defaults,
 )
-from trajgen_assets.core.intake.rows import SUFFIX
-from trajgen_assets.core.intake.source import MANIFEST_NAME, NO_MANIFEST, ROWS_PROVIDER, StagingMode, TaskSource
+from trajgen_assets.core.config.task_source import TaskSourceChoice
+from trajgen_assets.core.intake.source import ROWS_PROVIDER
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, SMOKE_CAMPAIGN, is_safe_name
 
 # `local` is ours; the others are those of Harbor 0.25.0.
@@ -128,51 +128,6 @@ class LitellmProxy(Section):
     config_template: Annotated[str | None, Notice("is not read: the proxy's configuration is generated")] = None
     port: Annotated[int | None, Field(ge=1, le=65535)] = None
     master_key: Annotated[Secret | None, Notice("is not used: each job's proxy gets a fresh key")] = None
-
-
-class TaskSourceChoice(Section):
-    """One folder of tasks, or one JSONL file. Its data set is named after it unless `dataset` says otherwise."""
-
-    dataset_name: str
-    provider: Literal["local", "huggingface", "multi_swe_jsonl"] = "local"
-    dataset: SafeName | None = None
-    manifest: str | None = None
-    staging: StagingMode = "copy"
-    split: Annotated[str | None, Notice("is not used: a folder of tasks has no splits")] = None
-
-    @field_validator("provider")
-    @classmethod
-    def _is_here(cls, provider: str) -> str:
-        problem = "huggingface is not supported yet: download the data set and name its folder in dataset_name"
-        return _unless(problem if provider == "huggingface" else None, provider)
-
-    @model_validator(mode="after")
-    def _fits_its_provider(self) -> Self:
-        return _unless(rows_problem(self) if self.provider == ROWS_PROVIDER else folder_problem(self), self)
-
-    def locate(self, base: Path) -> TaskSource:
-        """Make the source's paths absolute, relative ones from the folder `base`."""
-        folder = absolute(base, self.dataset_name)
-        if self.provider == ROWS_PROVIDER:
-            beside = folder if self.manifest == NO_MANIFEST else absolute(folder.parent, MANIFEST_NAME)
-            named = absolute(base, self.manifest) if self.manifest not in (None, NO_MANIFEST) else beside
-            return TaskSource(self.dataset or folder.stem, folder, named, self.staging)
-        manifest = absolute(base, self.manifest) if self.manifest else folder / MANIFEST_NAME
-        return TaskSource(self.dataset or folder.name, folder, manifest, self.staging)
-
-
-def rows_problem(choice: TaskSourceChoice) -> str | None:
-    """Why the entry is no source of rows, or None if it is one."""
-    if PurePosixPath(choice.dataset_name).suffix != SUFFIX:
-        return f"dataset_name should be a file of rows, named *{SUFFIX}"
-    return "staging can only be copy: a row is no folder" if choice.staging != "copy" else None
-
-
-def folder_problem(choice: TaskSourceChoice) -> str | None:
-    """Why the entry is no source of folders, or None if it is one."""
-    if choice.manifest == NO_MANIFEST:
-        return "manifest can be none for rows of a JSONL file only (provider: multi_swe_jsonl)"
-    return None
 
 
 class HarborJob(Section):
@@ -378,6 +333,10 @@ class Inputs(Section):
     sft_conversion: SftConversion = SftConversion()
     env_extra: EnvMap = Field(default_factory=dict)
 
+    def all_sources(self) -> tuple[TaskSourceChoice, ...]:
+        """The one source of the file and its list of sources together."""
+        return (*([self.task_source] if self.task_source else []), *self.task_sources)
+
     @field_validator("task_sources")
     @classmethod
     def _are_distinct(cls, listed: tuple[TaskSourceChoice, ...], info: ValidationInfo) -> tuple[TaskSourceChoice, ...]:
@@ -478,11 +437,6 @@ def _harness_problem(choice: CampaignChoice, info: ValidationInfo) -> str | None
         return problem
     model = choice.llm_api.model if choice.llm_api else choice.model
     return output_limit_problem(model, info.data.get("openhands")) if model and harness is Harness.OPENHANDS else None
-
-
-def absolute(base: Path, text: str) -> Path:
-    """Read a path as config.yaml means it: `~` expanded, relative to the folder `base`, links left alone."""
-    return Path(os.path.abspath(base / Path(text).expanduser()))  # noqa: PTH100 - resolve() would follow links
 
 
 def _sources_problem(choices: list[TaskSourceChoice], base: Path) -> str | None:

@@ -34,7 +34,7 @@ from trajgen_assets.core.redact import Redactor
 WIDTH = 112
 
 # Keys whose value is a path from the folder of the file.
-PATHS = frozenset({"dataset_name", "manifest", "exclude_repos", "out_dir"})
+PATHS = frozenset({"dataset_name", "manifest", "exclude_repos", "out_dir", "dir", "registry"})
 # Places that have to lie below the folder of the file.
 BOUND = frozenset({"runtime_info.input.harbor_job.jobs_dir", "runtime_info.output.raw_trajectories_dir.path"})
 EARLIER_SECTIONS = frozenset({"environment", "status", "evolving"})
@@ -165,7 +165,7 @@ class _Draft:
             return self._secret(name, _key_name(place), place)
         if name == "name" and value in EARLIER_NAMES and str(place[-2]) == "agent":
             return _Key(name, EARLIER_NAMES[value], (*comments, f"was {value}"))
-        is_path = name in PATHS and value not in NAMED_REPO_LISTS
+        is_path = name in PATHS and value not in NAMED_REPO_LISTS and not self._is_elsewhere(str(value))
         if self.moves and (is_path or dotted(place) == DATA_PATH):
             whole = str(self.config.resolve(str(value)))
             return _Key(name, whole, (*comments, *(["absolute, since the file moved"] if whole != value else [])))
@@ -175,6 +175,11 @@ class _Draft:
         clean = without_logins(value)
         login = ("a login within it is left out",) if clean != value else ()
         return _Key(name, clean, (*comments, *said, *login))
+
+    def _is_elsewhere(self, value: str) -> bool:
+        """Whether the value that stands where a path may stand names what is not on this host."""
+        remotes = self.config.remotes()
+        return "://" in value or any(value == remote.name for remote in remotes)
 
     def _environ(self, name: str, value: Any, loc: Loc) -> Iterator[_Key]:
         place, text = (*loc, name), "" if value is None else str(value)

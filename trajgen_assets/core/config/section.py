@@ -1,8 +1,10 @@
 """What every section of config.yaml has in common, and the types of its values."""
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -92,6 +94,11 @@ def _given(value: Any, path: str, field: FieldInfo) -> Iterator[tuple[str, Any, 
         yield from given_values(each, f"{path}.{key}.")
     if not sections:
         yield path, value, field
+
+
+def absolute(base: Path, text: str) -> Path:
+    """Read a path as config.yaml means it: `~` expanded, relative to the folder `base`, links left alone."""
+    return Path(os.path.abspath(base / Path(text).expanduser()))  # noqa: PTH100 - resolve() would follow links
 
 
 def refuse_unless(holds: Callable[[Any], object], text: str) -> AfterValidator:

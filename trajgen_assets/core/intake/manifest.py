@@ -21,7 +21,10 @@ _CHUNK_SIZE_BYTES = 1 << 20
 # A writer that appends line by line has long written the rest of its line by then.
 AT_REST_AFTER_S = 60.0
 
-MISSING_MEND = "let the upstream block write it, or set task_source.manifest (`none`: each row of a JSONL file)"
+MISSING_MEND = (
+    "let the upstream block write it, or set task_source.manifest (`none`: each row of a JSONL file, or each complete "
+    "task of a download); what is downloaded comes by `trajgen prepare-tasks`"
+)
 
 T = TypeVar("T")
 
