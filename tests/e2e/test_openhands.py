@@ -1,5 +1,8 @@
 """The whole path of OpenHands' harness: rows of a file become rollouts, verdicts and training data by one `start`."""
 
+import os
+import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +11,17 @@ import yaml
 
 from tests.docker import needs_docker
 from tests.e2e.conftest import KEY_ENV, Installation, files_with
+from tests.faults import Points
 from tests.openhands_checkout.making import SCRIPTS, StandIn, make_stand_in, row, write_rows
+from tests.waiting import wait_until
 from trajgen_assets.cli.setup import prepare_root
 from trajgen_assets.cli.state import State
-from trajgen_assets.core.exit_codes import EXIT_FAILED
+from trajgen_assets.core.checkouts.pin import pins_of
+from trajgen_assets.core.checkouts.update import update
+from trajgen_assets.core.config.load import load_config
+from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED
 from trajgen_assets.core.keys import MAIN_CAMPAIGN, TaskKey
-from trajgen_assets.core.ledger.models import TaskStatus
+from trajgen_assets.core.ledger.models import AttemptKind, TaskStatus
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.openhands.trial import HarnessRecord
 from trajgen_assets.core.rollout.causes import Cause
@@ -23,7 +31,13 @@ from trajgen_assets.core.scripted import running_scripted_model
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400), needs_docker]
 
 DATASET = "tasks"
+BEGUN_S = 120.0
 SOLVED, UNSOLVED, DEAD = (f"acme__greeter-{number}" for number in range(1, 4))
+
+
+def task(task_id: str, **stand_in: Any) -> dict[str, Any]:
+    """A row with the test that Velora's evaluator wants to see pass."""
+    return row(task_id, **stand_in) | {"FAIL_TO_PASS": ["test_greeting"]}
 
 
 def configure(installation: Installation, stand_in: StandIn, base_url: str, rows: list[dict[str, Any]]) -> None:
@@ -54,6 +68,8 @@ def configure(installation: Installation, stand_in: StandIn, base_url: str, rows
     }
     config = {"meta_info": {"repositories": {"openhands": stand_in.repository}}, "runtime_info": {"input": inputs}}
     installation.config.write_text(yaml.safe_dump(config))
+    prepare_root(State(installation.root, installation.config, verbose=False))
+    update(pins_of(load_config(installation.config))["openhands"], print)
 
 
 def entries_of(installation: Installation) -> dict[str, TrialEntry]:
@@ -67,11 +83,10 @@ def stand_in(tmp_path: Path) -> StandIn:
 
 
 def test_one_start_infers_evaluates_and_makes_training_data(installation: Installation, stand_in: StandIn) -> None:
-    rows = [row(SOLVED), row(UNSOLVED, fixed_by="guten tag"), row(DEAD, goes="dies")]
+    rows = [task(SOLVED), task(UNSOLVED, fixed_by="guten tag"), task(DEAD, goes="dies")]
     with running_scripted_model(scripts=SCRIPTS) as model:
         configure(installation, stand_in, model.base_url, rows)
-        prepare_root(State(installation.root, installation.config, verbose=False))
-        code, said = installation.run("start", "--update-repos", timeout_s=300)
+        code, said = installation.run("start", timeout_s=300)
     assert code == EXIT_FAILED, said  # one of the tasks came to nothing
     with open_ledger(installation.root) as ledger:
         found = {each: ledger.task(TaskKey(MAIN_CAMPAIGN, DATASET, each)) for each in (SOLVED, UNSOLVED, DEAD)}
@@ -101,3 +116,57 @@ def check_left(installation: Installation, entry: TrialEntry) -> None:
     assert files_with("sk-tk-", job) == []
     (script,) = installation.root.archives.glob("*/scripts/openhands.sh")
     assert "export EVAL_SKIP_MAXIMUM_RETRIES_EXCEEDED=true" in script.read_text()
+
+
+@pytest.mark.faults
+def test_a_job_whose_driver_was_killed_is_settled_once_and_keeps_its_rows(
+    installation: Installation, stand_in: StandIn, tmp_path: Path
+) -> None:
+    points = Points(tmp_path / "points")
+    points.arm("openhands_work_ended")
+    with running_scripted_model(scripts=SCRIPTS) as model:
+        configure(installation, stand_in, model.base_url, [task(SOLVED), task(UNSOLVED, fixed_by="guten tag")])
+        killed = replace(installation, extra_environ=points.environ).begin("start")
+        os.kill(points.wait("openhands_work_ended", limit_s=BEGUN_S), signal.SIGKILL)
+        killed.communicate()
+        code, said = installation.run("start", timeout_s=300)
+    assert code == 0, said
+    with open_ledger(installation.root) as ledger:
+        keys = [TaskKey(MAIN_CAMPAIGN, DATASET, each) for each in (SOLVED, UNSOLVED)]
+        assert [(ledger.task(each).status, ledger.task(each).reward) for each in keys] == [
+            (TaskStatus.DONE, 1.0),
+            (TaskStatus.DONE, 0.0),
+        ]
+        graded = [each for key in keys for each in ledger.attempts(key) if each.accepted]
+        assert ledger.check_balance()
+    assert len(graded) == 2
+    (first, *_) = sorted(installation.root.jobs.glob("*/trials.json"), key=lambda path: path.stat().st_mtime)
+    assert any(entry.accepted for entry in load_trials(first).trials)  # by recovery: it was not rolled out again
+    assert list(installation.root.sandboxes.glob("*")) == []
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("how", ["interrupt", "stop"])
+def test_a_job_that_is_ended_gives_its_tasks_back_and_ends_its_processes(
+    installation: Installation, stand_in: StandIn, how: str
+) -> None:
+    with running_scripted_model(scripts=SCRIPTS) as model:
+        configure(installation, stand_in, model.base_url, [task(SOLVED, goes="hang")])
+        child = installation.begin("start")
+        wait_until(lambda: _has_answered(installation), limit_s=BEGUN_S)
+        if how == "interrupt":
+            child.send_signal(signal.SIGINT)
+        else:
+            (job,) = (path.name for path in installation.root.jobs.iterdir())
+            assert installation.run("stop", job)[0] == 0
+        said, _ = child.communicate(timeout=120)
+    assert child.returncode == EXIT_INTERRUPTED, said
+    with open_ledger(installation.root) as ledger:
+        (ended,) = ledger.attempts(TaskKey(MAIN_CAMPAIGN, DATASET, SOLVED))
+        assert (ended.kind, ended.cause) == (AttemptKind.FREE, Cause.CANCELLED)
+        assert ledger.task(TaskKey(MAIN_CAMPAIGN, DATASET, SOLVED)).status is TaskStatus.PENDING
+    assert list(installation.root.sandboxes.glob("*")) == []
+
+
+def _has_answered(installation: Installation) -> bool:
+    return any("model_answered" in path.read_text() for path in installation.root.litellm.glob("*/events.jsonl"))

@@ -8,6 +8,7 @@ from trajgen_assets.core.ledger import Ledger
 from trajgen_assets.core.ledger.models import AttemptKind, AttemptOutcome, RetryPolicy
 from trajgen_assets.core.paths import PROJECT, Root
 from trajgen_assets.core.redact import Redactor
+from trajgen_assets.core.rollout.causes import Cause, kind_of
 from trajgen_assets.core.rollout.record import NOTE_LENGTH, JobRecord, SilentListener, StagedTask
 from trajgen_assets.core.rollout.trials import AgentRecord, TrialEntry, TrialsFile
 
@@ -61,3 +62,11 @@ def test_a_note_that_quotes_a_secret_is_stored_without_it(record: JobRecord, n_b
     assert all(text and SECRET[:8] not in text for text in stored)
     assert len(attempt.note or "") <= NOTE_LENGTH
     assert n_before or "<redacted:INDEX_TOKEN>" in (attempt.note or "")
+
+
+@pytest.mark.parametrize(("cause", "status"), [(Cause.UNGRADED, "failed"), (Cause.AGENT_BUDGET, "pending")])
+def test_a_task_that_nobody_was_to_grade_is_not_paid_for_again(record: JobRecord, cause: Cause, status: str) -> None:
+    record.policy = RetryPolicy(max_retries=2)
+    outcome = AttemptOutcome("t__1", kind_of(cause), cause, note="no evaluator is set")
+    record._record(record.tasks["t"], outcome, accepted=False)
+    assert record.ledger.task(record.tasks["t"].key).status == status

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trajgen_assets.core import process
 from trajgen_assets.core.clock import stamp
-from trajgen_assets.core.errors import TrajgenError
+from trajgen_assets.core.errors import LedgerError, TrajgenError
 from trajgen_assets.core.faults import reached
 from trajgen_assets.core.intake.digest import UnusableTreeError
 from trajgen_assets.core.intake.rows import content_digest
@@ -80,6 +80,8 @@ class Work:
         except StopIteration:
             self._leave()
             return True
+        except LedgerError:  # that is no fault of this trial
+            raise
         except (TrajgenError, OSError, subprocess.SubprocessError) as error:  # one trial must not end the others
             log.exception("%s: the trial broke", self.trial.name)
             self._end_child()
