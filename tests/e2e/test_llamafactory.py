@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.openhands.real_rows import ALL_ROWS, job_of_real_rows
 from tests.unit.sft.test_golden import GOLDEN, SCAFFOLDS
 from tests.unit.sft.twin import JobOnDisk, solved
 from trajgen_assets.core.paths import PROJECT, JobPaths, Root
@@ -170,7 +171,7 @@ def rows_of_all_scaffolds(folder: Path, n_rows: int) -> list[Row]:
         trajectory = (GOLDEN / f"{scaffold}.jsonl").read_bytes()
         job = JobOnDisk(folder / scaffold).add("fix__x", trajectory).write(scaffold=scaffold)
         rows += read_im(convert_job(job, ConversionSettings()).im)
-    assert len(rows) == len(SCAFFOLDS) == 5
+    assert len(rows) == len(SCAFFOLDS) == 6
     mixed = [rows[number % len(rows)] for number in range(n_rows)]
     scored = [with_facts(im, {"_instance_metadata": metadata[n % len(metadata)]}) for n, im in enumerate(mixed)]
     return [with_facts(im, {"_score": None}) if n // len(rows) % 5 == 0 else im for n, im in enumerate(scored)]
@@ -195,6 +196,16 @@ def test_a_thousand_rows_of_all_scaffolds_are_taken_whole(lf_format: LfFormat, l
     assert_calls_are_there(calls, fates, lf_format)
     for fate in fates.values() if lf_format == "sharegpt" else ():
         assert [observations_of(row) for row in fate["aligned"]] == results
+
+
+def test_real_rows_of_openhands_are_taken_whole(loader: Loader, tmp_path: Path) -> None:
+    job = job_of_real_rows(tmp_path)
+    ims = [*read_im(convert_job(job, ALL_ROWS).im)]
+    fates = loader.load(job.sft, job.dir.name)
+    assert len(ims) == 3
+    assert_taken_whole(rows_in(job.sft), fates)
+    told = {name: fate for name, fate in fates.items() if name != "qwen3_5"}  # whose XML has no types: "false" is false
+    assert_calls_are_there([calls_of(im) for im in ims], told, "sharegpt")
 
 
 def assert_calls_are_there(calls: list[list[Any]], fates: Fates, lf_format: LfFormat) -> None:

@@ -25,6 +25,7 @@ DOCUMENTS = {
     "exclude-list": (),
     "explain": ("fern-1",),
     "gc": ("--compress", "--dry-run"),
+    "ingest openhands": ("nowhere", "--dry-run"),
     "ledger check": (),
     "ledger export": (),
     "ledger import": ("--dry-run",),

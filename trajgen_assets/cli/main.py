@@ -26,6 +26,7 @@ from trajgen_assets.cli import (
     exclude_list,
     explain,
     gc,
+    ingest,
     init,
     ledger,
     logs,
@@ -107,6 +108,7 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(service.app, name="service")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(package.app, name="state")
+app.add_typer(ingest.app, name="ingest")
 app.add_typer(ledger.app, name="ledger", help="Look into the ledger, and decide about tasks.")
 
 

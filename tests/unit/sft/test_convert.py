@@ -34,7 +34,8 @@ def test_a_missing_trials_file_is_an_error_and_writes_nothing(tmp_path: Path) ->
 
 
 def test_an_unknown_scaffold_is_refused_and_the_known_ones_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match="known are claude_code, mini_swe_agent, open_code, openhands_sdk, term"):
+    known = "claude_code, mini_swe_agent, open_code, openhands_codeact, openhands_sdk, terminus2"
+    with pytest.raises(ConversionError, match=f"known are {known}"):
         convert_job(job_with(tmp_path, [solved()]), ConversionSettings(scaffold="nonsense"))
 
 

@@ -86,6 +86,10 @@ HITS = {
         "git checkout 1a2b3c4 -- a.py",
         "git checkout origin/main -- a.py",
         "git show $(git rev-list --all)",
+        "cat .git/packed-refs",
+        "grep v2 /workspace/tox/.git/packed-refs",
+        "cat .git/logs/HEAD",
+        "ls .git/refs/remotes/origin",
     ],
     "repository_fetched": [
         "git fetch origin",
@@ -133,6 +137,8 @@ MISSES = [
     "git diff HEAD -- origin/a.py",
     "git commit -m 'Fix https://github.com/tox-dev/tox/issues/1'",
     "git grep github.com/tox-dev/tox",
+    "cat .git/HEAD",
+    "cat .git/logs.md",
     "git log -S 'github.com/tox-dev/tox'",
     "go test github.com/tox-dev/tox/...",
     "go build github.com/tox-dev/tox/cmd/a",
@@ -278,3 +284,25 @@ def test_a_patch_that_is_the_fix_is_flagged_unless_that_is_short(
     convert_job(job.write(), ConversionSettings())
     rejected = [each for each in lines_of(job.paths.sft / "rejected.jsonl") if each["level"] == "row"]
     assert [(each["reason"], each["detail"]) for each in rejected] == expected
+
+
+def of_call(tool: str, task_id: str = TASK, **arguments: str) -> list[str]:
+    return [flag.leak.value for flag in flags_of(Talk().call(tool, **arguments), task_id)]
+
+
+@pytest.mark.parametrize(
+    ("task_id", "url"),
+    [
+        (TASK, "https://github.com/tox-dev/tox/pull/3813"),
+        ("conan-io__conan_2.0.14_2.0.15", "https://github.com/conan-io/conan/pull/15116"),
+        ("tobymao__sqlglot-e604fe6d8258", "https://github.com/tobymao/sqlglot/commit/e604fe6"),
+    ],
+)
+def test_a_tool_that_fetches_the_page_of_the_own_repository_is_flagged(task_id: str, url: str) -> None:
+    assert of_call("fetch", task_id, url=url) == ["repository_fetched"]
+    assert of_call("fetch", task_id, url="https://docs.python.org/3/") == []
+
+
+def test_a_tool_that_reads_the_files_of_other_branches_is_flagged() -> None:
+    assert of_call("str_replace_editor", command="view", path="/workspace/tox/.git/packed-refs") == ["foreign_history"]
+    assert of_call("str_replace_editor", command="view", path="/workspace/tox/packed-refs.py") == []

@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.openhands import twin as openhands
 from tests.unit.sft.agent_twin import SYSTEM, TASK, AgentTwin, fixed, tool_call, tool_result, user
-from tests.unit.sft.twin import JobOnDisk, Record, conversations_in, entry, lines_of
+from tests.unit.sft.twin import JobOnDisk, Record, TerminusTwin, conversations_in, entry, lines_of
+from trajgen_assets.core.openhands.records import write_tool_calls
+from trajgen_assets.core.openhands.rows import OutputRow
 from trajgen_assets.core.sft.convert import convert_job
 from trajgen_assets.core.sft.messages import content_text
 from trajgen_assets.core.sft.receipt import Receipt
@@ -360,3 +363,25 @@ def spoken(session: str, turns: list[Turn]) -> AgentTwin:
         twin.answer(f"turn {number}", *map(tool_call, ids, map(json.dumps, arguments)))
         twin.tell(*map(tool_result, ids, arguments) if ids else [user("Go on.")])
     return twin.answer(f"end of {session}")
+
+
+def test_the_tool_call_form_beside_a_record_in_text_is_what_is_converted(tmp_path: Path) -> None:
+    calls = tmp_path / "completions"
+    openhands.write_mocked_call(calls, 1.0, openhands.asked(), openhands.LOOK)
+    row = OutputRow.model_validate(openhands.row())
+    spoken = [{"role": "user", "content": "Use <function=execute_bash>."}]
+    job = JobOnDisk(tmp_path).add("fix__x", TerminusTwin().ask(spoken[0]["content"], "<function=execute_bash>"))
+    path = job.paths.trajectory("fix__x")
+    [text] = conversations_in(path, "openhands_codeact", job.entries[0])
+    assert write_tool_calls(path.with_name("tool-calls.jsonl"), row, calls, "fix__x")
+    [meant] = conversations_in(path, "openhands_codeact", job.entries[0])
+    assert text.messages[-1]["content"] == "<function=execute_bash>"
+    assert meant.messages[-1]["tool_calls"] == openhands.said(openhands.LOOK)["tool_calls"]
+    assert meant.tools == openhands.TOOLS
+
+
+def test_calls_in_their_own_form_need_nothing_beside_them(tmp_path: Path) -> None:
+    openhands.write_call(tmp_path / "completions", 1.0, openhands.asked(), openhands.LOOK)
+    row = OutputRow.model_validate(openhands.row())
+    assert not write_tool_calls(tmp_path / "tool-calls.jsonl", row, tmp_path / "completions", "fix__x")
+    assert not (tmp_path / "tool-calls.jsonl").exists()

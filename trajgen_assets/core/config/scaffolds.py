@@ -99,7 +99,7 @@ MINI_SWE_AGENT = _in_container(
 )
 # The agent of OpenHands' own Multi-SWE-bench harness: it runs on the host, and its commands in containers of its own.
 OPENHANDS_CODEACT = Scaffold(
-    "openhands-codeact", None, settings=("max_turns", "temperature"), harness=Harness.OPENHANDS
+    "openhands-codeact", "openhands_codeact", settings=("max_turns", "temperature"), harness=Harness.OPENHANDS
 )
 # Asks the model once and applies the reference solution: it shows that a host works, and measures nothing else.
 HOST_CHECK = Scaffold(ORACLE, None, import_path="trial_key_oracle:TrialKeyOracle")

@@ -12,6 +12,9 @@ from pathlib import Path
 OUTPUT_NAME = "output.jsonl"
 COMPLETIONS_NAME = "llm_completions"
 
+# Beside a trial's record of calls, where that has the text of mocked function calling: the same in tool-call form.
+TOOL_CALLS_NAME = "tool-calls.jsonl"
+
 
 @dataclass(frozen=True)
 class RunFolder:

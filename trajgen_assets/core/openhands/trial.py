@@ -13,15 +13,17 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from trajgen_assets.core.atomic import write_bytes, write_json, write_text
 from trajgen_assets.core.clock import stamp
 from trajgen_assets.core.openhands.evaluation import Evaluation
-from trajgen_assets.core.openhands.layout import RunFolder
+from trajgen_assets.core.openhands.history import openhands_version
+from trajgen_assets.core.openhands.layout import TOOL_CALLS_NAME, RunFolder
 from trajgen_assets.core.openhands.metrics import metrics_of
+from trajgen_assets.core.openhands.records import write_tool_calls
 from trajgen_assets.core.openhands.rows import OutputRow
 from trajgen_assets.core.paths import JobPaths
 from trajgen_assets.core.rollout.patch import PatchRecord
@@ -107,6 +109,20 @@ class HarnessRecord(BaseModel):
     metadata: Json | None = None
     metrics: Json | None = None
 
+    @classmethod
+    def of(cls, run: str, row: OutputRow, evaluation: Evaluation | None, row_class: str | None) -> Self:
+        """What a row and its evaluation say."""
+        return cls(
+            instance_id=row.instance_id,
+            run=run,
+            row_class=row_class,
+            error=row.error,
+            verdict=evaluation.found.value if evaluation else None,
+            verdict_why=evaluation.why if evaluation else None,
+            metadata=row.metadata,
+            metrics=row.metrics,
+        )
+
 
 @dataclass(frozen=True)
 class Ending:
@@ -152,22 +168,19 @@ def finish(trial: Trial, ending: Ending, *, started_at: str, agent: str) -> None
     row = ending.row
     if row is not None and row.has_patch:
         _keep_patch(trial, row.patch)
+    if row is not None:
+        calls = trial.folder / "agent" / TOOL_CALLS_NAME
+        write_tool_calls(calls, row, trial.run.completions(trial.task_id), trial.name)
     write_text(trial.folder / RECORD_NAME, _record(trial, ending).model_dump_json(indent=2) + "\n")
     write_json(trial.folder / "result.json", _result(trial, ending, started_at, agent))
 
 
 def _record(trial: Trial, ending: Ending) -> HarnessRecord:
-    row, evaluation = ending.row, ending.evaluation
-    return HarnessRecord(
-        instance_id=trial.task_id,
-        run=str(trial.run.path.relative_to(trial.files.dir)),
-        row_class=ending.row_class,
-        error=row.error if row else None,
-        verdict=evaluation.found.value if evaluation else None,
-        verdict_why=evaluation.why if evaluation else None,
-        metadata=(row.metadata if row else None) or _metadata(trial.run),
-        metrics=row.metrics if row else None,
-    )
+    row, run = ending.row, str(trial.run.path.relative_to(trial.files.dir))
+    if row is None:
+        return HarnessRecord(instance_id=trial.task_id, run=run, metadata=_metadata(trial.run))
+    record = HarnessRecord.of(run, row, ending.evaluation, ending.row_class)
+    return record if record.metadata else record.model_copy(update={"metadata": _metadata(trial.run)})
 
 
 def _metadata(run: RunFolder) -> Json | None:
@@ -204,16 +217,20 @@ def _result(trial: Trial, ending: Ending, started_at: str, agent: str) -> dict[s
 
 def _version(row: OutputRow | None) -> str:
     """OpenHands' version, which the first event of a history says."""
-    first = row.history[0] if row and row.history else None
-    args = first.get("args") if isinstance(first, dict) else None
-    version = args.get("openhands_version") if isinstance(args, dict) else None
-    return version if isinstance(version, str) else ""
+    return (openhands_version(row) if row else None) or ""
 
 
 def _keep_patch(trial: Trial, patch: str) -> None:
     """Leave the patch where Harbor's guest leaves one: it is published with the trial."""
-    data, taken = patch.encode(), trial.files.patch_taken(trial.name)
-    record = PatchRecord(
+    taken = trial.files.patch_taken(trial.name)
+    write_bytes(taken / "patch.diff", patch.encode())
+    write_text(taken / "patch.json", patch_record(patch).model_dump_json())
+
+
+def patch_record(patch: str) -> PatchRecord:
+    """What there is to say of a patch that the harness took itself."""
+    data = patch.encode()
+    return PatchRecord(
         schema_version=1,
         status="ok" if data else "empty",
         reason=None,
@@ -228,5 +245,3 @@ def _keep_patch(trial: Trial, patch: str) -> None:
         largest=[],
         taking_s=0.0,
     )
-    write_bytes(taken / "patch.diff", data)
-    write_text(taken / "patch.json", record.model_dump_json())

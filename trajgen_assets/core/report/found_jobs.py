@@ -53,7 +53,7 @@ def find_jobs(root: Root, resolve: Resolve, *, recorded: Collection[tuple[str, s
             continue
         try:
             is_ours = (folder / "trials.json").exists()
-            read = _our_job if is_ours else partial(_earlier_job, resolve=resolve, unreadable=found.unreadable)
+            read = our_job if is_ours else partial(_earlier_job, resolve=resolve, unreadable=found.unreadable)
             job = read(root, folder, trials_of.get(folder.name, set()))
         except (ConversionError, TaskError, OSError) as error:
             found.unreadable[folder.name] = str(error)
@@ -68,7 +68,12 @@ def _entries(folder: Path) -> Iterator[Path]:
         yield from folder.iterdir()
 
 
-def _our_job(root: Root, folder: Path, recorded: Collection[str]) -> FoundJob | None:
+def our_job(root: Root, folder: Path, recorded: Collection[str]) -> FoundJob:
+    """A job with a `trials.json`, and its trials but those `recorded`.
+
+    Raises:
+        ConversionError: the file cannot be read, or is of another job.
+    """
     name, files = folder.name, root.job(folder.name)
     listed = load_trials(files.trials)
     if listed.job != name:

@@ -45,13 +45,26 @@ def read_trajectory(path: Path, trial: TrialEntry, side_call: SideCall) -> Traje
     if stored(path) is None:
         raise TrialRejectedError(Reason.MISSING_TRAJECTORY)
     with opened(path) as file:
-        return _read(path, Lines(file), trial, side_call)
+        return _read(path, Lines(file), side_call, torn_tail_ok=trial.capture == "cut", sha256=trial.trajectory_sha256)
 
 
-def _read(path: Path, lines: Lines, trial: TrialEntry, side_call: SideCall) -> Trajectory:
+def read_beside(trajectory: Trajectory, name: str, side_call: SideCall) -> Trajectory | None:
+    """Read a file of the same form beside a trajectory, of which no digest is recorded; None where there is none.
+
+    Raises:
+        TrialRejectedError: as `read_trajectory`.
+    """
+    path = trajectory.path.with_name(name)
+    if stored(path) is None:
+        return None
+    with opened(path) as file:
+        return _read(path, Lines(file), side_call, torn_tail_ok=False, sha256=None)
+
+
+def _read(path: Path, lines: Lines, side_call: SideCall, *, torn_tail_ok: bool, sha256: str | None) -> Trajectory:
     answers, calls = Answers(), CallTree()
     try:
-        for place, record in read_records(lines, torn_tail_ok=trial.capture == "cut"):
+        for place, record in read_records(lines, torn_tail_ok=torn_tail_ok):
             if isinstance(response := record.get("response_body"), dict):
                 answers.add(response)
             latest = calls.latest(session_of(record))
@@ -59,7 +72,7 @@ def _read(path: Path, lines: Lines, trial: TrialEntry, side_call: SideCall) -> T
             if exchange is not None:
                 calls.add(place, exchange, side=side_call(exchange))
     finally:  # a file that is not the recorded one is nothing else, whatever is wrong with it
-        if trial.trajectory_sha256 is not None and trial.trajectory_sha256 != lines.sha256():
+        if sha256 is not None and sha256 != lines.sha256():
             raise TrialRejectedError(Reason.TRAJECTORY_CHANGED, why="its digest is not the recorded one")
     if not calls:
         raise TrialRejectedError(Reason.NO_SUCCESSFUL_RECORD)

@@ -16,7 +16,8 @@ from trajgen_assets.core.sft.score.rules import COMMAND_LIMIT
 from trajgen_assets.core.sft.score.shell import head, redirected, segments, words
 from trajgen_assets.core.sft.score.story import Action, Turn
 
-_TASK_ID = re.compile(r"(?P<owner>.+?)__(?P<repo>.+?)-\d+(?:__\w+)?")
+# `owner__repo-number`, with a commit for the number, or with two versions as VeloraHarness has them.
+_TASK_ID = re.compile(r"(?P<owner>.+?)__(?P<repo>.+?)(?:-(?:\d+|[0-9a-f]{7,40})(?:__\w+)?|_\d+\.[\w.]*_\d+\.[\w.]*)")
 
 
 def _any_of(*patterns: str) -> re.Pattern[str]:
@@ -25,6 +26,7 @@ def _any_of(*patterns: str) -> re.Pattern[str]:
 
 _SOLUTION = _any_of(*rules.SOLUTION_PATHS)
 _HISTORY = _any_of(*rules.FOREIGN_HISTORY)
+_HISTORY_PATH = re.compile(rules.HISTORY_PATH)
 _JUDGE = _any_of(*rules.JUDGE_PATHS)
 _COMMIT = re.compile(rules.COMMIT)
 _ALL_FETCHES = (*rules.FETCHES, rules.ADDRESS)
@@ -80,7 +82,8 @@ def leak_flags(turns: list[Turn], task_id: str, prompt: str) -> list[Flag]:
 
     Args:
         turns: what the model did.
-        task_id: `owner__repo-number`; of another shape, addresses of its repository cannot be told.
+        task_id: `owner__repo-number`, or with a commit or versions for the number; of another shape, addresses of its
+            repository cannot be told.
         prompt: what the model was told before its first turn.
     """
     return list(islice(_Reader(task_id, [prompt]).flags(turns), rules.MAX_FLAGS))
@@ -123,6 +126,8 @@ class _Reader:
             yield Leak.JUDGE_CHANGED, f"{action.tool} {action.path}"
         elif action.path and not action.writes and self._is_solution(action.path):
             yield Leak.SOLUTION_READ, f"{action.tool} {action.path}"
+        elif action.path and not action.writes and _HISTORY_PATH.search(action.path):
+            yield Leak.FOREIGN_HISTORY, f"{action.tool} {action.path}"
         if action.url and self.address.search(action.url):
             yield Leak.REPOSITORY_FETCHED, f"{action.tool} {action.url}"
 

@@ -20,15 +20,18 @@ OUTPUT_OPTION = r"\s--output[=\s]\s*['\"]?([^\s'\"]+)"
 
 # What shows more of the history than the task was set up with. Git takes what stands behind ` -- ` for paths.
 _GIT = r"^git\s+(?:-\S+\s+(?:[^-\s]\S*\s+)??)*"
+_HISTORY_FILE = r"\.git/(?:packed-refs|logs(?=/|\s|$)|refs/remotes|FETCH_HEAD|ORIG_HEAD)"
 _REVISIONS = r"\b(?:(?!\s--\s)[^\n])*?"
 FOREIGN_HISTORY = (
     rf"{_GIT}(?:log|rev-list|shortlog|show-branch|show){_REVISIONS}\s--(?:all|branches|remotes|reflog)(?:[=\s)`]|$)",
     rf"{_GIT}log{_REVISIONS}\s(?:-g|--walk-reflogs)(?:\s|$)",
     rf"{_GIT}reflog(?:\s|$)",
     rf"{_GIT}fsck\b[^\n]*?--(?:lost-found|unreachable|dangling|no-reflogs?)",
+    rf"(?:^|[\s/'\"=<]){_HISTORY_FILE}",
     rf"{_GIT}(?:show|log|diff|checkout|switch|restore|cherry-pick|merge|rebase|cat-file|archive|reset){_REVISIONS}[\s=]"
     r"(?:(?:refs/)?(?:remotes/)?(?:origin|upstream)/|FETCH_HEAD|(?!stash@)[\w/.-]+@\{)",
 )
+HISTORY_PATH = rf"(?:^|/){_HISTORY_FILE}"
 # A commit by its hash is foreign where nothing that the model was shown before names it.
 COMMIT = (
     rf"{_GIT}(?:show|checkout|cherry-pick|diff|restore|cat-file|reset|archive){_REVISIONS}[\s=]"

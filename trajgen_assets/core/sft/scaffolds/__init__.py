@@ -8,6 +8,7 @@ from trajgen_assets.core.sft.scaffolds.base import Conversation, Scaffold
 from trajgen_assets.core.sft.scaffolds.claude_code import ClaudeCode
 from trajgen_assets.core.sft.scaffolds.mini_swe_agent import MiniSweAgent
 from trajgen_assets.core.sft.scaffolds.open_code import OpenCode
+from trajgen_assets.core.sft.scaffolds.openhands_codeact import OpenHandsCodeAct
 from trajgen_assets.core.sft.scaffolds.openhands_sdk import OpenHandsSdk
 from trajgen_assets.core.sft.scaffolds.terminus2 import Terminus2
 from trajgen_assets.core.sft.settings import AUTO_SCAFFOLD
@@ -23,7 +24,8 @@ __all__ = [
 ]
 
 SCAFFOLDS: dict[str, Scaffold] = {
-    scaffold.name: scaffold for scaffold in (ClaudeCode(), MiniSweAgent(), OpenCode(), OpenHandsSdk(), Terminus2())
+    scaffold.name: scaffold
+    for scaffold in (ClaudeCode(), MiniSweAgent(), OpenCode(), OpenHandsCodeAct(), OpenHandsSdk(), Terminus2())
 }
 
 
