@@ -166,20 +166,36 @@ class Bench:
 
     def platform(self, folder: Path, agent: str, tasks: list[Path]) -> Lap:
         """`trajgen start` on a root that is set up."""
+        root = self.set_up(folder)
+        lap = self.start(root, agent, len(tasks))
+        return Lap(lap.n_tasks, lap.wall_s, proxy_start_s(root))
+
+    def set_up(self, folder: Path, n_concurrent: int = N_CONCURRENT) -> Root:
+        """A root in `folder`, whose configuration names the tasks beside it."""
         root = Root(folder / "root", Root.from_environ().env)
         root.path.mkdir()
         config = CONFIG.format(
-            base_url=self.model.base_url, key_env=KEY_ENV, tasks=folder / DATA_SET, n_concurrent=N_CONCURRENT
+            base_url=self.model.base_url, key_env=KEY_ENV, tasks=folder / DATA_SET, n_concurrent=n_concurrent
         )
         (root.path / "config.yaml").write_text(config)
-        environ = {KEY_ENV: KEY, "TRAJGEN_ENV_DIR": str(root.env)}
-        trajgen: list[str | Path] = [Path(sys.executable).parent / "trajgen", "--root", root.path]
-        timed([*trajgen, "setup", "--skip-environments"], environ, folder, 0)
-        start = ["start", "--campaign", CAMPAIGN[agent], "--limit", str(len(tasks))]
-        lap = timed([*trajgen, *start], environ, folder, len(tasks))
+        timed([*_trajgen(root), "setup", "--skip-environments"], _environ(root), folder, 0)
+        return root
+
+    def start(self, root: Root, agent: str, n_tasks: int) -> Lap:
+        """`trajgen start` to its end, with a result of each task."""
+        start = ["start", "--campaign", CAMPAIGN[agent], "--limit", str(n_tasks)]
+        lap = timed([*_trajgen(root), *start], _environ(root), root.path.parent, n_tasks)
         with open_ledger(root) as ledger:
-            _expect(ledger.counts(CAMPAIGN[agent]).done, len(tasks), folder)
-        return Lap(lap.n_tasks, lap.wall_s, proxy_start_s(root))
+            _expect(ledger.counts(CAMPAIGN[agent]).done, n_tasks, root.path.parent)
+        return lap
+
+
+def _trajgen(root: Root) -> list[str | Path]:
+    return [Path(sys.executable).parent / "trajgen", "--root", root.path]
+
+
+def _environ(root: Root) -> dict[str, str]:
+    return {KEY_ENV: KEY, "TRAJGEN_ENV_DIR": str(root.env)}
 
 
 def write_tasks(folder: Path, n_tasks: int) -> list[Path]:
