@@ -9,7 +9,9 @@ from resources.config_file import config_path
 from resources.platform import PlatformResource
 from trajgen_assets.core.errors import LedgerMissingError, ManifestError
 from trajgen_assets.core.faults import reached
+from trajgen_assets.core.intake.batch_state import read_batch_state
 from trajgen_assets.core.intake.growth import Cursor, Growth, follow_manifest, look_in_turn
+from trajgen_assets.core.intake.source import TaskSource
 from trajgen_assets.core.keys import MAIN_CAMPAIGN
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.ledger.view import PublishedView
@@ -125,8 +127,28 @@ def _manifest_event(growth: Growth, n_waiting: int) -> dg.AssetMaterialization:
         "summary": dg.MetadataValue.md(usable_bars(seen.end.n_entries, n_waiting)),
         "sha256": seen.sha256,
         "path": dg.MetadataValue.path(seen.path),
+        **_upstream(growth.source),
     }
     return dg.AssetMaterialization(VERIFIED_TASKS, metadata=metadata, tags={"dagster/data_version": seen.sha256})
+
+
+def _upstream(source: TaskSource) -> dict[str, Any]:
+    """What swegen left of the batches that made the tasks. What is missing is said, and is no fault of the manifest."""
+    state = read_batch_state(source.folder)
+    known: dict[str, Any] = {
+        "swegen_verified": state.n_verified,
+        "swegen_failed": state.n_failed,
+        "swegen_filtered": state.n_filtered,
+        "swegen_running": state.n_running,
+        "swegen_other": state.n_other,
+        "swegen_last_batch": state.last_batch,
+        "swegen_last_at": dg.MetadataValue.timestamp(state.last_at) if state.last_at else None,
+        "swegen_last_elapsed_s": state.last_elapsed_s,
+    }
+    shown = {name: value for name, value in known.items() if value is not None} if state.last_batch else {}
+    if state.log is not None:
+        shown["swegen_log"] = dg.MetadataValue.path(str(state.log))
+    return shown | ({"swegen_state": "; ".join(state.problems)} if state.problems else {})
 
 
 def _summary(growth: Growth, n_waiting: int, reasons: list[str]) -> str:

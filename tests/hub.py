@@ -34,6 +34,7 @@ class Hub:
         asked: path and range of each request for a file's content.
         agents, tokens: what clients call themselves, and what they show.
         others: requests for what has nothing to do with the repository.
+        signed: the query of an address elsewhere, to which requests for large files are sent on.
         held: a file that is served up to `cut_at` bytes before its end, and then not until `release`.
     """
 
@@ -47,6 +48,7 @@ class Hub:
     agents: set[str] = field(default_factory=set)
     tokens: set[str] = field(default_factory=set)
     others: list[str] = field(default_factory=list)
+    signed: str | None = None
     held: str | None = None
     is_held: bool = False
     released: threading.Event = field(default_factory=threading.Event)
@@ -107,7 +109,7 @@ def serving_hub(hub: Hub) -> Iterator[Hub]:
                 self._json(200, hub.tree())
             elif path in (f"/api/datasets/{REPO}", f"/api/datasets/{REPO}/revision/{REVISION}"):
                 self._json(200, {"id": REPO, "sha": hub.revision, "siblings": hub.siblings(), "private": False})
-            elif found := re.fullmatch(f"/datasets/{REPO}/resolve/{REVISION}/(.+)", path):
+            elif found := re.fullmatch(f"(?:/signed|/datasets/{REPO}/resolve/{REVISION})/(.+)", path):
                 self._file(found[1], with_body=with_body)
             else:
                 hub.others.append(f"{self.command} {self.path}")
@@ -123,9 +125,26 @@ def serving_hub(hub: Hub) -> Iterator[Hub]:
             if self.command != "HEAD":
                 self.wfile.write(body)
 
+        def _send_on(self, name: str) -> None:
+            self.send_response(302)
+            size = str(len(hub.files[name]))
+            headers = {
+                "Location": f"{hub.url}/signed/{name}?{hub.signed}",
+                "X-Repo-Commit": REVISION,
+                "X-Linked-ETag": f'"{etag_of(name, hub.files[name])}"',
+                "X-Linked-Size": size,
+                "Content-Length": "0",
+            }
+            for header, text in headers.items():
+                self.send_header(header, text)
+            self.end_headers()
+
         def _file(self, name: str, *, with_body: bool) -> None:
             if name not in hub.files:
                 self._json(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
+                return
+            if hub.signed is not None and name.endswith(_LARGE) and not self.path.startswith("/signed/"):
+                self._send_on(name)
                 return
             content = hub.forged.get(name, hub.files[name])
             asked = self.headers.get("Range")

@@ -16,6 +16,7 @@ from trajgen_assets.assets.checks.host import host_checks
 from trajgen_assets.assets.dashboard import dashboard
 from trajgen_assets.assets.data_sets import data_set
 from trajgen_assets.assets.datasets import job_data
+from trajgen_assets.assets.downloads import downloaded_tasks
 from trajgen_assets.assets.environments import environment_assets
 from trajgen_assets.assets.pausing import pause_rollouts, resume_rollouts
 from trajgen_assets.assets.repositories import repository_assets
@@ -56,6 +57,7 @@ def defs() -> dg.Definitions:
     return dg.Definitions(
         assets=with_bodies(
             [
+                downloaded_tasks,
                 verified_tasks,
                 *repository_assets(),
                 *environment_assets(),

@@ -4,6 +4,7 @@ import dagster as dg
 
 # Assets, in the order of flow.
 VERIFIED_TASKS = dg.AssetKey(["swegen", "verified_tasks"])
+DOWNLOADED_TASKS = dg.AssetKey("downloaded_tasks")
 PREPARED_TASKS = dg.AssetKey("prepared_tasks")
 HARBOR_REPO = dg.AssetKey("harbor_repo")
 SWE_DATA_PROCESS_REPO = dg.AssetKey("swe_data_process_repo")

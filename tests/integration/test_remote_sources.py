@@ -156,15 +156,26 @@ def test_the_token_reaches_the_hub_and_no_file_or_line(hub: Hub, remote: Remote,
         got(remote, said)
     known = replace(remote, token=lambda: SECRET)
     assert SECRET not in repr(known)
-    hub.cuts["a/instruction.md"], hub.cut_at = 6, 2
+    hub.forged["a/instruction.md"] = b"Break it"
     with pytest.raises(DownloadError):
         got(known, said)
+    hub.forged = {}
     left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     got(known, said)
     left += b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert SECRET.encode() not in left
     assert SECRET not in f"{caught.value}{said}"
     assert hub.tokens == {SECRET}
+
+
+@pytest.mark.faults
+def test_an_address_that_anybody_may_fetch_from_is_shown_without_its_query(hub: Hub, remote: Remote) -> None:
+    hub.signed, hub.cuts[BIG], hub.files[BIG] = "X-Signature=of-the-moment", 6, b"x" * 5000
+    said: list[str] = []
+    with pytest.raises(DownloadError) as caught:
+        got(remote, said)
+    assert any("/signed/" in line for line in said)
+    assert "of-the-moment" not in f"{said}{caught.value}"
 
 
 def packed(files: dict[str, bytes], *more: tarfile.TarInfo) -> bytes:
@@ -248,6 +259,7 @@ fetch(remote, Path("/"), print)
 """
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("point", ["before_whole", "after_whole"])
 def test_killed_around_the_rename_it_is_whole_or_not_there(
     hub: Hub, remote: Remote, tmp_path: Path, point: str
@@ -352,6 +364,7 @@ def test_a_version_that_the_registry_has_not_is_harbors_word(of_registry: Remote
     assert not missing.folder.exists()
 
 
+@pytest.mark.faults
 def test_a_download_by_harbor_that_is_cut_begins_anew(tmp_path: Path, of_registry: Remote) -> None:
     (tmp_path / "origin").rename(tmp_path / "away")
     with pytest.raises(DownloadError, match="Harbor did not download the data set"):

@@ -13,7 +13,7 @@ from trajgen_assets.assets.catalogue import Grain, Group
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.rollout.trials import TrialEntry
 from trajgen_assets.definitions import defs
-from trajgen_assets.names import HARBOR_REPO, SWE_DATA_PROCESS_ENV, TRAINING_RUN, VERIFIED_TASKS
+from trajgen_assets.names import DOWNLOADED_TASKS, HARBOR_REPO, SWE_DATA_PROCESS_ENV, TRAINING_RUN, VERIFIED_TASKS
 
 # Sorted: Dagster gives them in an order of sets, and processes that share the tests must see one order.
 SPECS = dict(sorted((spec.key.to_user_string(), spec) for spec in defs().resolve_all_asset_specs()))
@@ -76,7 +76,9 @@ def test_the_flow_has_both_ends_and_only_what_is_optional_lies_beside_it() -> No
     roots = {name for name, deps in made_from.items() if not deps}
     assert {SPECS[name].group_name for name in roots} == {Group.UPSTREAM, Group.ENVIRONMENTS}
     used = set(itertools.chain.from_iterable(made_from.values()))
-    beside = {key.to_user_string() for key in (HARBOR_REPO, SWE_DATA_PROCESS_ENV)}  # used where a configuration says so
+    beside = {
+        key.to_user_string() for key in (DOWNLOADED_TASKS, HARBOR_REPO, SWE_DATA_PROCESS_ENV)
+    }  # used where a configuration says so
     assert {SPECS[name].group_name for name in SPECS.keys() - used - beside} == {Group.DOWNSTREAM}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from trajgen_assets.core import atomic
 from trajgen_assets.core.config.config import Config, redacted
+from trajgen_assets.core.intake.batch_state import BATCH_STATE
 from trajgen_assets.core.intake.exclusions import FILE_NAME
 from trajgen_assets.core.intake.staging import RECORDS
 from trajgen_assets.core.ledger.moving import copy_to_file
@@ -13,7 +14,6 @@ from trajgen_assets.core.package.form import LEDGER, MOVED
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.redact import Redactor
 
-BATCH_STATE = ".swegen-create-batch"
 COLLECTED_PRS = "collected_prs"
 
 

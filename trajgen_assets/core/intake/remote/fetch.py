@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import disk_usage, rmtree
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from trajgen_assets.core.atomic import fsync_dir, write_json, write_text
 from trajgen_assets.core.clock import now
@@ -19,10 +22,29 @@ from trajgen_assets.core.intake.remote.tree import Tree, complete_tasks, look_ov
 from trajgen_assets.core.locks import locked_if_free
 from trajgen_assets.core.provision.command import Say
 
-SCHEMA_VERSION = 1
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 # A disk with less than that is full: what failed on it failed for that.
 _FULL_BELOW_BYTES = 1 << 20
+
+
+class Record(BaseModel):
+    """`source.json`: what was downloaded. `sha256` covers each file's path and content."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    provider: str
+    name: str
+    revision: str | None
+    allow_patterns: tuple[str, ...]
+    archive: str | None
+    subfolder: str | None
+    n_files: int
+    size_bytes: int
+    sha256: str
+    n_complete_tasks: int
+    manifests: tuple[str, ...]
+    fetched_at: str
 
 
 @dataclass(frozen=True)
@@ -101,7 +123,7 @@ def _make_whole(remote: Remote, tree: Path) -> None:
     if not manifests:
         heading = "# Each complete task of the download. It counts only where the configuration says manifest: none.\n"
         write_text(whole / remote.every_task.name, heading + "".join(f"{each}\n" for each in ids))
-    write_json(whole / remote.record.name, _record(remote, found, len(ids), manifests))
+    write_json(whole / remote.record.name, _record_of(remote, found, len(ids), manifests).model_dump())
     os.sync()  # thousands of small files: the rename must not be durable before they are
     reached("before_whole")
     whole.rename(remote.folder)
@@ -110,22 +132,34 @@ def _make_whole(remote: Remote, tree: Path) -> None:
     rmtree(remote.part)
 
 
-def _record(remote: Remote, tree: Tree, n_tasks: int, manifests: list[str]) -> dict[str, object]:
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "provider": remote.provider,
-        "name": remote.name,
-        "revision": remote.revision,
-        "allow_patterns": list(remote.allow_patterns),
-        "archive": remote.archive,
-        "subfolder": remote.subfolder,
-        "n_files": tree.n_files,
-        "size_bytes": tree.size_bytes,
-        "sha256": tree.sha256,
-        "n_complete_tasks": n_tasks,
-        "manifests": manifests,
-        "fetched_at": now().isoformat(),
-    }
+def _record_of(remote: Remote, tree: Tree, n_tasks: int, manifests: list[str]) -> Record:
+    return Record(
+        provider=remote.provider,
+        name=remote.name,
+        revision=remote.revision,
+        allow_patterns=remote.allow_patterns,
+        archive=remote.archive,
+        subfolder=remote.subfolder,
+        n_files=tree.n_files,
+        size_bytes=tree.size_bytes,
+        sha256=tree.sha256,
+        n_complete_tasks=n_tasks,
+        manifests=tuple(manifests),
+        fetched_at=now().isoformat(),
+    )
+
+
+def read_record(remote: Remote) -> Record:
+    """What was downloaded of a source that is here.
+
+    Raises:
+        DownloadError: its record was changed, or is of another version of this program.
+    """
+    try:
+        return Record.model_validate_json(remote.record.read_bytes())
+    except (OSError, ValueError) as error:
+        mend = "remove the folder that it lies in, and download it again"
+        raise DownloadError("the record of a download cannot be read", where=remote.record, mend=mend) from error
 
 
 @contextmanager

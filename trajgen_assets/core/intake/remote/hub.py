@@ -4,12 +4,15 @@ import glob
 import hashlib
 import json
 import os
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
 from trajgen_assets.core.atomic import write_json
+from trajgen_assets.core.config.secrets import REDACTED
 from trajgen_assets.core.errors import DownloadError
 from trajgen_assets.core.intake.remote.archive import unpack
 from trajgen_assets.core.intake.remote.hub_program import CLIENT_FOLDER
@@ -34,6 +37,7 @@ QUIET = {
 }
 # The address of another hub than the public one.
 ENDPOINT = "HF_ENDPOINT"
+_QUERY = re.compile(r"(?<=\S)\?[^\s'\")]*=[^\s'\")]*")
 _PROJECT = Path(__file__).resolve().parents[4]
 
 
@@ -61,14 +65,23 @@ def fetch_hub(remote: Remote, say: Say, keep_fd: int) -> Path:
         left.unlink()
     write_json(request, asked)
     command: list[str | Path] = [sys.executable, "-P", "-m", PROGRAM, request]
-    outcome = run(command, env=_environ(remote), timeout_s=TIMEOUT_S, on_line=say, cwd=remote.part, pass_fds=(keep_fd,))
+    environ = _environ(remote)
+    clean = _cleaner(environ.get("HF_TOKEN"))
+    outcome = run(
+        command,
+        env=environ,
+        timeout_s=TIMEOUT_S,
+        on_line=lambda line: say(clean(line)),
+        cwd=remote.part,
+        pass_fds=(keep_fd,),
+    )
     if not outcome.ok:
         mend = (
             "check the name, the commit, and for a private or gated data set download.token; then do it again: files "
             "that came whole are not fetched again"
         )
         raise DownloadError(
-            "the hub's data set was not downloaded whole", where=remote.words, why=outcome.reason, mend=mend
+            "the hub's data set was not downloaded whole", where=remote.words, why=clean(outcome.reason), mend=mend
         )
     _verify(remote, folder, json.loads(listing.read_bytes()))
     if remote.archive is None:
@@ -76,6 +89,15 @@ def fetch_hub(remote: Remote, say: Say, keep_fd: int) -> Path:
         return folder
     unpack(folder / remote.archive, remote.part / "unpacked", remote.limits)
     return remote.part / "unpacked"
+
+
+def _cleaner(token: str | None) -> Callable[[str], str]:
+    """Takes out of a line the token, and the queries of addresses: with them anybody may fetch the file for a while."""
+
+    def clean(line: str) -> str:
+        return _QUERY.sub("?…", line.replace(token, REDACTED) if token else line)
+
+    return clean
 
 
 def _environ(remote: Remote) -> dict[str, str]:

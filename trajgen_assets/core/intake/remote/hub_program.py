@@ -17,6 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils._paths import filter_repo_objects
 
 from trajgen_assets.core.atomic import write_json
+from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.intake.remote.names import Inventory
 from trajgen_assets.core.intake.remote.remote import Limits
 
@@ -49,7 +50,7 @@ def _fetch(api: HfApi, asked: dict[str, Any]) -> str | None:
     if problem := _problem(files, Limits(asked["size_bytes"], asked["n_files"])):
         return problem
     write_json(Path(asked["listing"]), files)
-    _say(f"{len(files)} files, {sum(each['size_bytes'] for each in files)} bytes")
+    _say(f"{count_of(len(files), 'file')}, {sum(each['size_bytes'] for each in files)} bytes")
     api.snapshot_download(
         repo,
         repo_type="dataset",
