@@ -43,12 +43,12 @@ class ContainerRunLauncher(DockerRunLauncher):
         super().resume_run(context)
 
     def terminate(self, run_id: str) -> bool:
-        """Have the run end: at once where the engine can be asked, else by the daemon within seconds."""
-        if ENGINE_SOCKET.exists():
-            return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
+        """Have the run end, without waiting for it: at once where the engine can be asked, else by the daemon."""
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return False
+        if ENGINE_SOCKET.exists():
+            return self._interrupt(run)
         self._instance.add_run_tags(run_id, {CANCEL_TAG: "yes"})
         self._instance.report_engine_event("The daemon is asked to end the run.", run, cls=type(self))
         return True
@@ -56,10 +56,18 @@ class ContainerRunLauncher(DockerRunLauncher):
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Say whether the run's container runs. One that is to end is told so here: nothing else looks at each run."""
         health: CheckRunHealthResult = super().check_run_worker_health(run)
-        if CANCEL_TAG in run.tags and (container := self._container_of(run)) is not None:
-            self._instance.report_run_canceling(run)
-            container.kill(signal="SIGTERM")  # and not `stop`, which waits: other runs are to be looked after
+        if CANCEL_TAG in run.tags:
+            self._interrupt(run)
         return health
+
+    def _interrupt(self, run: dg.DagsterRun) -> bool:
+        """Tell the run's container to end, as the inherited method does, which then waits for minutes."""
+        container = self._container_of(run)
+        if container is None or container.status != "running":
+            return False
+        self._instance.report_run_canceling(run)
+        container.kill(signal="SIGTERM")
+        return True
 
     def _container_of(self, run: dg.DagsterRun) -> Any | None:
         return self._get_container(run)  # type: ignore[no-untyped-call]

@@ -7,11 +7,12 @@ from string import Template
 from typing import Any
 
 import dagster as dg
+import sqlalchemy as sa
 import yaml
 
 from trajgen_assets.core.atomic import write_yaml
 from trajgen_assets.core.errors import ConfigError, RequirementError
-from trajgen_assets.core.ledger.place import server_environ
+from trajgen_assets.core.ledger.place import server_at, server_environ, server_of
 from trajgen_assets.core.paths import DAGSTER_URL_ENV, LEDGER_URL_ENV, Root
 
 ROLLOUT_POOL = "rollouts"
@@ -26,10 +27,11 @@ POLL_S = 10
 # The daemon looks at its queue this often: it is most of the wait between a request and its run.
 DEQUEUE_INTERVAL_S = 2
 
-
 # The daemon deletes ticks of sensors that are older; a sensor ticks thousands of times a day. Of what a tick asked for,
 # the ledger has the record.
 TICK_DAYS = {"skipped": 7, "success": 90, "failure": 90}
+
+POSTGRES_PORT = 5432
 
 _ON_POSTGRES = "RedactingPostgresStorage"
 
@@ -113,6 +115,7 @@ def prepare_instance(root: Root, *, max_jobs: int) -> None:
     root.dagster_home.mkdir(parents=True, exist_ok=True, mode=0o700)
     root.dagster_home.chmod(0o700)
     _refuse_without_url(root)
+    _refuse_shared_database(root)
     write_yaml(_settings_file(root), instance_settings(), mode=0o600)
     with open_instance(root) as instance:
         instance.event_log_storage.set_concurrency_slots(ROLLOUT_POOL, max_jobs)
@@ -137,6 +140,26 @@ def _refuse_without_url(root: Root) -> None:
             where=_settings_file(root),
             mend=f"export {DAGSTER_URL_ENV}=…, or move that file away to begin an empty one in SQLite",
         )
+
+
+def _refuse_shared_database(root: Root) -> None:
+    """Dagster and the ledger each have a table `jobs`: the second to come would take the first one's for its own."""
+    address, ledger = os.environ.get(DAGSTER_URL_ENV), server_of(root)
+    if not address or ledger is None:
+        return
+    ours = server_at(root, address, named_by=DAGSTER_URL_ENV)
+    if _database(ledger.url) == _database(ours.url):
+        raise ConfigError(
+            "the ledger and Dagster need a database each",
+            where=ours.where,
+            why="both have a table named jobs",
+            mend=f"make a second database, and name it in {DAGSTER_URL_ENV}",
+        )
+
+
+def _database(url: sa.URL) -> tuple[object, ...]:
+    """Which database an address leads to, by network or by socket."""
+    return url.host, url.port or POSTGRES_PORT, url.query.get("host"), url.database
 
 
 def open_instance(root: Root) -> dg.DagsterInstance:

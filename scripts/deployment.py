@@ -38,7 +38,7 @@ SYSTEM_UID = 10001
 OPERATOR = "operator"
 
 # Folders of the deployment's home. Nobody but the platform's user looks into them.
-FOLDERS = ("artifacts", "config", "database", "run", "tmp", "web")
+FOLDERS = ("artifacts", "config", "database", "env", "run", "tmp", "web")
 
 _PATH, _NUMBER = r"/[A-Za-z0-9._/+@-]+", r"[0-9]{1,9}"
 FORMS = {
@@ -307,10 +307,12 @@ def down(engine: Engine, *, images: bool) -> None:
         RequirementError: something of the deployment is left.
     """
     deployment = engine.deployment
-    engine.compose("stop", "daemon", "webserver", "viewer", "code")
+    engine.compose("stop", "daemon")
     if runs := _runs(engine):
         engine.say(f"ending {len(runs)} runs; their finished trials are kept")
+        _cancel(engine)
         engine.ask("stop", "--time", str(RUN_GRACE_S), *runs, timeout_s=RUN_GRACE_S + 60)
+    engine.compose("stop", "webserver", "viewer", "code")
     for job in _jobs_with_leftovers(engine):
         engine.compose("run", "--rm", "--no-TTY", "--no-deps", "code", "trajgen", "reap", "--force", job)
     if ended := _runs(engine, "--all"):
@@ -320,6 +322,15 @@ def down(engine: Engine, *, images: bool) -> None:
     if left := leftovers(engine):
         raise RequirementError("not all of the deployment is gone", why="; ".join(left), mend="run `make down` again")
     engine.say(f"nothing of {deployment.name} runs any more; its data stay in {deployment.home}")
+
+
+def _cancel(engine: Engine) -> None:
+    """Have runs end as cancelled: interrupted without a word they would be taken up again by the next `up`."""
+    try:
+        container = f"{engine.deployment.name}-code-1"
+        engine.ask("exec", container, "python", "-m", "resources.cancelling", timeout_s=RUN_GRACE_S)
+    except (RequirementError, subprocess.TimeoutExpired) as error:
+        engine.say(f"they are interrupted, because they could not be cancelled: {error}")
 
 
 def _runs(engine: Engine, *options: str) -> list[str]:

@@ -9,7 +9,9 @@ if [ ! -e "$data" ]; then # under its final name it is whole
     making="$TRAJGEN_DATABASE/.making"
     rm -rf "$making"
     initdb --pgdata "$making" --username trajgen --auth-local peer --auth-host reject --encoding UTF8 --locale C.UTF-8
-    echo 'CREATE DATABASE trajgen;' | postgres --single -D "$making" postgres >/dev/null
+    for name in trajgen dagster; do # the ledger, and Dagster's storage
+        echo "CREATE DATABASE $name;" | postgres --single -D "$making" postgres >/dev/null
+    done
     sync
     mv "$making" "$data"
 fi

@@ -1,11 +1,12 @@
 """Dagster's storage on a real Postgres: runs, events and ticks are there, and no secret is."""
 
+import os
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from resources.instance import dagster_environ, open_instance, prepare_instance
+from resources.instance import dagster_environ, has_instance, open_instance, prepare_instance
 from resources.postgres_storage import Events
 from tests.postgres import Cluster
 from trajgen_assets.core.errors import ConfigError
@@ -77,3 +78,13 @@ def test_a_password_within_an_address_is_known_for_a_secret(monkeypatch: pytest.
     assert "p@ss-word" in environ_secrets().values()
     monkeypatch.setenv(LEDGER_URL_ENV, "postgresql://trajgen:${LEDGER_PW}@db/ledger")
     assert "${LEDGER_PW}" not in environ_secrets().values()
+
+
+def test_the_database_of_the_ledger_is_refused_because_both_have_a_table_of_one_name(
+    tmp_path: Path, postgres: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(DAGSTER_URL_ENV, postgres.new_database())
+    root = Root(tmp_path / "artifacts", ledger_url=os.environ[DAGSTER_URL_ENV])
+    with pytest.raises(ConfigError, match=r"a database each.*both have a table"):
+        prepare_instance(root, max_jobs=1)
+    assert not has_instance(root)

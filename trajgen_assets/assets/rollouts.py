@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Any
 
 import dagster as dg
+from dagster._daemon.monitoring.run_monitoring import count_resume_run_attempts
 
 from resources.instance import ROLLOUT_POOL
 from resources.platform import PlatformResource
@@ -28,6 +29,7 @@ from trajgen_assets.core.rollout.batch import assign_batch, stage_for
 from trajgen_assets.core.rollout.forcing import take_back_when_ready
 from trajgen_assets.core.rollout.job import run_job
 from trajgen_assets.core.rollout.record import StagedTask
+from trajgen_assets.core.rollout.recover import recover_lost_jobs
 from trajgen_assets.core.rollout.trials import TrialEntry
 from trajgen_assets.names import (
     HARBOR_ENV,
@@ -174,7 +176,10 @@ def _roll_out(context: dg.AssetExecutionContext, platform: Platform, config: Rol
     After an interrupt, what has not begun is free again. What was assigned elsewhere is given up elsewhere.
     """
     fate = _Fate()
-    own = [] if config.job else _assign(context, platform, fate, force=config.force and not _is_retry(context))
+    again = _is_again(context)
+    if again:
+        recover_lost_jobs(platform)  # what the worker that died left is done or free, before more is assigned
+    own = [] if config.job else _assign(context, platform, fate, force=config.force and not again)
     try:
         for job in own or filter(None, [config.job]):
             _run(context, platform, job, fate, wait=config.wait)
@@ -219,9 +224,10 @@ def _take_back(
     return taken
 
 
-def _is_retry(context: dg.AssetExecutionContext) -> bool:
-    """Whether Dagster runs again by itself what had died: what a person forced then is done already in part."""
-    return "dagster/retry_number" in context.run.tags
+def _is_again(context: dg.AssetExecutionContext) -> bool:
+    """Whether a worker of this run, or of the run that it retries, had died: what was forced is done in part then."""
+    resumed = count_resume_run_attempts(context.instance, context.run.run_id)
+    return "dagster/retry_number" in context.run.tags or resumed > 0
 
 
 def _run(context: dg.AssetExecutionContext, platform: Platform, job: str, fate: _Fate, *, wait: bool) -> None:

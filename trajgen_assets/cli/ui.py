@@ -10,11 +10,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import dagster as dg
 import httpx
 import typer
 
-from resources.instance import dagster_environ, open_instance
+from resources.cancelling import cancel_runs
+from resources.instance import dagster_environ
 from resources.redaction import known_secrets
 from trajgen_assets.cli.setup import prepare_root
 from trajgen_assets.cli.state import State, state_of
@@ -30,8 +30,6 @@ WORKSPACE = PROJECT / "workspace.yaml"
 LOOPBACK = "127.0.0.1"
 READY_TIMEOUT_S = 120.0
 STOP_GRACE_S = 20.0
-# A cancelled run stops Harbor, which removes its sandboxes, and then the proxy, which drains.
-CANCEL_TIMEOUT_S = 90.0
 LOG_JOIN_S = 2.0
 
 
@@ -103,7 +101,7 @@ def daemon(state: State) -> Iterator[subprocess.Popen[bytes]]:
         finally:
             if child.poll() is None:
                 afterwards.callback(end_beats, state.root)  # once it has ended: until then a tick may leave a beat
-                _cancel_runs(state)
+                cancel_runs(state.root)
 
 
 def _named_environ(state: State) -> dict[str, str]:
@@ -113,23 +111,6 @@ def _named_environ(state: State) -> dict[str, str]:
     except ConfigError as error:
         typer.echo(f"note: nothing can be rolled out yet: {error}", err=True)
         return {}
-
-
-def _cancel_runs(state: State) -> None:
-    """Cancel what the daemon's run workers execute, and wait until they have settled it."""
-    with open_instance(state.root) as instance:
-        launcher = instance.run_launcher
-        runs = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]))
-        cancelled = [run.run_id for run in runs if launcher.terminate(run.run_id)]
-        deadline = time.monotonic() + CANCEL_TIMEOUT_S
-        while cancelled and time.monotonic() < deadline:
-            cancelled = [run_id for run_id in cancelled if not _is_finished(instance, run_id)]
-            time.sleep(0.2)
-
-
-def _is_finished(instance: dg.DagsterInstance, run_id: str) -> bool:
-    run = instance.get_run_by_id(run_id)
-    return run is None or run.is_finished
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import psutil
 
 from trajgen_assets.core.atomic import write_json
 from trajgen_assets.core.faults import FAULTS_ENV
+from trajgen_assets.guest.keeper_container import OUR_IMAGE_VARIABLE
 
 PR_SET_PDEATHSIG = 1
 
@@ -25,7 +26,7 @@ INHERITED_ENV = (
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
     "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME",
-    FAULTS_ENV,
+    OUR_IMAGE_VARIABLE, FAULTS_ENV,
 )  # fmt: skip
 
 

@@ -166,7 +166,8 @@ def test_the_instance_is_that_of_one_machine_but_for_what_the_deployment_says(
     environ = services["setup"]["environment"] | {OVERLAY_VARIABLE: str(FOLDER / "dagster.yaml")}
     here, deployed = instance_settings({}), instance_settings(environ)
     changed = {name for name in here if here[name] != deployed[name]}
-    assert changed == {"run_launcher", "run_monitoring"}
+    assert changed == {"run_launcher", "run_monitoring", "storage"}
+    assert deployed["storage"]["custom"]["config"] == {"postgres_url": {"env": "DAGSTER_POSTGRES_URL"}}
     assert deployed["run_monitoring"]["max_resume_run_attempts"] == 1
     assert {**deployed["run_monitoring"], "max_resume_run_attempts": 1} == here["run_monitoring"] | {
         "max_resume_run_attempts": 1
