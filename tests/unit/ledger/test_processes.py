@@ -17,11 +17,11 @@ ON_BOTH_PLACES = True
 spawn = multiprocessing.get_context("spawn")
 
 
-def run_all(children: list[BaseProcess]) -> None:
+def run_all(children: list[BaseProcess], *, limit_s: float = 120) -> None:
     for each in children:
         each.start()
     for each in children:
-        each.join(120)
+        each.join(limit_s)
     assert [each.exitcode for each in children] == [0] * len(children)
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.postgres import Cluster
-from tests.unit.ledger.twins import register
+from tests.unit.ledger.twins import batch, register
 from trajgen_assets.core.errors import ConfigError, LedgerCorruptError, LedgerError, LedgerMissingError
-from trajgen_assets.core.ledger import create_ledger, open_ledger
+from trajgen_assets.core.ledger import Lease, create_ledger, open_ledger
 from trajgen_assets.core.ledger.place import server_of
 from trajgen_assets.core.paths import LEDGER_URL_ENV, Root
+from trajgen_assets.core.rollout.lost import lost_jobs
+from trajgen_assets.core.rollout.trial_slots import sight
 
 
 @pytest.fixture
@@ -102,3 +104,20 @@ def test_what_is_no_address_is_refused_and_not_quoted(tmp_path: Path, address: s
 def test_the_environment_names_the_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(LEDGER_URL_ENV, "postgresql://u@h/db")
     assert Root.from_environ(tmp_path).ledger_url == os.environ[LEDGER_URL_ENV]
+
+
+def test_a_job_on_another_host_is_lost_by_its_lease_alone(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    create_ledger(root)
+    root.locks.mkdir()
+    with open_ledger(root) as ledger:
+        register(ledger, "a", "b", "c")
+        monkeypatch.setenv("TRAJGEN_HOST", "host-1")
+        for job, host in (("here", sight()), ("there", "host-2 another-boot"), ("earlier", "host-1 an-earlier-boot")):
+            ledger.assign(job, batch(limit=1))
+            ledger.claim(job, "run", ttl_s=60, host=host)
+        monkeypatch.setenv("TRAJGEN_HOST", "a-container-on-host-1")
+        assert [job.row.name for job in lost_jobs(root, ledger)] == ["here"]
+        monkeypatch.setenv("TRAJGEN_HOST", "host-1")
+        assert [job.row.name for job in lost_jobs(root, ledger)] == ["here", "earlier"]
+        ledger.renew(Lease("there", "run", 1, ledger.now()), ttl_s=-1)
+        assert [job.row.name for job in lost_jobs(root, ledger)] == ["here", "there", "earlier"]

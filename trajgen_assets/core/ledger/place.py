@@ -65,6 +65,11 @@ def has_ledger(root: Root) -> bool:
     return root.ledger.exists() or root.ledger_place.exists()
 
 
+def is_shared(root: Root) -> bool:
+    """Whether other hosts may work with the root's ledger."""
+    return root.ledger_place.exists()
+
+
 def ledger_place(root: Root) -> str:
     """Where the root's ledger lies, for people."""
     server = server_of(root)

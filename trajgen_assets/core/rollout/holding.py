@@ -20,6 +20,7 @@ from trajgen_assets.core.errors import (
 from trajgen_assets.core.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_REFUSED
 from trajgen_assets.core.faults import reached
 from trajgen_assets.core.ledger.models import AskedBy, BreakerState, JobRow, JobState, Lease
+from trajgen_assets.core.ledger.place import is_shared
 from trajgen_assets.core.ledger.view import PublishedView
 from trajgen_assets.core.platform import Platform
 from trajgen_assets.core.preflight.findings import Subject
@@ -30,6 +31,7 @@ from trajgen_assets.core.report.archive import ArchiveEntry, Status
 from trajgen_assets.core.rollout.causes import OUTSIDE_CAUSES, Cause
 from trajgen_assets.core.rollout.harness import Harness, Workplace
 from trajgen_assets.core.rollout.record import Listener
+from trajgen_assets.core.rollout.trial_slots import sight
 
 # From the claim to the start of the harness: staging, the proxy, one reply of the model. Then progress renews it.
 CLAIM_TTL_S = 1800.0
@@ -81,7 +83,9 @@ def claim(platform: Platform, job_name: str, owner: str, entry: ArchiveEntry) ->
     """Take the lease; a job that is somebody else's, or over, is none of this run's history."""
     reached("before_claim")
     try:
-        return platform.ledger.claim(job_name, owner, ttl_s=CLAIM_TTL_S)
+        # The file of a ledger is one host's, whatever that is called after its next start.
+        host = sight() if is_shared(platform.root) else None
+        return platform.ledger.claim(job_name, owner, ttl_s=CLAIM_TTL_S, host=host)
     except TrajgenError:
         entry.is_kept = False
         raise

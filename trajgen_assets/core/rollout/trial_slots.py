@@ -9,11 +9,13 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from trajgen_assets.core.errors import BusyError
 from trajgen_assets.core.ledger.ledger import Ledger
 
 HOST_ENV = "TRAJGEN_HOST"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 # A job that began with fewer would hold a job slot and a proxy for next to nothing.
 LEAST_SHARE = 4
@@ -22,6 +24,20 @@ LEAST_SHARE = 4
 def this_host() -> str:
     """The name under which this host's slots are counted: TRAJGEN_HOST where a container has a name of its own."""
     return os.environ.get(HOST_ENV, "").strip() or socket.gethostname()
+
+
+def sight() -> str:
+    """From where the locks of this host are seen, as a job notes it: the host's name, and which start of its kernel."""
+    return f"{this_host()} {_BOOT_ID.read_text().strip()}"
+
+
+def is_in_sight(noted: str | None) -> bool:
+    """Whether the locks of a job that noted this `sight` are seen from here; one that noted none is of this host.
+
+    Containers on one kernel see each other's locks, whatever they call themselves; a host that was started anew knows
+    that nothing of its earlier life holds one.
+    """
+    return noted is None or bool(set(noted.split()) & set(sight().split()))
 
 
 def least_to_begin(want: int, max_trials: int) -> int:
