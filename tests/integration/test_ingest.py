@@ -148,6 +148,14 @@ def test_a_row_without_a_verdict_is_taken_in_again_when_there_is_one(root: Root,
     assert kinds == [(1, AttemptKind.OUTSIDE), (2, AttemptKind.GRADED)]
 
 
+def test_a_copy_of_a_graded_row_without_its_verdict_is_known(root: Root, run: Path, tmp_path: Path) -> None:
+    said(root, run)
+    twin.write_rows(tmp_path / "copy" / "output.jsonl", twin.row("acme__cli-1"))
+    told = said(root, tmp_path / "copy")
+    assert (told["n_new"], told["n_known"]) == (0, 1)
+    assert n_attempts(root) == 6
+
+
 def test_completions_go_before_the_history(root: Root, run: Path) -> None:
     folder = run / "llm_completions" / "acme__cli-1"
     seen = twin.result(twin.LOOK, "src tests, as the model saw it")

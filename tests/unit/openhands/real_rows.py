@@ -35,6 +35,6 @@ def job_of_real_rows(folder: Path) -> JobPaths:
     found = [
         FoundRow(RunFolder(folder / "run"), row, TaskKey("main", "msb", row.instance_id), resolved, name)
         for row in real_rows()
-        for name in [trial_name_of(row, resolved)]
+        for name in [trial_name_of(row, resolved.reward)]
     ]
     return root.job(write_job(root, found, lambda _: 1))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trajgen_assets.core.errors import ConversionError, ImportRefusedError
 from trajgen_assets.core.keys import TaskKey, is_safe_name
-from trajgen_assets.core.openhands.evaluation import Evaluation
+from trajgen_assets.core.openhands.evaluation import REWARDS, Evaluation
 from trajgen_assets.core.openhands.layout import RunFolder, find_runs
 from trajgen_assets.core.openhands.reports import found_evaluation
 from trajgen_assets.core.openhands.rows import OutputRow, PutAside, read_output
@@ -85,8 +85,8 @@ def _take(found: FoundRuns, run: RunFolder, row: OutputRow, seen: set[str], reso
         found.aside[f"{run.output}:{row.instance_id[:_SHORT]}"] = "bad_id: its id cannot be the name of a task"
         return
     evaluation = found_evaluation(run.path, row)
-    trial_name = trial_name_of(row, evaluation)
-    if trial_name in seen:
+    trial_name = trial_name_of(row, evaluation.reward)
+    if trial_name in seen or (evaluation.reward is None and _was_graded(row, seen)):
         found.n_known += 1
         return
     seen.add(trial_name)
@@ -94,9 +94,14 @@ def _take(found: FoundRuns, run: RunFolder, row: OutputRow, seen: set[str], reso
     found.rows.setdefault((run.path, each.key.dataset), []).append(each)
 
 
-def trial_name_of(row: OutputRow, evaluation: Evaluation) -> str:
-    """Name the trial of a row after what the row holds and what was found out about it."""
-    content = row.model_dump(mode="json") | {"reward": evaluation.reward}
+def _was_graded(row: OutputRow, seen: Collection[str]) -> bool:
+    """Whether a row that has no verdict here is known with one: it is a copy without its reports."""
+    return any(trial_name_of(row, reward) in seen for reward in set(REWARDS.values()))
+
+
+def trial_name_of(row: OutputRow, reward: float | None) -> str:
+    """Name the trial of a row after what the row holds and what its patch was found to be worth."""
+    content = row.model_dump(mode="json") | {"reward": reward}
     kept = {key: value for key, value in content.items() if key not in _LATER}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
     return f"{row.instance_id[:32].rstrip('._-+')}__{digest[:20]}"
