@@ -27,7 +27,7 @@ from trajgen_assets.core.errors import BusyError, DownloadError, RequirementErro
 from trajgen_assets.core.intake.manifest import read_manifest
 from trajgen_assets.core.intake.remote.fetch import Fetched, fetch
 from trajgen_assets.core.intake.remote.remote import HARBOR_REGISTRY, HUGGINGFACE, Limits, Remote
-from trajgen_assets.core.locks import locked
+from trajgen_assets.core.locks import is_locked, locked
 
 SECRET = "hf_only_the_hub_may_see_it"
 BIG = "a/tests/big.bin"
@@ -275,6 +275,7 @@ def test_killed_around_the_rename_it_is_whole_or_not_there(
     assert {path.decode(): node.content for path, node in found_in(remote.tasks).items()} == hub.files
 
 
+@pytest.mark.faults
 def test_killed_in_the_middle_of_a_file_it_is_fetched_again(hub: Hub, remote: Remote) -> None:
     hub.files[BIG] = os.urandom(CHUNK + 5_000_000)
     hub.held = BIG
@@ -284,16 +285,10 @@ def test_killed_in_the_middle_of_a_file_it_is_fetched_again(hub: Hub, remote: Re
         os.killpg(process.pid, signal.SIGKILL)
     hub.release()
     assert not remote.folder.exists()
-    wait_until(lambda: not is_busy(remote))
+    wait_until(lambda: not is_locked(remote.lock))
     got(remote)
     assert (remote.tasks / BIG).read_bytes() == hub.files[BIG]
     assert not remote.part.exists()
-
-
-def is_busy(remote: Remote) -> bool:
-    from trajgen_assets.core.locks import is_locked
-
-    return is_locked(remote.lock)
 
 
 @pytest.fixture
@@ -309,6 +304,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+@pytest.mark.faults
 def test_a_full_disk_is_said_as_that_and_leaves_what_stood(hub: Hub, remote: Remote, small_disk: Path) -> None:
     remote = replace(remote, base=small_disk / "py-cc")
     got(replace(remote, subfolder="."))
@@ -357,6 +353,7 @@ def test_harbor_downloads_a_data_set_of_a_registry(tmp_path: Path, of_registry: 
     assert not got(of_registry).is_new
 
 
+@pytest.mark.faults
 def test_a_version_that_the_registry_has_not_is_harbors_word(of_registry: Remote) -> None:
     missing = replace(of_registry, name="acme@2.0")
     with pytest.raises(DownloadError, match=r"Error: Dataset 'acme' \(version: '2.0'\) not found"):

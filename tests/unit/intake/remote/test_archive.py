@@ -65,6 +65,7 @@ REFUSED: dict[str, tuple[tuple[Entry, ...], str]] = {
     "backslash": ((FINE, ("a\\..\\evil", b"x")), "has a backslash"),
     "control": ((FINE, ("a/\x1b[2J", b"x")), "control character"),
     "long": ((FINE, ("a/" + "n" * 300, b"x")), "name that is too long"),
+    "deep": ((FINE, ("a/" * 500 + "x", b"x")), "lies too deep"),
     "after a link": (
         (special("a", tarfile.SYMTYPE, "/tmp"), ("a/evil", b"x")),
         "'a' is a link to '/tmp'",

@@ -7,6 +7,7 @@ from trajgen_assets.core.intake.remote.remote import GIB, Limits
 
 _MAX_NAME_BYTES = 255
 _MAX_PATH_BYTES = 3000
+_MAX_DEPTH = 100
 
 
 def problem_of(name: str) -> str | None:
@@ -21,8 +22,8 @@ def problem_of(name: str) -> str | None:
     if "" in parts or "." in parts:
         return "has an empty part in its path"
     sizes = [len(part.encode("utf-8", "surrogateescape")) for part in parts]
-    if max(sizes) > _MAX_NAME_BYTES or sum(sizes) > _MAX_PATH_BYTES:
-        return "has a name that is too long"
+    if max(sizes) > _MAX_NAME_BYTES or sum(sizes) > _MAX_PATH_BYTES or len(parts) > _MAX_DEPTH:
+        return "has a name that is too long, or lies too deep"
     return None
 
 
