@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from tests.unit.openhands import twin as openhands
 from tests.unit.sft.agent_twin import SYSTEM, TASK, AgentTwin, fixed, tool_call, tool_result, user
 from tests.unit.sft.twin import JobOnDisk, Record, TerminusTwin, conversations_in, entry, lines_of
-from trajgen_assets.core.openhands.records import write_tool_calls
+from trajgen_assets.core.openhands.records import told_by, write_tool_calls
 from trajgen_assets.core.openhands.rows import OutputRow
 from trajgen_assets.core.sft.convert import convert_job
+from trajgen_assets.core.sft.encoding import encode
 from trajgen_assets.core.sft.messages import content_text
+from trajgen_assets.core.sft.reasons import Reason
 from trajgen_assets.core.sft.receipt import Receipt
 from trajgen_assets.core.sft.settings import ConversionSettings
 
@@ -385,3 +387,22 @@ def test_calls_in_their_own_form_need_nothing_beside_them(tmp_path: Path) -> Non
     row = OutputRow.model_validate(openhands.row())
     assert not write_tool_calls(tmp_path / "tool-calls.jsonl", row, tmp_path / "completions", "fix__x")
     assert not (tmp_path / "tool-calls.jsonl").exists()
+
+
+def test_an_answer_that_openhands_could_not_read_is_superseded_and_its_error_told(tmp_path: Path) -> None:
+    calls = tmp_path / "completions"
+    begun = openhands.asked(openhands.said(openhands.LOOK), openhands.result(openhands.LOOK, "src"))
+    told = {"role": "user", "content": "Unknown command."}
+    for at, asked, reply in (
+        (1.0, openhands.asked(), openhands.LOOK),
+        (2.0, begun, openhands.response("bad", openhands.answer("", openhands.call(9, "no_such_tool")))),
+        (3.0, [*begun, told], openhands.FINISH),
+    ):
+        openhands.write_call(calls, at, asked, reply)
+    records = told_by(OutputRow.model_validate(openhands.row()), calls, "fix__x").records
+    job = JobOnDisk(tmp_path).add("fix__x", b"".join(encode(record) + b"\n" for record in records))
+    found = conversations_in(job.paths.trajectory("fix__x"), "openhands_codeact", job.entries[0])
+    assert [each.reason for each in found] == [Reason.SUPERSEDED, None]
+    assert [message["role"] for message in found[1].messages] == ["system", "user", "assistant", "tool", "assistant"]
+    assert found[1].messages[3]["content"] == "src\n\nUnknown command."
+    assert found[1].n_joined_user_messages == 1

@@ -25,6 +25,7 @@ MEANS = {
     Reason.SUPERSEDED: "the agent went on with another answer",
     Reason.TOO_SHORT: "there is too little of it",
     Reason.ROLE_ORDER: "its messages do not alternate",
+    Reason.NOT_CONVERTED: "swe_data_process made no row of it, and does not say why",
     Reason.TOOL_CALLS: "a call and its result do not match",
     Reason.FIRST_TURN: "it does not begin with its task",
     Reason.REASONING: "it shows too little of the model's reasoning",
