@@ -161,7 +161,7 @@ def test_the_template_with_these_filled_in_is_valid(tmp_path: Path) -> None:
         ),
         (
             {"input": {"campaigns": {"b": {"agent": {"name": "claude-code"}}}, "harbor_job": {"environment": "e2b"}}},
-            "set harbor_job.environment to docker (it is e2b), or choose terminus-2",
+            "at which sandboxes of e2b reach this host",
         ),
         ({"input": {"harbor_job": {"n_concurrent": True}}}, "n_concurrent: should be a whole number"),
         ({"input": {"harbor_job": {"n_concurrent": 0}}}, "should be greater than or equal to 1"),

@@ -186,7 +186,8 @@ class Config(Section):
     def named_references(self) -> set[str]:
         """Each NAME of a `${NAME}` in the file."""
         names = {secret.env_name for _, secret in self._secrets() if secret.env_name}
-        return names | {source for text in self._env_texts().values() if (source := reference_name(text))}
+        texts = (*self._env_texts().values(), self.runtime_info.input.litellm_proxy.host or "")
+        return names | {source for text in texts if (source := reference_name(text))}
 
     def notices(self) -> list[str]:
         """What the file sets and nothing reads, or means otherwise here: one line a key, with what happens instead."""
@@ -230,6 +231,16 @@ class Config(Section):
                 continue
         in_file = {f"secrets.env:{name}": value for name, value in self._secrets_file.values.items()}
         return known | {name: value for name, value in in_file.items() if value not in known.values()}
+
+    @property
+    def proxy_host(self) -> str | None:
+        """Where a person wants proxies that sandboxes reach by a public address to listen.
+
+        Raises:
+            ConfigError: it is `${NAME}`, and nothing sets it.
+        """
+        text = self.runtime_info.input.litellm_proxy.host
+        return self._filled(text) if text else None
 
     def look_up(self, name: str) -> str:
         """The value of `${NAME}`: of the environment, else of `secrets.env`.

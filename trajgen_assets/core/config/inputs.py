@@ -19,6 +19,7 @@ from trajgen_assets.core.config.openhands import (
     openhands_problem,
     output_limit_problem,
 )
+from trajgen_assets.core.config.remote import is_listened_at, options_problem, public_url_problem
 from trajgen_assets.core.config.scaffolds import (
     AUTO,
     DEFAULT_AGENT,
@@ -123,11 +124,21 @@ DataDir = Annotated[
 
 
 class LitellmProxy(Section):
-    """The proxy that each job has. `port` is the first job's; jobs beside it take the next free ones."""
+    """The proxy that each job has. `port` is the first job's; jobs beside it take the next free ones.
+
+    With a `public_url`, agents in sandboxes call it by that, and it listens at `host`, or on loopback.
+    """
 
     config_template: Annotated[str | None, Notice("is not read: the proxy's configuration is generated")] = None
     port: Annotated[int | None, Field(ge=1, le=65535)] = None
+    host: Annotated[str | None, refuse_unless(is_listened_at, "should be an IPv4 address, or ${NAME} for one")] = None
+    public_url: str | None = None
     master_key: Annotated[Secret | None, Notice("is not used: each job's proxy gets a fresh key")] = None
+
+    @field_validator("public_url")
+    @classmethod
+    def _leads_to_one_proxy(cls, public_url: str | None, info: ValidationInfo) -> str | None:
+        return _unless(public_url_problem(public_url, port=info.data.get("port")) if public_url else None, public_url)
 
 
 class HarborJob(Section):
@@ -135,6 +146,7 @@ class HarborJob(Section):
 
     environment: Annotated[str, refuse_unless(ENVIRONMENTS.__contains__, KNOWN_ENVIRONMENTS)] = "docker"
     network: Network = "open"
+    environment_options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     n_concurrent: Positive = 8
     n_tasks: Positive | None = None
     max_retries: Count = 2
@@ -159,6 +171,11 @@ class HarborJob(Section):
         environment = info.data.get("environment", CLOSABLE[0])
         problem = f"can be proxy_only in {' and '.join(CLOSABLE)}, not in {environment}"
         return _unless(problem if network == "proxy_only" and environment not in CLOSABLE else None, network)
+
+    @field_validator("environment_options")
+    @classmethod
+    def _are_for_it(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return _unless(options_problem(options, info.data.get("environment", CLOSABLE[0])), options)
 
 
 class Agent(Section):
@@ -353,6 +370,14 @@ class Inputs(Section):
         problems = (_kind_problem(rollout.harness, each) for each in (*([single] if single else []), *listed))
         return _unless(next(filter(None, problems), None), rollout)
 
+    @field_validator("harbor_job")
+    @classmethod
+    def _closes_what_it_can(cls, harbor_job: HarborJob, info: ValidationInfo) -> HarborJob:
+        proxy: LitellmProxy | None = info.data.get("litellm_proxy")
+        is_public = proxy is not None and proxy.public_url is not None and harbor_job.environment == "docker"
+        problem = "network: proxy_only carries calls to the proxy itself: leave litellm_proxy.public_url out"
+        return _unless(problem if is_public and harbor_job.network == "proxy_only" else None, harbor_job)
+
     @field_validator("openhands")
     @classmethod
     def _is_there_and_can_run(cls, openhands: OpenHands | None, info: ValidationInfo) -> OpenHands | None:
@@ -417,7 +442,10 @@ class Inputs(Section):
 def _place_problem(agent: Agent, info: ValidationInfo) -> str | None:
     """Why `agent` cannot work in the environment that the file names; None too if that is wrong itself."""
     harbor_job: HarborJob | None = info.data.get("harbor_job")
-    return place_problem(agent.scaffold, harbor_job.environment) if harbor_job else None
+    proxy: LitellmProxy | None = info.data.get("litellm_proxy")
+    if harbor_job is None or proxy is None:
+        return None
+    return place_problem(agent.scaffold, harbor_job.environment, has_public_url=proxy.public_url is not None)
 
 
 def _kind_problem(harness: Harness, source: TaskSourceChoice) -> str | None:

@@ -155,13 +155,19 @@ def harness_problem(scaffold: Scaffold, harness: Harness) -> str | None:
     return f"{scaffold.agent} is rolled out by {scaffold.harness}, and rollout.harness is {harness}, which has {of_it}"
 
 
-def place_problem(scaffold: Scaffold, environment: str) -> str | None:
+def place_problem(scaffold: Scaffold, environment: str, *, has_public_url: bool) -> str | None:
     """Why `scaffold` cannot work in `environment`, or None if it can."""
-    if scaffold.place is Place.HOST or environment == "docker":
+    if scaffold.place is Place.HOST or environment == "docker" or (has_public_url and environment != "local"):
         return None
+    works = f"{scaffold.agent} runs inside the sandbox and calls the model from there"
+    if environment == "local":
+        return (
+            f"{works}, which needs a container of Docker: "
+            f"set harbor_job.environment to docker (it is {environment}), or choose {DEFAULT_AGENT}"
+        )
     return (
-        f"{scaffold.agent} runs inside the sandbox and calls the model from there, which needs a container of Docker: "
-        f"set harbor_job.environment to docker (it is {environment}), or choose {DEFAULT_AGENT}"
+        f"{works}: set litellm_proxy.public_url to an address at which sandboxes of {environment} reach this host's "
+        f"proxy, or choose {DEFAULT_AGENT}"
     )
 
 

@@ -64,6 +64,9 @@ class OpenHandsHarness:
         """Loopback: the agent is a process of this host, and its containers ask no model."""
         return LOOPBACK
 
+    def check_way(self, batch: Batch) -> None:
+        """Nothing to ask: agents are processes of this host."""
+
     @contextmanager
     def running(self, batch: Batch) -> Iterator[OpenHandsRun]:
         """Roll out `batch`, each task by a process of its own."""

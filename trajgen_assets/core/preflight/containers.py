@@ -12,6 +12,7 @@ from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import RequirementError
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.preflight.findings import ENGINE_TIMEOUT_S, Finding, NotLookedError, Subject, ok, warn
+from trajgen_assets.core.preflight.remote import remote_environment
 from trajgen_assets.core.provision.setup import HARBOR
 from trajgen_assets.core.provision.system import Survey, check_sandbox
 from trajgen_assets.core.rollout.docker import ENGINE_MEND, ask_docker
@@ -35,7 +36,7 @@ def environment(subject: Subject) -> Finding:
             raise subject.engine
         return ok(f"Docker {subject.engine} with compose v2 answers", subject=name)
     if name != LOCAL_ENVIRONMENT:
-        return ok("of Harbor: its account and its quotas are not looked at from here", subject=name)
+        return remote_environment(subject)
     found = check_sandbox(Survey(PROJECT, subject.root.env, os.environ, sandbox=True, is_root=os.geteuid() == 0))
     if not found.ok:
         raise RequirementError("the local sandbox cannot be made", why=found.detail, mend=found.mend)

@@ -10,8 +10,8 @@ from trajgen_assets.core.capture.ports import choose_port
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ShortageError
 from trajgen_assets.core.preflight.findings import Finding, Subject, ok, warn
-from trajgen_assets.core.rollout.addresses import proxy_host
 from trajgen_assets.core.rollout.disk import refuse_below_mark
+from trajgen_assets.core.rollout.harnesses import harness_of
 from trajgen_assets.core.rollout.plan import LOCAL_ENVIRONMENT, uses_docker
 
 # Below this much a job's trajectories get tight; what no job begins without is in `rollout/disk.py`.
@@ -22,9 +22,12 @@ JOB_MB = 550
 
 
 def proxy_port(subject: Subject) -> Finding:
-    """The proxy can listen where the agents of each campaign look for it: on loopback, or on Docker's bridge."""
+    """The proxy can listen where the agents of each campaign look for it: on loopback, Docker's bridge, or as told."""
     wanted = subject.config.runtime_info.input.litellm_proxy.port
-    hosts = dict.fromkeys(proxy_host(subject.config.campaign(name).agent.scaffold) for name in subject.campaigns)
+    harness = harness_of(subject.config)
+    hosts = dict.fromkeys(
+        harness.proxy_host(subject.config.campaign(name).agent.scaffold) for name in subject.campaigns
+    )
     ports = {host: choose_port(host, wanted) for host in hosts}
     return ok(
         ", ".join(f"{host}:{port} is free" if wanted else f"{host} has free ports" for host, port in ports.items())

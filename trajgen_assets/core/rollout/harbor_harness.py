@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trajgen_assets.core.atomic import write_json, write_yaml
@@ -19,11 +19,12 @@ from trajgen_assets.core.process import ProcessId
 from trajgen_assets.core.provision.command import Say
 from trajgen_assets.core.provision.environments import Environment
 from trajgen_assets.core.provision.on_demand import ready_environments
-from trajgen_assets.core.rollout.addresses import agent_url, proxy_host
+from trajgen_assets.core.rollout.addresses import ProxyPlace
 from trajgen_assets.core.rollout.docker import Leftovers, compose_overlay, remove_leftovers
 from trajgen_assets.core.rollout.harbor import TITLE, HarborRun, running_harbor
 from trajgen_assets.core.rollout.harness import Batch, Workplace
-from trajgen_assets.core.rollout.plan import RolloutPlan, harbor_job_config, uses_docker
+from trajgen_assets.core.rollout.plan import RolloutPlan, environment_config, harbor_job_config, uses_docker
+from trajgen_assets.core.rollout.reaching import WayToProxy, refuse_unless_reached
 from trajgen_assets.core.rollout.sandboxes import remove_sandboxes
 from trajgen_assets.core.runtimes.mounting import Mount, choice_of, ready_mount
 
@@ -38,6 +39,7 @@ class HarborHarness:
     """Harbor, as `harbor_job` says."""
 
     settings: HarborJob
+    proxy: ProxyPlace = field(default_factory=ProxyPlace)
     title: str = TITLE
 
     def environments(self, config: Config, env_dir: Path, say: Say) -> Sequence[Environment]:
@@ -49,8 +51,26 @@ class HarborHarness:
         return Workplace(environments, _runtime(platform, job.campaign, say))
 
     def proxy_host(self, scaffold: Scaffold) -> str:
-        """Loopback, or Docker's bridge for agents in containers."""
-        return proxy_host(scaffold)
+        """Loopback, Docker's bridge for agents in containers, or what a person says for those elsewhere."""
+        return self.proxy.listens_at(scaffold)
+
+    def check_way(self, batch: Batch) -> None:
+        """Ask from within the first task's sandbox, where agents call the proxy by a public address."""
+        scaffold = batch.campaign.agent.scaffold
+        if not self.proxy.is_public(scaffold):
+            return
+        task = batch.tasks[0].folder
+        write_yaml(batch.files.compose_overlay, compose_overlay(batch.job.name))
+        way = WayToProxy(
+            files=batch.files,
+            python=batch.platform.harbor_env / "bin" / "python",
+            environment=environment_config(self._plan(batch)),
+            task=task.folder,
+            url=self.proxy.agent_url(scaffold, batch.proxy),
+            environ=self._told(batch),
+            build_timeout_s=task.build_timeout_s,
+        )
+        refuse_unless_reached(way, batch.proxy)
 
     @contextmanager
     def running(self, batch: Batch) -> Iterator[HarborRun]:
@@ -111,6 +131,7 @@ class HarborHarness:
             agent_kwargs=agent.options,
             n_concurrent=batch.n_concurrent,
             timeout_multiplier=self.settings.timeout_multiplier,
+            environment_options=self.settings.environment_options,
         )
 
     def _told(self, batch: Batch) -> dict[str, str]:
@@ -120,7 +141,7 @@ class HarborHarness:
             **batch.platform.config.child_env(),
             "TRAJGEN_JOB": batch.job.name,
             "TRAJGEN_PROXY_DIR": str(batch.files.proxy),
-            "TRAJGEN_PROXY_URL": agent_url(batch.campaign.agent.scaffold, proxy),
+            "TRAJGEN_PROXY_URL": self.proxy.agent_url(batch.campaign.agent.scaffold, proxy),
             "TRAJGEN_PROXY_ADDRESS": f"{proxy.host}:{proxy.port}",
             "TRAJGEN_NETWORK": self.settings.network,
             "TRAJGEN_TRIAL_SUBKEY": proxy.subkey,

@@ -108,6 +108,14 @@ class Harness(Protocol):
             RequirementError: they run in containers, and the engine does not say how those reach this host.
         """
 
+    def check_way(self, batch: Batch) -> None:
+        """Make sure that agents reach the proxy, where that cannot be told from here. Called before the first trial.
+
+        Raises:
+            RequirementError: they do not, or no sandbox can be made.
+            HarnessError: it could not be asked.
+        """
+
     def running(self, batch: Batch) -> AbstractContextManager[Run]:
         """Roll out `batch`; on leaving the block all of it is stopped, and every trial that ended has its result.
 

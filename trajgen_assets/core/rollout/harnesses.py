@@ -11,6 +11,7 @@ from trajgen_assets.core.openhands.driver import OpenHandsHarness
 from trajgen_assets.core.openhands.environment import openhands_settings
 from trajgen_assets.core.openhands.job_file import read_job
 from trajgen_assets.core.paths import Root
+from trajgen_assets.core.rollout.addresses import ProxyPlace
 from trajgen_assets.core.rollout.harbor_harness import HarborHarness
 from trajgen_assets.core.rollout.harness import Harness
 from trajgen_assets.core.rollout.plan import LOCAL_ENVIRONMENT
@@ -21,7 +22,7 @@ def harness_of(config: Config) -> Harness:
     inputs = config.runtime_info.input
     if inputs.rollout.harness is Named.OPENHANDS:
         return OpenHandsHarness(openhands_settings(config), inputs.harbor_job)
-    return HarborHarness(inputs.harbor_job)
+    return HarborHarness(inputs.harbor_job, ProxyPlace(config))
 
 
 def harness_of_job(root: Root, job: str) -> Harness:

@@ -30,11 +30,17 @@ class HostFacts(BaseModel):
     )
 
     @classmethod
-    def of(cls, root: Root, *, proxy_host: str, proxy_port: int, tasks: Iterable[Path]) -> Self:
-        """Look at this host, for a job under `root` whose tasks come from the folders `tasks`."""
+    def of(
+        cls, root: Root, *, proxy_host: str, proxy_port: int, tasks: Iterable[Path], proxy_names: Iterable[str] = ()
+    ) -> Self:
+        """Look at this host, for a job under `root` whose tasks come from the folders `tasks`.
+
+        Its proxy is also called by `proxy_names`, which need not have a port.
+        """
         name = socket.gethostname()
+        addresses = (f"{each}:{proxy_port}" for each in (proxy_host, *LOCAL_NAMES))
         return cls(
-            proxy=tuple(f"{each}:{proxy_port}" for each in dict.fromkeys((proxy_host, *LOCAL_NAMES))),
+            proxy=tuple(dict.fromkeys((*addresses, *proxy_names))),
             host=tuple(dict.fromkeys((name, name.partition(".")[0]))),
             paths={
                 "root": _spellings(root.path),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from trajgen_assets.core.atomic import write_yaml
 from trajgen_assets.core.capture.proxy import SELF_TEST_TRIAL, RunningProxy, running_proxy
@@ -33,6 +34,7 @@ from trajgen_assets.core.redact import Redactor
 from trajgen_assets.core.report.archive import ArchiveEntry, archived
 from trajgen_assets.core.report.archive.facts import trial_facts
 from trajgen_assets.core.report.standing import publish_standing_of, standing_published
+from trajgen_assets.core.rollout.addresses import ProxyPlace
 from trajgen_assets.core.rollout.batch import stage_for
 from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.compressing import compress_or_say_why_not
@@ -161,6 +163,7 @@ class _Rollout:
                 self._note_host(proxy)
                 self._check_model(proxy)
                 end_if_asked(self.platform.ledger, self.job.name)
+                self._check_way(record, proxy)
                 self._roll_out(record, proxy)
         return self._outcome(rows, record)
 
@@ -234,7 +237,11 @@ class _Rollout:
     def _note_host(self, proxy: RunningProxy) -> None:
         """Write down what trials can see of this host, before any does: their data is to show none of it."""
         folders = [self.platform.config.source(self.job.dataset).folder]
-        facts = HostFacts.of(self.platform.root, proxy_host=proxy.host, proxy_port=proxy.port, tasks=folders)
+        place = ProxyPlace(self.platform.config)
+        public = urlsplit(place.agent_url(self.campaign.agent.scaffold, proxy)).netloc
+        facts = HostFacts.of(
+            self.platform.root, proxy_host=proxy.host, proxy_port=proxy.port, tasks=folders, proxy_names=[public]
+        )
         write_host_facts(self.files.host, facts)
 
     def _check_model(self, proxy: RunningProxy) -> None:
@@ -248,6 +255,14 @@ class _Rollout:
         refuse_if_used_up(self.files, where=", ".join(places.values()))
         for error in silent.values():
             self.listener.phase(f"one of {len(places)} endpoints gets no calls as long as it fails: {error}")
+
+    def _check_way(self, record: JobRecord, proxy: RunningProxy) -> None:
+        """Before the first trial; what a sandbox that was made for it may have left is removed."""
+        try:
+            self.harness.check_way(self._batch(record, proxy))
+        except BaseException:
+            self._clear_away()
+            raise
 
     def _roll_out(self, record: JobRecord, proxy: RunningProxy) -> None:
         self.slots.keep(len(record.tasks))

@@ -2,8 +2,8 @@
 
 import re
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class RolloutPlan:
         model: `provider/name` as the agent is to ask for it, at the proxy.
         agent_kwargs: the agent's own settings.
         timeout_multiplier: times each task's own timeouts.
+        environment_options: settings of an environment of Harbor's.
     """
 
     job: str
@@ -43,6 +44,7 @@ class RolloutPlan:
     agent_kwargs: dict[str, Any]
     n_concurrent: int
     timeout_multiplier: float
+    environment_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def job_name(dataset: str, agent: str, version: str, model: str) -> str:
@@ -65,7 +67,7 @@ def harbor_job_config(plan: RolloutPlan) -> dict[str, Any]:
         "skip_credential_checks": True,
         "retry": {"max_retries": 0},
         "timeout_multiplier": plan.timeout_multiplier,
-        "environment": _environment(plan),
+        "environment": environment_config(plan),
         "agents": [
             {
                 "import_path": plan.agent_import_path,
@@ -77,7 +79,8 @@ def harbor_job_config(plan: RolloutPlan) -> dict[str, Any]:
     }
 
 
-def _environment(plan: RolloutPlan) -> dict[str, Any]:
+def environment_config(plan: RolloutPlan) -> dict[str, Any]:
+    """What of it says where trials run."""
     if plan.environment == LOCAL_ENVIRONMENT:
         return {
             "import_path": "local_sandbox:LocalSandbox",
@@ -85,7 +88,7 @@ def _environment(plan: RolloutPlan) -> dict[str, Any]:
         }
     if uses_docker(plan.environment):
         return {"type": plan.environment, "delete": True, "extra_docker_compose": [str(plan.compose_overlay)]}
-    return {"type": plan.environment, "delete": True}
+    return {"type": plan.environment, "delete": True, "kwargs": dict(plan.environment_options)}
 
 
 def uses_docker(environment: str) -> bool:

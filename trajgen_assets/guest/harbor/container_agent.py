@@ -108,7 +108,8 @@ async def refuse_unless_reached(environment: BaseEnvironment, url: str) -> None:
         ProxyUnreachableError: there is no connection.
     """
     place = urlsplit(url)
-    command = f"timeout {REACH_S} bash -c '</dev/tcp/{place.hostname}/{place.port}'"
+    port = place.port or (443 if place.scheme == "https" else 80)
+    command = f"timeout {REACH_S} bash -c '</dev/tcp/{place.hostname}/{port}'"
     result = await environment.exec(command=command, timeout_sec=2 * REACH_S)
     if result.return_code != 0:
         told = (result.stderr or result.stdout or "").strip().splitlines()[-1:]
