@@ -1,5 +1,6 @@
 """The whole path of OpenHands' harness: rows of a file become rollouts, verdicts and training data by one `start`."""
 
+import json
 import os
 import signal
 from dataclasses import replace
@@ -100,6 +101,7 @@ def test_one_start_infers_evaluates_and_makes_training_data(installation: Instal
     assert {entry.capture for entry in entries.values()} == {"complete"}
     assert "ended with exit code 1 and left no row" in (entries[DEAD].note or "")
     check_left(installation, entries[SOLVED])
+    check_data(installation)
 
 
 def check_left(installation: Installation, entry: TrialEntry) -> None:
@@ -116,6 +118,15 @@ def check_left(installation: Installation, entry: TrialEntry) -> None:
     assert files_with("sk-tk-", job) == []
     (script,) = installation.root.archives.glob("*/scripts/openhands.sh")
     assert "export EVAL_SKIP_MAXIMUM_RETRIES_EXCEEDED=true" in script.read_text()
+
+
+def check_data(installation: Installation) -> None:
+    """Both graded trials are training data, in both forms."""
+    (job,) = installation.root.jobs.iterdir()
+    folder = installation.root.sft_data / job.name
+    rows = [json.loads(line) for line in (folder / "im.jsonl").read_text().splitlines()]
+    assert {row["meta_info"]["unique_info"]["_instance_id"] for row in rows} == {SOLVED, UNSOLVED}
+    assert len(json.loads((folder / "lf.json").read_bytes())) == len(rows)
 
 
 @pytest.mark.faults
