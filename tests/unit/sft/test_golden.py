@@ -1,6 +1,7 @@
 """One trial of each scaffold, as the proxy recorded it, and what becomes of it.
 
-The records are of real rollouts with the scripted model, with long texts and most tools cut away, and ids renamed.
+The records are of real rollouts with the scripted model, with long texts and most tools cut away, and ids renamed;
+that of `openhands_codeact` is written in the form of its calls.
 When other rows are meant, look at what changed, and write what `made` returns into the file.
 """
 

@@ -114,7 +114,7 @@ def _status_words(row: TaskRow) -> str:
     more = [f"reward {row.reward:g}"] if row.reward is not None else []
     more += [row.last_cause] if row.status is TaskStatus.FAILED and row.last_cause else []
     more += [str(row.skip_kind)] if row.skip_kind else []
-    more += ["taken over from the earlier system"] if row.imported else []
+    more += ["rolled out elsewhere and taken over"] if row.imported else []
     return row.status.value + (f" ({', '.join(more)})" if more else "") + (f": {row.note}" if row.note else "")
 
 
