@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.faults import Points
 from tests.roots import set_up_root
 from tests.unit.openhands import twin
 from trajgen_assets.cli.main import app
+from trajgen_assets.core.errors import ImportRefusedError
 from trajgen_assets.core.ledger.models import AttemptKind, TaskStatus
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
@@ -205,6 +207,24 @@ def test_a_folder_without_a_run_is_refused(root: Root, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["--root", str(root.path), "ingest", "openhands", str(tmp_path / "none")])
     assert result.exit_code != 0
     assert "no run of OpenHands lies there" in str(result.exception)
+
+
+def test_rows_of_a_job_that_was_rolled_out_here_are_no_second_attempts(root: Root, run: Path) -> None:
+    job = root.job("job-1")
+    outputs = job.dir / "openhands" / "d-train"
+    copytree(run, outputs)
+    job.host.write_text("{}")
+    for folder in (root.jobs, outputs):
+        result = CliRunner().invoke(app, ["--root", str(root.path), "ingest", "openhands", str(folder)])
+        assert isinstance(result.exception, ImportRefusedError)
+        assert str(job.dir) in str(result.exception)
+    assert n_attempts(root) == 0
+
+
+def test_rows_without_a_verdict_are_not_said_to_become_training_data(root: Root, tmp_path: Path) -> None:
+    twin.write_rows(tmp_path / "run" / "output.jsonl", twin.row("acme__cli-4"))
+    output = ingest(root, tmp_path / "run").output
+    assert "next: none of them has a verdict, so none becomes training data" in output
 
 
 @pytest.mark.parametrize("point", ["after_replace", "job_built", "job_placed"])

@@ -23,7 +23,7 @@ from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.locks import locked
 from trajgen_assets.core.openhands.ingested_job import remove_leftovers, write_job
-from trajgen_assets.core.openhands.ingesting import FoundRuns, Resolve, find_rows, ingested_jobs, known_trials
+from trajgen_assets.core.openhands.ingesting import FoundRow, FoundRuns, Resolve, find_rows, ingested_jobs, known_trials
 from trajgen_assets.core.report.found_jobs import our_job
 from trajgen_assets.core.report.found_tasks import resolver
 
@@ -171,4 +171,11 @@ def _say(done: Ingested, *, dry_run: bool, as_json: bool) -> None:
     for note in done.notes:
         typer.echo(f"note: {note}", err=True)
     if taken.new_jobs:
-        typer.echo("next: `trajgen convert` makes their training data; a daemon that runs does it by itself")
+        typer.echo(f"next: {_next_step(rows)}")
+
+
+def _next_step(rows: Sequence[FoundRow]) -> str:
+    """What becomes of jobs that were taken in; `rows` are those of this call."""
+    if rows and all(each.evaluation.reward is None for each in rows):
+        return "none of them has a verdict, so none becomes training data: ingest them again with their reports"
+    return "`trajgen convert` makes their training data; a daemon that runs does it by itself"

@@ -9,6 +9,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 LEDGER_URL_ENV = "TRAJGEN_LEDGER_URL"
 DAGSTER_URL_ENV = "DAGSTER_POSTGRES_URL"
 
+HOST_NAME = "host.json"
+"""In the folder of each job that was rolled out, here or in another root."""
+
 
 @dataclass(frozen=True)
 class Root:
@@ -150,7 +153,7 @@ class JobPaths:
 
     @property
     def host(self) -> Path:
-        return self.dir / "host.json"
+        return self.dir / HOST_NAME
 
     @property
     def harbor_config(self) -> Path:

@@ -16,7 +16,7 @@ from trajgen_assets.core.openhands.evaluation import REWARDS, Evaluation
 from trajgen_assets.core.openhands.layout import RunFolder, find_runs
 from trajgen_assets.core.openhands.reports import found_evaluation
 from trajgen_assets.core.openhands.rows import OutputRow, PutAside, read_output
-from trajgen_assets.core.paths import JobPaths, Root
+from trajgen_assets.core.paths import HOST_NAME, JobPaths, Root
 from trajgen_assets.core.rollout.trials import load_trials
 
 SCAFFOLD = "openhands_codeact"
@@ -64,7 +64,8 @@ def find_rows(folder: Path, known: Collection[str], resolve: Resolve) -> FoundRu
     """Read every run at or below `folder`, but rows whose trials are `known`.
 
     Raises:
-        ImportRefusedError: there is no such folder, or no run in it, or it is not plain which task a row is of.
+        ImportRefusedError: there is no such folder, or no run in it, or a job that was rolled out here or in another
+            root, or it is not plain which task a row is of.
         HarnessError: an `output.jsonl` cannot be read.
     """
     runs = [*find_runs(folder)] if folder.is_dir() else []
@@ -73,11 +74,24 @@ def find_rows(folder: Path, known: Collection[str], resolve: Resolve) -> FoundRu
         raise ImportRefusedError("no run of OpenHands lies there", where=folder, mend=mend)
     found, seen = FoundRuns(), set(known)
     for run in runs:
+        refuse_own_job(run)
         output = read_output(run.output)
         found.aside |= {f"{run.output}:{each.line}": _words_of(each) for each in output.aside}
         for row in output.rows:
             _take(found, run, row, seen, resolve)
     return found
+
+
+def refuse_own_job(run: RunFolder) -> None:
+    """Of a job that was rolled out by `start` each row is an attempt already, and lies there several times.
+
+    Raises:
+        ImportRefusedError: the run is in the folder of one.
+    """
+    jobs = (folder for folder in run.path.parents if (folder / HOST_NAME).is_file())
+    if (job := next(jobs, None)) is not None:
+        mend = "name other folders; one of another root is copied into jobs/ and taken over by `trajgen ledger import`"
+        raise ImportRefusedError("a job of trajgen is no run that was made elsewhere", where=job, mend=mend)
 
 
 def _take(found: FoundRuns, run: RunFolder, row: OutputRow, seen: set[str], resolve: Resolve) -> None:
