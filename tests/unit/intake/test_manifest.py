@@ -293,3 +293,8 @@ def test_a_manifest_larger_than_one_read_is_read_in_order(tmp_path: Path) -> Non
     assert appended is not None
     assert [*first.entries, *appended.entries] == ids
     assert [each.reason for each in appended.problems] == [f"differs from {ids[7]} only in case"]
+
+
+def test_rows_that_are_not_there_are_no_missing_manifest(tmp_path: Path) -> None:
+    with pytest.raises(ManifestMissingError, match=r"there is no file of rows .*correct task_source\.dataset_name"):
+        read_manifest(tmp_path / "rows.jsonl")

@@ -157,6 +157,12 @@ def test_an_id_that_left_its_manifest_is_said_to_have(platform: Platform) -> Non
     assert explained(platform).listed == f"no longer in {manifest}"
 
 
+def test_a_task_whose_data_set_is_not_configured_waits_for_no_folder(platform: Platform) -> None:
+    config = platform.config.path
+    config.write_text(config.read_text().replace(DATASET, "another"))
+    assert explained(platform).next_step == f"it is not rolled out: data set {DATASET} is in no task_source"
+
+
 @pytest.mark.parametrize("is_over", [False, True])
 def test_the_trial_that_runs_is_shown_until_one_counts(platform: Platform, is_over: bool) -> None:
     tried(platform, "one", FAILED)

@@ -87,7 +87,7 @@ class TaskSourceChoice(Section):
     manifest: str | None = None
     staging: StagingMode = "copy"
     download: Annotated[DownloadChoice, Field(validate_default=True)] = DownloadChoice()
-    split: Annotated[str | None, Notice("is not used: a folder of tasks has no splits")] = None
+    split: Annotated[str | None, Notice("is not used: neither a folder of tasks nor a file of rows has splits")] = None
 
     @model_validator(mode="after")
     def _fits_its_provider(self) -> Self:

@@ -21,7 +21,8 @@ _CHUNK_SIZE_BYTES = 1 << 20
 # A writer that appends line by line has long written the rest of its line by then.
 AT_REST_AFTER_S = 60.0
 
-MISSING_MEND = (
+_MISSING_ROWS_MEND = "write it, or correct task_source.dataset_name"
+_MISSING_MEND = (
     "let the upstream block write it, or set task_source.manifest (`none`: each row of a JSONL file, or each complete "
     "task of a download); what is downloaded comes by `trajgen prepare-tasks`"
 )
@@ -137,13 +138,19 @@ def _reader_of(path: Path) -> Callable[[str], str]:
     return id_in if path.suffix == SUFFIX else str.strip
 
 
+def missing_manifest(path: Path, dataset: str | None = None) -> ManifestMissingError:
+    """The error about a manifest that is not there; with `manifest: none` the file of rows is it."""
+    what, mend = ("file of rows", _MISSING_ROWS_MEND) if path.suffix == SUFFIX else ("manifest", _MISSING_MEND)
+    return ManifestMissingError(f"there is no {what}{f' of {dataset}' if dataset else ''}", where=path, mend=mend)
+
+
 def _read_settled(path: Path, read: Callable[[int, os.stat_result], T]) -> T:
     """What `read` makes of the file, from one descriptor, at a moment when nobody wrote to it or replaced it."""
     for _ in range(_N_READS):
         try:
             found = _read_once(path, read)
         except FileNotFoundError:
-            raise ManifestMissingError("there is no manifest", where=path, mend=MISSING_MEND) from None
+            raise missing_manifest(path) from None
         except OSError as error:
             raise ManifestError("the manifest cannot be read", where=path, why=error.strerror) from error
         if found is not None:

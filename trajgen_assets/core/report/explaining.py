@@ -198,7 +198,9 @@ def _next_of_pending(root: Root, ledger: Ledger, config: Config | ConfigError, r
 def _obstacles(root: Root, ledger: Ledger, config: Config | ConfigError, row: TaskRow) -> Iterator[str]:
     if row.job is not None:
         yield f"it begins with job {row.job}, which is {ledger.job(row.job).state}"
-    if not row.eligible:
+    if _source_of(config, row.dataset) is None and not isinstance(config, ConfigError):
+        yield f"it is not rolled out: data set {row.dataset} is in no task_source"
+    elif not row.eligible:
         yield f"it waits for its folder: {row.ineligible_reason}; every tick looks again"
     if isinstance(config, ConfigError):
         yield f"no new job begins: {config}"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from trajgen_assets.core.config.config import Config
 from trajgen_assets.core.errors import ConfigError
-from trajgen_assets.core.intake.manifest import MISSING_MEND
+from trajgen_assets.core.intake.manifest import missing_manifest
 from trajgen_assets.core.report.archive import unfiled_jobs
 from trajgen_assets.core.report.heartbeat import is_silent, last_beat
 from trajgen_assets.core.report.standing.models import Blocker, JobStanding, Severity
@@ -41,8 +41,8 @@ def _of_config(sight: Sight) -> Iterator[Blocker]:
         return
     for source in sight.sources:
         if not source.manifest.is_file():
-            what = f"there is no manifest of {source.dataset} ({source.manifest})"
-            yield Blocker(Severity.ERROR, what, MISSING_MEND)
+            missing = missing_manifest(source.manifest, source.dataset)
+            yield Blocker(Severity.ERROR, f"{missing.what} ({missing.where})", missing.mend or "write it")
     if isinstance(error := sight.excluded, ConfigError):
         yield Blocker(Severity.ERROR, f"no new job begins: {error.what} ({error.where})", error.mend or "correct it")
     if sight.used_up:
