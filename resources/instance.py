@@ -14,6 +14,7 @@ from trajgen_assets.core.atomic import write_yaml
 from trajgen_assets.core.errors import ConfigError, RequirementError
 from trajgen_assets.core.ledger.place import server_at, server_environ, server_of
 from trajgen_assets.core.paths import DAGSTER_URL_ENV, LEDGER_URL_ENV, Root
+from trajgen_assets.core.rollout.trial_slots import HOST_ENV
 
 ROLLOUT_POOL = "rollouts"
 
@@ -185,4 +186,5 @@ def dagster_environ(root: Root, config: Path) -> dict[str, str]:
         "TRAJGEN_CONFIG": str(config),
         "DAGSTER_DISABLE_TELEMETRY": "yes",
         **server_environ(root, LEDGER_URL_ENV, DAGSTER_URL_ENV),
+        **({HOST_ENV: host} if (host := os.environ.get(HOST_ENV)) else {}),  # commands and runs count as one host
     }

@@ -11,8 +11,7 @@ import dagster as dg
 from dagster._core.launcher import WorkerStatus
 
 from trajgen_assets.core.ledger.models import AskedBy, JobRow
-from trajgen_assets.core.process import ProcessId
-from trajgen_assets.core.rollout.trial_slots import this_host
+from trajgen_assets.core.process import ProcessId, process_space
 from trajgen_assets.core.rollout.worker import WorkerDemand
 from trajgen_assets.partitions import positions_of
 
@@ -70,7 +69,7 @@ def run_key(job: JobRow) -> str:
 
 def is_lost(instance: dg.DagsterInstance, job: JobRow, now: datetime) -> bool:
     """Whether an assigned job has no run, and no command, that could still start it, at `now`."""
-    if job.owner is not None and (command := this_host_s(job.owner)) is not None:
+    if job.owner is not None and (command := command_of(job.owner)) is not None:
         return command.find() is None
     if job.requested_at is None:
         returned = job.launch > 1  # the run of its last launch could not start it
@@ -83,16 +82,16 @@ def is_lost(instance: dg.DagsterInstance, job: JobRow, now: datetime) -> bool:
 
 
 def this_process() -> str:
-    """How a command is called in the ledger as the owner of a job that it has assigned: host, process, its start."""
+    """How a command is called in the ledger as the owner of a job it has assigned: where it is, its id, its start."""
     process = ProcessId.of(os.getpid())
-    return f"{this_host()} {process.pid} {process.started_at}"
+    return f"{process_space()} {process.pid} {process.started_at}"
 
 
-def this_host_s(owner: str) -> ProcessId | None:
-    """The process that `this_process` named, if it was one of this host."""
-    host, _, process = owner.partition(" ")
+def command_of(owner: str) -> ProcessId | None:
+    """The process that `this_process` named, if one can tell from here whether it lives."""
+    space, _, process = owner.partition(" ")
     pid, _, started_at = process.partition(" ")
-    return ProcessId(int(pid), float(started_at)) if host == this_host() and started_at else None
+    return ProcessId(int(pid), float(started_at)) if space == process_space() and started_at else None
 
 
 def is_cancelled(instance: dg.DagsterInstance, job: JobRow) -> bool:

@@ -18,7 +18,7 @@ from trajgen_assets.core.report.alerts import raise_alerts, read_alerts
 from trajgen_assets.core.rollout.batch import assign_batch
 from trajgen_assets.core.rollout.trial_slots import this_host
 from trajgen_assets.dispatch import due_requests
-from trajgen_assets.launches import KUBERNETES_TAG, RUN_KEY_TAG, run_key
+from trajgen_assets.launches import KUBERNETES_TAG, RUN_KEY_TAG, command_of, run_key, this_process
 
 TASK_IDS = [f"t-{n}" for n in range(12)]
 
@@ -131,6 +131,16 @@ def test_a_job_of_a_command_that_is_gone_gives_its_tasks_back(host: Host) -> Non
     host.clock.set(600)
     asked(host)
     assert host.platform.ledger.counts().assigned == 0
+
+
+def test_a_command_is_looked_for_only_where_its_process_id_means_the_same() -> None:
+    space, pid, started_at = this_process().split()
+    found = command_of(this_process())
+    assert found is not None
+    assert found.find() is not None
+    for elsewhere in (f"{space}0", "another-host/1", space.partition("/")[0]):
+        assert command_of(f"{elsewhere} {pid} {started_at}") is None
+    assert command_of("run-1") is None
 
 
 def test_after_a_pause_one_task_goes_to_see_whether_it_is_over(host: Host) -> None:

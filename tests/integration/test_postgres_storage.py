@@ -12,6 +12,7 @@ from tests.postgres import Cluster
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.paths import DAGSTER_URL_ENV, LEDGER_URL_ENV, Root
 from trajgen_assets.core.redact import environ_secrets
+from trajgen_assets.core.rollout.trial_slots import HOST_ENV
 
 SECRET = "sk-quoted-by-an-upstream"
 
@@ -68,8 +69,10 @@ def test_dagsters_processes_are_told_both_addresses_and_the_variables_that_they_
 ) -> None:
     monkeypatch.setenv(LEDGER_URL_ENV, "postgresql://trajgen:${LEDGER_PW}@db/ledger")
     monkeypatch.setenv("LEDGER_PW", "never written")
+    monkeypatch.setenv(HOST_ENV, "host-1")
     told = dagster_environ(root, tmp_path / "config.yaml")
     assert {LEDGER_URL_ENV, DAGSTER_URL_ENV, "LEDGER_PW", "TRAJGEN_TEST_PASSWORD"} <= set(told)
+    assert told[HOST_ENV] == "host-1"
     assert "TRAJGEN_TEST_KEY" not in told
 
 

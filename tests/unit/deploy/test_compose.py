@@ -14,6 +14,7 @@ from scripts.docker_engine import DEPLOY_BASE
 from tests.docker import needs_docker
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.paths import PROJECT
+from trajgen_assets.core.rollout.trial_slots import HOST_ENV
 
 FOLDER = COMPOSE_FILE.parent
 SOCKET = "/var/run/docker.sock"
@@ -134,6 +135,14 @@ def test_the_environment_of_a_run_is_that_of_the_daemon_and_holds_no_key(
     names = set(launcher["env_vars"])
     assert names <= daemon.keys()
     assert daemon.keys() - names == {"TRAJGEN_CODE_SOCKET"}  # a run loads the code itself
+
+
+def test_whoever_drives_a_job_counts_the_trial_slots_of_one_host(
+    services: dict[str, dict[str, Any]], launcher: dict[str, Any]
+) -> None:
+    for name in ("code", "daemon"):  # commands and sensors; runs have the daemon's
+        assert services[name]["environment"][HOST_ENV] == "here", name
+    assert HOST_ENV in launcher["env_vars"]
 
 
 def test_no_file_of_the_deployment_holds_a_secret_or_asks_for_one() -> None:

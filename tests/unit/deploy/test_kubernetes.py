@@ -25,6 +25,7 @@ from tests.chart_values import (
     values,
 )
 from trajgen_assets.core.paths import PROJECT
+from trajgen_assets.core.rollout.trial_slots import HOST_ENV
 
 MANIFESTS = sorted((FOLDER / "manifests").glob("*.yaml"))
 SECRETS = {"trajgen-secrets", "trajgen-postgres"}
@@ -138,6 +139,15 @@ def test_what_servers_runs_and_setup_share_is_said_alike() -> None:
     assert launcher["run_k8s_config"]["pod_spec_config"]["securityContext"] == given["x-pod-security"]
     assert pod["securityContext"] == given["x-pod-security"]
     assert launcher["service_account_name"] == given["serviceAccount"]["name"] == given["global"]["serviceAccountName"]
+
+
+def test_every_pod_counts_trial_slots_under_one_name() -> None:
+    (name,) = (each["value"] for each in values()["x-env"] if each["name"] == HOST_ENV)
+    assert name
+    for part in ("dagsterDaemon", "dagsterWebserver"):
+        assert values()[part]["env"] == values()["x-env"]
+    assert values()["dagster-user-deployments"]["deployments"][0]["env"] == values()["x-env"]
+    assert HOST_ENV in overlay()["run_launcher"]["config"]["env_vars"]
 
 
 def test_no_pod_is_root_or_may_become_it() -> None:

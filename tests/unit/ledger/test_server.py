@@ -110,14 +110,14 @@ def test_a_job_on_another_host_is_lost_by_its_lease_alone(root: Root, monkeypatc
     create_ledger(root)
     root.locks.mkdir()
     with open_ledger(root) as ledger:
-        register(ledger, "a", "b", "c")
-        monkeypatch.setenv("TRAJGEN_HOST", "host-1")
-        for job, host in (("here", sight()), ("there", "host-2 another-boot"), ("earlier", "host-1 an-earlier-boot")):
+        register(ledger, *"abcd")
+        monkeypatch.setenv("TRAJGEN_HOST", "cluster")  # by which trial slots are counted, on all of its hosts
+        name, boot = sight().split()
+        noted = {"here": sight(), "there": "host-2 another-boot", "earlier": f"{name} an-earlier-boot"}
+        for job, host in (noted | {"contained": f"a-container {boot}"}).items():
             ledger.assign(job, batch(limit=1))
             ledger.claim(job, "run", ttl_s=60, host=host)
-        monkeypatch.setenv("TRAJGEN_HOST", "a-container-on-host-1")
-        assert [job.row.name for job in lost_jobs(root, ledger)] == ["here"]
-        monkeypatch.setenv("TRAJGEN_HOST", "host-1")
-        assert [job.row.name for job in lost_jobs(root, ledger)] == ["here", "earlier"]
+        assert "cluster" not in sight()
+        assert [job.row.name for job in lost_jobs(root, ledger)] == ["here", "earlier", "contained"]
         ledger.renew(Lease("there", "run", 1, ledger.now()), ttl_s=-1)
-        assert [job.row.name for job in lost_jobs(root, ledger)] == ["here", "there", "earlier"]
+        assert [job.row.name for job in lost_jobs(root, ledger)] == ["here", "there", "earlier", "contained"]

@@ -22,13 +22,16 @@ LEAST_SHARE = 4
 
 
 def this_host() -> str:
-    """The name under which this host's slots are counted: TRAJGEN_HOST where a container has a name of its own."""
+    """The name under which this host's slots are counted: TRAJGEN_HOST where a container has a name of its own.
+
+    Of processes it says nothing: hosts of one cluster may share the name, to share their trial slots.
+    """
     return os.environ.get(HOST_ENV, "").strip() or socket.gethostname()
 
 
 def sight() -> str:
     """From where the locks of this host are seen, as a job notes it: the host's name, and which start of its kernel."""
-    return f"{this_host()} {_BOOT_ID.read_text().strip()}"
+    return f"{socket.gethostname()} {_BOOT_ID.read_text().strip()}"
 
 
 def is_in_sight(noted: str | None) -> bool:
