@@ -171,6 +171,14 @@ def address(tmp_path: Path, origin: Origin) -> Iterator[str]:
 SERVERS: dict[Path, type[CutOff]] = {}
 
 
+def test_a_commit_that_the_origin_does_not_have_is_named_with_what_to_correct(block: Block, origin: Origin) -> None:
+    block.pin(h={"url": str(origin.bare), "commit": "0" * 39 + "1"})
+    code, _, err = block.run()
+    assert code == EXIT_FAILED
+    assert f"the origin does not give commit {'0' * 39}1" in err
+    assert "correct the pin, or push what it names" in err
+
+
 def test_a_connection_that_is_cut_leaves_nothing_or_what_stood_and_the_next_call_completes(
     block: Block, origin: Origin, address: str
 ) -> None:

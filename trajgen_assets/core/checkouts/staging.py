@@ -19,6 +19,7 @@ from trajgen_assets.core.faults import reached
 from trajgen_assets.core.git import Git
 
 BRANCHES = "+refs/heads/*:refs/remotes/origin/*"
+_PIN_MEND = "correct the pin, or push what it names; a commit is named by all of its 40 digits"
 
 
 def beside(folder: Path, what: str) -> Path:
@@ -81,8 +82,7 @@ def commit_of_origin(pin: Pin) -> str:
     found = {name: commit for commit, _, name in (line.partition("\t") for line in said.splitlines())}
     commit = next((found[name] for name in wanted if name in found), None)
     if commit is None:
-        mend = "correct the pin, or push what it names; a commit is named by all of its 40 digits"
-        raise CheckoutError(f"the origin has no branch or tag {ref}", where=normal_url(pin.url), mend=mend)
+        raise CheckoutError(f"the origin has no branch or tag {ref}", where=normal_url(pin.url), mend=_PIN_MEND)
     return commit
 
 
@@ -91,8 +91,13 @@ def _fetch(git: Git, pin: Pin, commit: str) -> None:
     if pin.commit and _has(git, commit):
         return
     git.do("fetch", "--quiet", "--prune", "--tags", "--force", "--no-recurse-submodules", "--", "origin", BRANCHES)
-    if not _has(git, commit):  # on no branch: some servers give it to who names it
+    if _has(git, commit):
+        return
+    try:  # on no branch: some servers give it to who names it
         git.do("fetch", "--quiet", "--no-recurse-submodules", "--", "origin", commit)
+    except CheckoutError as error:
+        what = f"the origin does not give commit {commit}"
+        raise CheckoutError(what, where=normal_url(pin.url), why=error.why, mend=_PIN_MEND) from error
 
 
 def _has(git: Git, commit: str) -> bool:
