@@ -1,5 +1,6 @@
 """Archives that somebody else packed: what is not plain is refused by its name, and nothing of it stays."""
 
+import gzip
 import io
 import stat
 import tarfile
@@ -148,6 +149,47 @@ def test_a_cut_archive_is_refused_and_nothing_stays(tmp_path: Path, name: str, k
     with pytest.raises(DownloadError, match=r"cannot be unpacked|refused"):
         unpack(archive, tmp_path / "here", Limits())
     assert list(tmp_path.iterdir()) == [archive]
+
+
+def damaged(path: Path, at: int) -> None:
+    """Put other bytes at a place of a file that keeps its size."""
+    content = bytearray(path.read_bytes())
+    content[at : at + 8] = bytes(each ^ 0xFF for each in content[at : at + 8])
+    path.write_bytes(content)
+
+
+# Squares: they pack well, so that no part of them stands in the archive as it is.
+SQUARES = b"".join(b"%d\n" % (each * each) for each in range(100_000))
+DAMAGES: dict[str, tuple[Callable[[Path], Path], float]] = {
+    "tar.gz, within": (lambda folder: tar(folder / "tasks.tar.gz", FINE, ("a/data", SQUARES)), 0.6),
+    "tar.xz by another name": (lambda folder: tar(folder / "tasks.tgz", FINE, ("a/data", SQUARES), mode="w:xz"), 0.6),
+    "tar.gz, its checksum": (lambda folder: tar(folder / "tasks.tar.gz", FINE, ("a/data", SQUARES)), 1.0),
+    "zip, within": (lambda folder: zipped(folder / "tasks.zip", ("a/data", SQUARES)), 0.6),
+}
+
+
+@pytest.mark.parametrize(("pack", "part"), DAMAGES.values(), ids=DAMAGES)
+def test_an_archive_with_other_bytes_in_it_is_refused_in_words_and_nothing_stays(
+    tmp_path: Path, pack: Callable[[Path], Path], part: float
+) -> None:
+    archive = pack(tmp_path)
+    size_bytes = archive.stat().st_size
+    damaged(archive, min(int(size_bytes * part), size_bytes - 8))
+
+    with pytest.raises(DownloadError, match="the archive cannot be unpacked"):
+        unpack(archive, tmp_path / "out", Limits())
+
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_follows_behind_the_end_of_a_tar_is_read_within_a_bound(tmp_path: Path) -> None:
+    archive = tar(tmp_path / "tasks.tar.gz", FINE)
+    with gzip.open(archive, "ab") as file:
+        for _ in range(80):
+            file.write(bytes(1 << 20))
+
+    with pytest.raises(DownloadError, match="more follows behind its end"):
+        unpack(archive, tmp_path / "out", Limits())
 
 
 def test_plain_files_are_unpacked_with_their_execute_bit_and_no_other(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """Archives of tasks that somebody else packed: unpacked with files and folders only, or refused with nothing left."""
 
+import gzip
+import lzma
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,13 @@ from trajgen_assets.core.intake.remote.names import Inventory
 from trajgen_assets.core.intake.remote.remote import Limits
 
 _CHUNK_SIZE_BYTES = 1 << 20
+# tar fills its last record; a writer with large ones fills up to that much.
+_MAX_PADDING_BYTES = 64 << 20
+# Damage, in the words of whichever library meets it. Full disks and files that cannot be read are not of them.
+_DAMAGED = (
+    tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError,
+    NotImplementedError, ValueError,
+)  # fmt: skip
 _MEND = "have it packed again from plain files and folders, or unpack it where it can do no harm"
 
 
@@ -45,7 +55,7 @@ def unpack(archive: Path, folder: Path, limits: Limits) -> None:
         inventory = Inventory(limits)
         for member in _members(archive):
             _place(member, archive, folder, inventory)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+    except _DAMAGED as error:
         rmtree(folder)
         if isinstance(error, DownloadError):
             raise
@@ -103,6 +113,16 @@ def _of_tar(archive: Path) -> Iterator[_Member]:
                 read=lambda each=each: tar.extractfile(each),
             )
             cast(Any, tar).members = []  # a million of them need not stay in memory
+        _read_to_the_end(cast(IO[bytes], tar.fileobj))
+
+
+def _read_to_the_end(file: IO[bytes]) -> None:
+    """The checksum of a compressed tar comes last, and is compared only by who reads up to it."""
+    n_read = 0
+    while chunk := file.read(_CHUNK_SIZE_BYTES):
+        n_read += len(chunk)
+        if n_read > _MAX_PADDING_BYTES:
+            raise tarfile.ReadError("more follows behind its end")
 
 
 def _kind_of_tar(member: tarfile.TarInfo) -> str | None:
