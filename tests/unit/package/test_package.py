@@ -144,6 +144,15 @@ def test_a_secret_in_a_file_of_a_job_packs_nothing(place: Place, tmp_path: Path)
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_a_damaged_file_of_a_job_packs_nothing_and_is_named(place: Place, tmp_path: Path) -> None:
+    packed = bytearray(zstandard.compress(b"said once\n" * 100_000))
+    packed[10:14] = b"\xff" * 4
+    (place.job.dir / "notes.zst").write_bytes(packed)
+    with pytest.raises(PackageError, match=rf"a file is damaged.*jobs/{JOB}/notes.zst"):
+        pack(place.root, None, tmp_path / "out" / "state.tar.zst", Redactor({}), jobs=[JOB])
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_it_is_refused_while_a_job_runs(place: Place, tmp_path: Path) -> None:
     with job_slot(place.root.locks, 1, holder="job-x"):
         assert isinstance(place.run("state", "pack", str(tmp_path / "s.tar.zst")).exception, BusyError)
@@ -268,3 +277,19 @@ def test_killed_while_it_unpacks_there_is_no_root_and_the_next_makes_it(
     assert stands(new)
     assert found_in(new.job(JOB).dir) == found_in(place.job.dir)
     assert not (new.path / ".unpacking").exists()
+
+
+def test_what_comes_in_between_half_way_ends_it_and_leaves_nothing_of_the_package(
+    place: Place, package: Path, tmp_path: Path
+) -> None:
+    points, new = Points(tmp_path / "points"), Root(tmp_path / "new")
+    points.arm("entry_moved")
+    with trajgen(place, "state", "unpack", str(package), "--to", str(new.path), environ=points.environ) as process:
+        points.wait("entry_moved")
+        assert new.archives.exists()
+        (new.path / "jobs" / "of-somebody").mkdir(parents=True)
+        points.release("entry_moved")
+        told = process.communicate(timeout=60)[1]
+    assert "the package cannot be unpacked" in told
+    assert sorted(each.name for each in new.path.iterdir()) == ["jobs", "locks"]
+    assert [each.name for each in (new.path / "jobs").iterdir()] == ["of-somebody"]

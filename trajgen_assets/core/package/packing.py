@@ -38,7 +38,7 @@ def pack(
     """Write the state of a root that is at rest into `file`, or with `dry_run` only say what would go there.
 
     Raises:
-        PackageError: `file` is there already, a file changed meanwhile, or one holds a secret.
+        PackageError: `file` is there already, a file changed meanwhile, is damaged, or holds a secret.
         RequirementError: there is no room.
     """
     if file.exists():
@@ -54,8 +54,14 @@ def pack(
                     _write(output, manifest, contents)
             return manifest
     except OSError as error:
-        mend = "give it room, or choose a place with room"
-        raise RequirementError("the package cannot be written", where=file, why=error.strerror, mend=mend) from error
+        raise _not_written(file, error) from error
+
+
+def _not_written(file: Path, error: OSError) -> RequirementError:
+    mend = "give it room, or choose a place with room"
+    if error.filename is not None and Path(error.filename) != file:
+        mend = f"see that {error.filename} can be read, or {mend}"
+    return RequirementError("the package cannot be written", where=file, why=error.strerror or error, mend=mend)
 
 
 def _manifest(contents: Contents, jobs: Sequence[str]) -> Manifest:
@@ -69,7 +75,12 @@ def _packed(name: str, path: Path, redactor: Redactor) -> PackedFile:
         for block in _blocks(file):
             digest.update(block)
             size_bytes += len(block)
-    _refuse_secrets(name, path, redactor)
+    try:
+        _refuse_secrets(name, path, redactor)
+    except zstandard.ZstdError as error:
+        mend = "restore the file, or leave its job out"
+        what = "a file is damaged, so that nobody can tell what it holds, and nothing was packed"
+        raise PackageError(what, where=name, why=error, mend=mend) from error
     return PackedFile(path=name, size_bytes=size_bytes, sha256=digest.hexdigest())
 
 

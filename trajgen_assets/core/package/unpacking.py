@@ -62,10 +62,12 @@ def unpack(file: Path, root: Root) -> Manifest:
             reached("package_ready")
             _move_in(root, place, manifest)
         except OSError as error:
-            shutil.rmtree(place, ignore_errors=True)
-            raise RequirementError("the package cannot be unpacked", where=root.path, why=error.strerror) from error
+            _give_up(root, place)
+            mend = "make room or give access there, and unpack it again"
+            why = error.strerror or error
+            raise RequirementError("the package cannot be unpacked", where=root.path, why=why, mend=mend) from error
         except TrajgenError:
-            shutil.rmtree(place, ignore_errors=True)
+            _give_up(root, place)
             raise
     return manifest
 
@@ -88,6 +90,14 @@ def _take_back(root: Root, place: Path) -> None:
                 path = root.path / name
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     shutil.rmtree(place, ignore_errors=True)
+
+
+def _give_up(root: Root, place: Path) -> None:
+    """Leave nothing of it, also where some of it has moved in; but what has a ledger is whole, and stays."""
+    if has_ledger(root):
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        _take_back(root, place)
 
 
 def _read(file: Path, place: Path, root: Root) -> Manifest:
