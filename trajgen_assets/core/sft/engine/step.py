@@ -141,9 +141,7 @@ def _take_over(rows: Iterator[_Row], plan: Plan, paths: SftPaths) -> Counter[str
             im.write(line + b"\n")
             array.add(encode(row.lf))
             patch = plan.patches.get(str(row.trial.trial_name))
-            table.add(
-                row_columns(row.im, len(line)) | trial_columns(row.trial, patch) | {"reason": None, "detail": None}
-            )
+            table.add(row_columns(row.im, len(line)) | trial_columns(row.trial, patch) | KEPT)
             n_rows[row.trial.task_id] += 1
         array.close()
     table.write(paths.table)
