@@ -18,6 +18,7 @@ from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.intake.exclusions import exclusions
 from trajgen_assets.core.placing import placing_notices
+from trajgen_assets.core.sft.engine.converter import refuse_unfit_choice
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -59,6 +60,7 @@ def validate(
     """Check a configuration and the lists of excluded tasks that it names; exit code 2 names every problem."""
     state = state_of(context)
     config = load_config(file or state.config)
+    refuse_unfit_choice(config, config.campaigns())
     excluded = {each.task_id for each in exclusions(config, state.root)}
     notes = notes_on(state, config)
     if as_json:

@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Iterator
 
 from trajgen_assets.core.config.config import Config
-from trajgen_assets.core.config.scaffolds import AUTO
 from trajgen_assets.core.counting import count_of
 from trajgen_assets.core.errors import ConfigError, SecretsFileError, ShortageError
 from trajgen_assets.core.preflight.findings import Finding, NotLookedError, Subject, fail, ok, warn
 from trajgen_assets.core.preflight.prices import has_price
 from trajgen_assets.core.rollout.budget import day_used_up
-from trajgen_assets.core.sft.engine.converter import converter_of, refuse_unfit
+from trajgen_assets.core.sft.engine.converter import converter_of, refuse_unfit_choice
 from trajgen_assets.core.sft.filters import read_excluded_repos
 from trajgen_assets.core.sft.lf_step import check_tokenizer
 from trajgen_assets.core.sft.settings import ConversionSettings
@@ -67,18 +66,9 @@ def training_data(subject: Subject) -> Finding:
     read_excluded_repos(settings.exclude_repos_file)
     check_tokenizer(settings)
     converter = converter_of(subject.config, subject.root.env, lambda _: None)
-    scaffolds = [subject.config.campaign(name).agent.scaffold for name in subject.campaigns]
-    named = {each.sft for each in scaffolds if each.sft}
-    if named and chosen.scaffold not in (AUTO, *named):
-        raise ConfigError(
-            f"trajectories of {', '.join(sorted(named))} cannot be converted as {chosen.scaffold}",
-            where="runtime_info.input.sft_conversion.scaffold",
-            mend="set it to auto",
-        )
+    refuse_unfit_choice(subject.config, subject.campaigns)
     if converter is None:
         return ok(f"{settings.lf_format}, {settings.instance_status}")
-    for name in sorted(named):
-        refuse_unfit(settings, name)
     return ok(f"{settings.lf_format}, {settings.instance_status}, by {chosen.engine} at {converter.commit[:12]}")
 
 

@@ -2,14 +2,15 @@
 
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from trajgen_assets.core.checkouts.converter import NAME, converter_source, is_converter_chosen
 from trajgen_assets.core.config.config import Config
-from trajgen_assets.core.errors import ConversionError
+from trajgen_assets.core.config.scaffolds import AUTO
+from trajgen_assets.core.errors import ConfigError, ConversionError
 from trajgen_assets.core.paths import PROJECT
 from trajgen_assets.core.provision.command import Say
 from trajgen_assets.core.provision.environments import Environment
@@ -18,7 +19,7 @@ from trajgen_assets.core.provision.setup import LOCKS, SWE_DATA_PROCESS
 from trajgen_assets.core.sft.receipt import sha256_file
 from trajgen_assets.core.sft.settings import ConversionSettings, LfFormat
 
-__all__ = ["NAME", "Converter", "arguments_for", "converter_of", "module_of", "refuse_unfit"]
+__all__ = ["NAME", "Converter", "arguments_for", "converter_of", "module_of", "refuse_unfit", "refuse_unfit_choice"]
 
 # All of these lie in the folder that a converter runs in, so that its command line names no path of a machine.
 JOB_DIR, IM_OUTPUT, LF_OUTPUT, STATS, TOKENIZER = "job", "im.jsonl", "lf.json", "lf.stats.json", "tokenizer"
@@ -100,6 +101,36 @@ def refuse_unfit(settings: ConversionSettings, scaffold: str) -> None:
             where="runtime_info.input.sft_conversion",
             mend=mend.replace("False", "false"),
         )
+
+
+def refuse_unfit_choice(config: Config, campaigns: Iterable[str]) -> None:
+    """See that what `campaigns` roll out can be converted as the configuration says, before it is paid for.
+
+    Raises:
+        ConfigError: it names a scaffold that they do not roll out, or what the chosen converter has no option for.
+    """
+    chosen = config.runtime_info.input.sft_conversion
+    scaffolds = [config.campaign(name).agent.scaffold for name in campaigns]
+    named = sorted({each.sft for each in scaffolds if each.sft})
+    if not chosen.enabled or not named:
+        return
+    if chosen.scaffold not in (AUTO, *named):
+        raise ConfigError(
+            f"trajectories of {', '.join(named)} cannot be converted as {chosen.scaffold}",
+            where="runtime_info.input.sft_conversion.scaffold",
+            mend="set it to auto",
+        )
+    if is_converter_chosen(config):
+        for name in named:
+            _refuse_as_configured(ConversionSettings.of(config), name)
+
+
+def _refuse_as_configured(settings: ConversionSettings, scaffold: str) -> None:
+    try:
+        refuse_unfit(settings, scaffold)
+    except ConversionError as error:
+        where = error.where or "runtime_info.input.sft_conversion"
+        raise ConfigError(error.what, where=where, why=error.why, mend=error.mend) from error
 
 
 def arguments_for(settings: ConversionSettings, scaffold: str) -> list[str]:
