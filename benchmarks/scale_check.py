@@ -18,7 +18,7 @@ from trajgen_assets.core.scripted import running_scripted_model
 SAMPLE_S = 0.5
 PLAIN_SIZES = (8, 40)
 N_PILOT = 12
-MB = 1e6
+MB, MIB = 1e6, 2**20
 PROGRAMS = {"litellm": "proxy", "harbor": "harness"}
 WORKER = "worker"
 
@@ -28,7 +28,7 @@ class Watched:
     """What the processes under this one took, by kind; filled while they run."""
 
     cpu_s: dict[str, float] = field(default_factory=dict)
-    peak_mb: float = 0.0
+    peak_mib: float = 0.0
     busy_share: float = 0.0
     _by_process: dict[tuple[int, float], tuple[str, float]] = field(default_factory=dict)
 
@@ -43,7 +43,7 @@ class Watched:
                 self._by_process[process.pid, started] = (_kind_of(process), used_s)
             except psutil.NoSuchProcess:
                 continue
-        self.peak_mb = max(self.peak_mb, resident / MB)
+        self.peak_mib = max(self.peak_mib, resident / MIB)
 
     def kept(self) -> dict[str, float]:
         """Seconds of the two programs; what the command had beside them is of the worker."""
@@ -182,7 +182,7 @@ def comparison(work: Workload, fleet: Fleet, costs: UnitCosts, rolled: Rolled) -
         ("other files of trials, MB", work.n_trials * costs.trial_files_mb, rolled.files_mb),
         ("ledger, MB", found.ledger_gb * 1000, rolled.ledger_mb),
         ("Dagster's storage, MB", work.n_trials * EVENTS_PER_TRIAL * costs.event_mb, rolled.events_mb),
-        ("memory of all processes at most, MB", found.memory_share * fleet.memory_gb * 1024, rolled.watched.peak_mb),
+        ("memory of all processes at most, MiB", found.memory_share * fleet.memory_gb * 1024, rolled.watched.peak_mib),
     )
     busy = f"busy {rolled.watched.busy_share:.0%} of the time, {ours_share:.0%} with this run"
     head = f"{work.n_tasks} trials on {fleet.cores} cores, {busy}; by the forecast {found.binds} bind first"

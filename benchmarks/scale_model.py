@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trajgen_assets.core.rollout.worker import FIXED_MB, PER_TRIAL_MB
+
 HOUR_S = 3600.0
 MB, GB = 1e6, 1e9
 
@@ -31,8 +33,8 @@ class UnitCosts:
         compressed: how many times smaller a compressed record is.
         ledger_task_mb: of the ledger, for a task that is done.
         event_mb: of Dagster's storage, for an event, which it stores twice, and its share of the rest.
-        worker_mb: memory of a run worker, its proxy and its Harbor.
-        trial_mb: memory that each trial at once adds to them, its sandbox not counted.
+        worker_mb: memory of a run worker, its proxy and its Harbor, in MiB.
+        trial_mb: memory that each trial at once adds to them, its sandbox not counted, in MiB.
     """
 
     call_cpu_s: float = 0.0090
@@ -52,8 +54,8 @@ class UnitCosts:
     compressed: float = 95.0
     ledger_task_mb: float = 0.0014
     event_mb: float = 0.0055
-    worker_mb: float = 1100.0
-    trial_mb: float = 40.0
+    worker_mb: float = float(FIXED_MB)
+    trial_mb: float = float(PER_TRIAL_MB)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from trajgen_assets.names import ROLLOUT_JOB
 
 SECRET = "sk-never-in-a-job"
 NAMESPACE = "rollouts"
-LIMITS = {"requests": {"cpu": "450m", "memory": "1060Mi"}, "limits": {"memory": "2120Mi"}}
+LIMITS = {"requests": {"cpu": "450m", "memory": "1260Mi"}, "limits": {"memory": "2520Mi"}}
 
 
 @dataclass(frozen=True)

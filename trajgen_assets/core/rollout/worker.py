@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-# Resident sets: a run worker 330 MB, an idle proxy 350 MB, Harbor 200 MB; each trial adds what its agent keeps in
-# Harbor and a conversation in the proxy (benchmarks/scale.py --check measures all of it).
-FIXED_MB, PER_TRIAL_MB = 900, 40
+# In MiB, as Kubernetes counts. A run worker, its proxy and its Harbor had 1,161 at most in a job of 500 trials, two at a
+# time (benchmarks/scale.py --check 500). A trial adds a conversation in the proxy and what its agent keeps in Harbor:
+# what it is given here is an allowance, which no run has measured by itself.
+FIXED_MB, PER_TRIAL_MB = 1_100, 40
 
 # A streamed call costs the proxy 85 ms of CPU, a turn of a host-side agent about as much again, every few seconds.
 FIXED_MILLICPU, PER_TRIAL_MILLICPU = 250, 50
@@ -15,7 +16,7 @@ MEMORY_LIMIT_RATIO = 2
 
 @dataclass(frozen=True)
 class WorkerDemand:
-    """Memory and CPU of one run."""
+    """Memory, in MiB, and CPU of one run."""
 
     memory_mb: int
     millicpu: int
