@@ -94,6 +94,7 @@ class Database(Part):
     enabled: bool
     postgresql_host: str
     postgresql_username: str
+    postgresql_database: str
     service: DatabasePort
 
 

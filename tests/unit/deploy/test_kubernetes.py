@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import pytest
+import sqlalchemy as sa
 import yaml
 from pydantic import ValidationError
 
@@ -24,7 +26,7 @@ from tests.chart_values import (
     check_object,
     values,
 )
-from trajgen_assets.core.paths import PROJECT
+from trajgen_assets.core.paths import DAGSTER_URL_ENV, LEDGER_URL_ENV, PROJECT
 from trajgen_assets.core.rollout.trial_slots import HOST_ENV
 
 MANIFESTS = sorted((FOLDER / "manifests").glob("*.yaml"))
@@ -119,6 +121,15 @@ def test_secrets_are_named_and_none_has_a_value_here() -> None:
     assert {name for _, value in referred for name in names_in(value)} == SECRETS
     documented = (PROJECT / "docs" / "kubernetes.md").read_text()
     assert all(f"create secret generic {name}" in documented for name in SECRETS)
+
+
+def test_the_two_addresses_that_are_shown_lead_to_the_server_and_to_a_database_each() -> None:
+    shown = re.findall(r"^ *(\w+_URL)=(postgresql\S+)$", (PROJECT / "docs" / "kubernetes.md").read_text(), re.MULTILINE)
+    url = {name: sa.make_url(address) for name, address in shown}
+    given = values()["postgresql"]
+    assert url.keys() == {DAGSTER_URL_ENV, LEDGER_URL_ENV}
+    assert {each.host for each in url.values()} == {given["postgresqlHost"]}
+    assert url[DAGSTER_URL_ENV].database == given["postgresqlDatabase"] != url[LEDGER_URL_ENV].database
 
 
 def names_in(value: Any) -> list[str]:

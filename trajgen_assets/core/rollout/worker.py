@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-# In MiB, as Kubernetes counts. A run worker, its proxy and its Harbor had 1,161 at most in a job of 500 trials, two at a
-# time (benchmarks/scale.py --check 500). A trial adds a conversation in the proxy and what its agent keeps in Harbor:
+# In MiB, as Kubernetes counts. A run worker, its proxy and its Harbor had 1,161 at most in a job of 500 trials, two at
+# a time (benchmarks/scale.py --check 500). A trial adds a conversation in the proxy and what its agent keeps in Harbor:
 # what it is given here is an allowance, which no run has measured by itself.
 FIXED_MB, PER_TRIAL_MB = 1_100, 40
 
