@@ -9,6 +9,7 @@ from tests.postgres import Cluster
 from tests.unit.ledger.twins import batch, register
 from trajgen_assets.core.errors import ConfigError, LedgerCorruptError, LedgerError, LedgerMissingError
 from trajgen_assets.core.ledger import Lease, create_ledger, open_ledger
+from trajgen_assets.core.ledger.looking import looking_at_ledger
 from trajgen_assets.core.ledger.place import server_of
 from trajgen_assets.core.paths import LEDGER_URL_ENV, Root
 from trajgen_assets.core.rollout.lost import lost_jobs
@@ -64,6 +65,20 @@ def test_a_root_with_work_of_an_earlier_ledger_gets_no_empty_one(root: Root) -> 
         create_ledger(root)
     with pytest.raises(LedgerMissingError, match="put the ledger back"):
         open_ledger(root)
+
+
+def test_an_older_schema_on_a_server_is_updated_by_who_works_with_it_and_not_by_who_looks(root: Root) -> None:
+    create_ledger(root)
+    with open_ledger(root) as ledger, ledger.store.write() as conn:
+        conn.exec_driver_sql("DROP TABLE removals")
+        conn.exec_driver_sql("DELETE FROM schema_migrations WHERE number > 3")
+    for _ in range(2):
+        with pytest.raises(LedgerError, match=r"of an older schema.*trajgen ledger check"), looking_at_ledger(root):
+            pass
+    with open_ledger(root) as ledger:
+        register(ledger, "a")
+    with looking_at_ledger(root) as ledger:
+        assert ledger.counts().registered == 1
 
 
 def test_a_second_host_joins_the_ledger_that_is_there(root: Root, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from trajgen_assets.core.ledger import migrations
 from trajgen_assets.core.ledger.connect import Store, check_sqlite, sqlite_store
 from trajgen_assets.core.ledger.identity import check_not_moved
 from trajgen_assets.core.ledger.ledger import Ledger
-from trajgen_assets.core.ledger.place import server_of
-from trajgen_assets.core.ledger.store import check_file, open_ledger
+from trajgen_assets.core.ledger.place import Server, server_of
+from trajgen_assets.core.ledger.store import check_file, closed_on_error, open_ledger, server_with_ledger
 from trajgen_assets.core.paths import Root
 
 _LOG, _INDEX = "-wal", "-shm"
@@ -24,25 +24,25 @@ _N_TRIES = 3
 
 @contextmanager
 def looking_at_ledger(root: Root) -> Iterator[Ledger]:
-    """Open the ledger of `root` for reading alone. A ledger of an older schema is looked at in a copy.
+    """Open the ledger of `root` for reading alone. A file of an older schema is looked at in a copy.
 
     SQLite makes its log and index when a database is merely opened, and clears them away behind the last reader. So
     one that nobody has open is read as a file that cannot change, and one that somebody has open through their index.
 
     Raises:
-        LedgerMissingError, LedgerCorruptError, BusyError, LedgerError: as `open_ledger`.
+        LedgerMissingError, LedgerCorruptError, BusyError, LedgerError: as `open_ledger`; and a ledger on a server is
+            of an older schema, which other hosts may still work with.
     """
-    if server_of(root) is not None:  # a reader leaves nothing behind there
-        with open_ledger(root) as ledger:
+    server = server_of(root)
+    if server is not None:
+        with _of_server(root, server) as ledger:
             yield ledger
         return
     check_file(root)
     store = _open_current(root)
     if store is not None:
-        try:
-            yield Ledger(store)
-        finally:
-            store.close()
+        with Ledger(store) as ledger:
+            yield ledger
         return
     with tempfile.TemporaryDirectory(prefix="trajgen-ledger-") as folder:
         copy = Root(Path(folder), root.env)
@@ -57,6 +57,17 @@ def looking_at_ledger(root: Root) -> Iterator[Ledger]:
             yield ledger
 
 
+def _of_server(root: Root, server: Server) -> Ledger:
+    """The ledger there: a reader leaves nothing behind."""
+    store = server_with_ledger(root, server)
+    with closed_on_error(store):
+        if not _is_current(store):
+            what = "the ledger is of an older schema, which a look does not change"
+            mend = "`trajgen ledger check` brings it up to date, once every host has this trajgen"
+            raise LedgerError(what, where=store.where, mend=mend)
+    return Ledger(store, store.now)
+
+
 def _open_current(root: Root) -> Store | None:
     """The ledger, read where it lies; None if it can only be read in a copy."""
     for _ in range(_N_TRIES):
@@ -64,7 +75,7 @@ def _open_current(root: Root) -> Store | None:
             return None
         store = sqlite_store(root.ledger, how=how)
         try:
-            is_current = _is_current(store)
+            is_current = _is_current_file(store)
         except LedgerError as error:
             store.close()
             if _is_refused_index(error):
@@ -86,13 +97,19 @@ def _how(root: Root) -> str | None:
     return "mode=ro&readonly_shm=1" if _beside(root, _INDEX).exists() else None
 
 
-def _is_current(store: Store) -> bool:
+def _is_current_file(store: Store) -> bool:
     check_sqlite(store)
+    is_current = _is_current(store)
+    if is_current:
+        check_not_moved(store)
+    return is_current
+
+
+def _is_current(store: Store) -> bool:
     with store.read() as conn:
         if migrations.check_numbers(conn, store.where):
             return False
         migrations.check_tables(conn, store.where)
-    check_not_moved(store)
     return True
 
 

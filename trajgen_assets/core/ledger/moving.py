@@ -61,7 +61,6 @@ def is_sealed(root: Root) -> bool:
     check_file(root)
     with closing(sqlite_store(root.ledger)) as file:
         check_sqlite(file)
-        update_schema(file)
         with file.read() as conn:
             return said(conn, MOVED_TO) is not None
 

@@ -51,7 +51,12 @@ def open_ledger(
         ConfigError: the address of its server is malformed, or lacks a variable.
     """
     server = server_of(root)
-    store = _open_file(root, busy_timeout_s) if server is None else _open_server(root, server, busy_timeout_s)
+    if server is None:
+        store = _open_file(root, busy_timeout_s)
+    else:
+        store = server_with_ledger(root, server, patience_s=busy_timeout_s)
+        with closed_on_error(store):
+            update_schema(store)
     return Ledger(store, now or store.now)
 
 
@@ -65,15 +70,15 @@ def _open_file(root: Root, busy_timeout_s: float) -> Store:
     return store
 
 
-def _open_server(root: Root, server: Server, busy_timeout_s: float) -> Store:
-    store = server_store(server.url, server.where, patience_s=busy_timeout_s)
+def server_with_ledger(root: Root, server: Server, *, patience_s: float = BUSY_TIMEOUT_S) -> Store:
+    """Open the database that has the root's ledger, of whatever schema; raises as `open_ledger`."""
+    store = server_store(server.url, server.where, patience_s=patience_s)
     with closed_on_error(store):
         ask_time(store)
         if server.ledger_id is None or not holds_ledger(store):
             mend = REBUILD_MEND if _evidence(root) else "run `trajgen setup`"
             raise LedgerMissingError("there is no ledger", where=server.where, mend=mend)
         check_identity(store, server.ledger_id)
-        update_schema(store)
     return store
 
 
