@@ -30,6 +30,7 @@ class Hub:
         files: path to content.
         cuts: how often the connection is cut, by path, after `cut_at` bytes of what was asked for.
         forged: content that is served in the place of what is listed.
+        understated: sizes that are listed in the place of the true ones.
         token: if set, whoever does not show it is sent away.
         asked: path and range of each request for a file's content.
         agents, tokens: what clients call themselves, and what they show.
@@ -43,6 +44,7 @@ class Hub:
     cuts: dict[str, int] = field(default_factory=dict)
     cut_at: int = 1000
     forged: dict[str, bytes] = field(default_factory=dict)
+    understated: dict[str, int] = field(default_factory=dict)
     token: str | None = None
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     agents: set[str] = field(default_factory=set)
@@ -68,9 +70,10 @@ class Hub:
     def _entry(self, name: str, key: str) -> dict[str, Any]:
         content = self.files[name]
         blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-        entry: dict[str, Any] = {key: name, "size": len(content), "blobId": blob, "oid": blob}
+        size = self.understated.get(name, len(content))
+        entry: dict[str, Any] = {key: name, "size": size, "blobId": blob, "oid": blob}
         if name.endswith(_LARGE):
-            entry["lfs"] = {"sha256": etag_of(name, content), "oid": etag_of(name, content), "size": len(content),
+            entry["lfs"] = {"sha256": etag_of(name, content), "oid": etag_of(name, content), "size": size,
                             "pointerSize": 134}  # fmt: skip
         return entry
 

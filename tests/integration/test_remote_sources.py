@@ -310,8 +310,14 @@ def test_a_full_disk_is_said_as_that_and_leaves_what_stood(hub: Hub, remote: Rem
     got(replace(remote, subfolder="."))
     stood = found_in(replace(remote, subfolder=".").folder)
     hub.files[BIG] = os.urandom(6 << 20)
-    with pytest.raises(RequirementError, match="the disk is full"):
+    hub.asked.clear()
+    with pytest.raises(RequirementError, match=r"no room for a download.*6,291,\d{3} bytes are to come, and \d,"):
         got(remote)
+    assert hub.asked == []  # it is known before the first byte
+    hub.understated = {BIG: 1000}
+    with pytest.raises(RequirementError, match="no room for a download"):
+        got(remote)
+    hub.understated = {}
     assert not remote.folder.exists()
     assert found_in(replace(remote, subfolder=".").folder) == stood
     hub.files[BIG] = os.urandom(1000)

@@ -64,7 +64,7 @@ def fetch(remote: Remote, harbor_env: Path, say: Say) -> Fetched:
     Raises:
         BusyError: somebody else downloads it now.
         DownloadError: it could not be had whole, or is not what may lie here.
-        RequirementError: the disk is full, or Harbor is not installed.
+        RequirementError: the disk is full or too small for it, or Harbor is not installed.
     """
     if remote.is_whole:
         return _told_apart(Fetched(remote, is_new=False))
@@ -172,13 +172,14 @@ def _disk_of(remote: Remote) -> Iterator[None]:
         is_said = any(os.strerror(number) in str(error) for number in _NO_ROOM)  # and its parts are removed again
         if not is_said and disk_usage(remote.base).free > _FULL_BELOW_BYTES:
             raise
-        raise _full(remote) from error
+        raise _full(remote, error.why) from error
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
-        raise _full(remote) from error
+        raise _full(remote, error.strerror) from error
 
 
-def _full(remote: Remote) -> RequirementError:
+def _full(remote: Remote, why: str | None) -> RequirementError:
     mend = "make room, and do it again; what stood before stands"
-    return RequirementError("the disk is full", where=remote.base, why=f"downloading {remote.words}", mend=mend)
+    why = f"downloading {remote.words}: {why}" if why else f"downloading {remote.words}"
+    return RequirementError("there is no room for a download", where=remote.base, why=why, mend=mend)

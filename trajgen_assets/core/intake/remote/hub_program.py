@@ -5,10 +5,12 @@ that a download ends when its process does. Its argument is a JSON file: `repo`,
 `listing`, `size_bytes`, `n_files`. The token is in the environment as `HF_TOKEN`, or there is none.
 """
 
+import errno
 import json
 import os
 import sys
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 from httpx import HTTPError
@@ -49,6 +51,8 @@ def _fetch(api: HfApi, asked: dict[str, Any]) -> str | None:
     files = [_described(every[name]) for name in names]
     if problem := _problem(files, Limits(asked["size_bytes"], asked["n_files"])):
         return problem
+    if problem := _no_room(files, Path(asked["folder"])):
+        return problem
     write_json(Path(asked["listing"]), files)
     _say(f"{count_of(len(files), 'file')}, {sum(each['size_bytes'] for each in files)} bytes")
     api.snapshot_download(
@@ -78,6 +82,19 @@ def _problem(files: list[dict[str, Any]], limits: Limits) -> str | None:
         if problem:
             return f"{each['name'][:300]!r} {problem}"
     return None
+
+
+def _no_room(files: list[dict[str, Any]], folder: Path) -> str | None:
+    """Why what is still to come does not fit on the disk, in the words of the system that a full one has."""
+    wanted = sum(each["size_bytes"] for each in files if not _has_size(folder / each["name"], each["size_bytes"]))
+    free = disk_usage(folder.parent).free
+    if wanted <= free:
+        return None
+    return f"{os.strerror(errno.ENOSPC)}: {wanted:,} bytes are to come, and {free:,} are free"
+
+
+def _has_size(path: Path, size_bytes: int) -> bool:
+    return path.is_file() and path.stat().st_size == size_bytes
 
 
 def _say(line: str) -> None:
