@@ -13,8 +13,10 @@ import typer
 from resources.instance import has_instance, open_instance
 from trajgen_assets.cli.clean_jobs import clean_jobs
 from trajgen_assets.cli.ledger.asking import AsJson, Yes, agreed, check_choices
-from trajgen_assets.cli.resting import configuration, resting
+from trajgen_assets.cli.resting import configuration, resting, said
 from trajgen_assets.cli.state import State, state_of
+from trajgen_assets.core.clean.build_cache import build_cache, shrink_build_cache
+from trajgen_assets.core.clean.downloads import superseded_downloads
 from trajgen_assets.core.clean.images import trial_images
 from trajgen_assets.core.clean.jobs import old_jobs
 from trajgen_assets.core.counting import count_of
@@ -24,7 +26,9 @@ from trajgen_assets.core.rollout.compressing import plain_jobs
 from trajgen_assets.core.sft.superseded import superseded_versions
 
 MB = 1_000_000
-NO_CHOICE = "add --compress, --versions, --jobs, --runs or --images, and --dry-run to see it first"
+NO_CHOICE = (
+    "add --compress, --versions, --jobs, --runs, --images, --sources or --build-cache-gb, and --dry-run to see it first"
+)
 
 
 @dataclass
@@ -71,6 +75,15 @@ def collect(
     images: Annotated[
         bool, typer.Option("--images", help="Remove Docker images that trials which were killed have left.")
     ] = False,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="Delete downloads of task sources that the configuration names no more.")
+    ] = False,
+    build_cache_gb: Annotated[
+        float | None,
+        typer.Option(
+            help="Bring the build cache of the whole Docker engine, not only ours, down to so many GB.", min=0
+        ),
+    ] = None,
     keep_gb: Annotated[
         float | None, typer.Option(help="With --jobs: only until the trials of all jobs take so many GB.", min=0)
     ] = None,
@@ -86,10 +99,10 @@ def collect(
     Compressing loses nothing: all of trajgen reads both forms. A version that went can be made again. While a job
     runs, the others are refused; these two take only what is over, and make room for it.
     """
-    parts = {"jobs": jobs, "compress": compress, "versions": versions, "runs": runs, "images": images}
-    if not any(parts.values()):
+    shrink = build_cache_gb is not None
+    if not any((compress, versions, jobs, runs, images, sources, shrink)):
         raise ConfigError("gc does only what it is told", mend=NO_CHOICE)
-    if jobs or runs:
+    if jobs or runs or sources or shrink:
         check_choices(yes=yes, dry_run=dry_run, as_json=as_json)
     call = Call(state_of(context), timedelta(days=older_than), dry_run, yes, as_json, {"dry_run": dry_run})
     if jobs:
@@ -102,6 +115,10 @@ def collect(
         _delete_runs(call)
     if images:
         _remove_images(call)
+    if sources:
+        _delete_downloads(call)
+    if build_cache_gb is not None:
+        _shrink_build_cache(call, build_cache_gb)
     if as_json:
         typer.echo(json.dumps(call.facts))
 
@@ -177,3 +194,37 @@ def _remove_images(call: Call) -> None:
             told.append(facts | {"stays": why})
     if not told:
         call.say("no trial has left an image")
+
+
+def _delete_downloads(call: Call) -> None:
+    with call.at_rest():
+        found = superseded_downloads(call.state.root, configuration(call.state))
+        going = [each for each in found if each.left is None]
+        done = "would be deleted" if call.dry_run else "to be deleted"
+        for each in found:
+            call.say(f"{each.path}: {said(each.size)} {f'stays: {each.left}' if each.left else done}")
+        if going and not call.dry_run:
+            agreed(
+                "delete these downloads? Other roots whose configuration names the folder lose them, too", yes=call.yes
+            )
+            for each in going:
+                each.remove()
+        call.say(f"{count_of(len(going), 'download')} {'would be deleted' if call.dry_run else 'deleted'}")
+    call.facts["sources"] = [
+        {"path": str(each.path), "size_bytes": each.size.size_bytes, "stays": each.left} for each in found
+    ]
+
+
+def _shrink_build_cache(call: Call, limit_gb: float) -> None:
+    with call.at_rest():
+        before = build_cache()
+        call.say(f"the build cache of the whole Docker engine, whoever built it: {before.size}, {before.unused} unused")
+        after = before
+        if call.dry_run:
+            call.say(f"the oldest of what is unused would be deleted, down to {limit_gb:g} GB")
+        else:
+            agreed(f"have the engine delete the oldest of what is unused, down to {limit_gb:g} GB?", yes=call.yes)
+            shrink_build_cache(int(limit_gb * 1000 * MB))
+            after = build_cache()
+            call.say(f"the build cache takes {after.size} now")
+    call.facts["build_cache"] = {"limit_gb": limit_gb, "size": before.size, "unused": before.unused, "now": after.size}

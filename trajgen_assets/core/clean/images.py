@@ -1,7 +1,7 @@
 """Images of trials that are over: compose labels each with its project, which Harbor names after the trial.
 
 A trial removes its own image when it ends; one that was killed leaves it. Images that tasks name are not built here and
-have no such label. The build cache has none either: nobody can tell which of it is ours, so it is not touched.
+have no such label. The build cache has none either, so what is done about that is done to all of it (`build_cache`).
 """
 
 import json

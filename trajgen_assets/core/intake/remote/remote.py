@@ -10,6 +10,7 @@ HARBOR_REGISTRY = "harbor_registry"
 REMOTE_PROVIDERS = (HUGGINGFACE, HARBOR_REGISTRY)
 
 GIB = 1 << 30
+RECORD = "source.json"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Remote:
     @property
     def record(self) -> Path:
         """What was downloaded. Where it is, the download is whole."""
-        return self.folder / "source.json"
+        return self.folder / RECORD
 
     @property
     def is_whole(self) -> bool:
