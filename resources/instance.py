@@ -20,6 +20,7 @@ ROLLOUT_POOL = "rollouts"
 
 # Names a file of a deployment: see deploy/compose/dagster.yaml.
 OVERLAY_VARIABLE = "TRAJGEN_DAGSTER_YAML"
+_OVERLAY_MEND = f"correct that file, or have {OVERLAY_VARIABLE} name another"
 
 # A run that has not announced itself by then is failed by run monitoring, and launched again by run retries.
 START_TIMEOUT_S = 180
@@ -57,14 +58,15 @@ def read_overlay(path: Path, environ: Mapping[str, str]) -> dict[str, Any]:
     try:
         sections = yaml.safe_load(Template(path.read_text(encoding="utf-8")).substitute(environ))
     except (OSError, yaml.YAMLError, ValueError) as error:
-        raise ConfigError("a deployment's settings of Dagster cannot be read", where=path, why=str(error)) from error
+        what = "a deployment's settings of Dagster cannot be read"
+        raise ConfigError(what, where=path, why=str(error), mend=_OVERLAY_MEND) from error
     except KeyError as error:
         mend = "set it, as deploy/compose/compose.yaml does"
         raise ConfigError(
             "a variable that Dagster's settings name is not set", where=path, why=str(error), mend=mend
         ) from error
     if not isinstance(sections, dict):
-        raise ConfigError("a deployment's settings of Dagster are no mapping", where=path)
+        raise ConfigError("a deployment's settings of Dagster are no mapping", where=path, mend=_OVERLAY_MEND)
     return sections
 
 
@@ -121,7 +123,8 @@ def prepare_instance(root: Root, *, max_jobs: int) -> None:
     with open_instance(root) as instance:
         instance.event_log_storage.set_concurrency_slots(ROLLOUT_POOL, max_jobs)
         if instance.run_launcher is None:
-            raise RequirementError("Dagster's run launcher could not be made", where=root.dagster_home)
+            mend = f"see what {OVERLAY_VARIABLE} says of run_launcher, and that its package is installed"
+            raise RequirementError("Dagster's run launcher could not be made", where=root.dagster_home, mend=mend)
 
 
 def has_instance(root: Root) -> bool:

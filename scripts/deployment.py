@@ -162,7 +162,8 @@ def _refuse_misfits(chosen: Mapping[str, str]) -> None:
     """
     for name, value in chosen.items():
         if not re.fullmatch(FORMS[name], value):
-            raise ConfigError("this variable has no value of its kind", where=name, why=f"it is {value!r}")
+            mend = f"give it a value of the form {FORMS[name]}"
+            raise ConfigError("this variable has no value of its kind", where=name, why=f"it is {value!r}", mend=mend)
 
 
 def _socket(environ: Mapping[str, str]) -> Path:
@@ -210,7 +211,10 @@ class Engine:
             timeout=timeout_s, check=False,
         )  # fmt: skip
         if done.returncode != 0:
-            raise RequirementError("Docker refuses", where=" ".join(arguments[:2]), why=done.stderr.strip() or None)
+            raise RequirementError(
+                "Docker refuses", where=" ".join(arguments[:2]), why=done.stderr.strip() or None,
+                mend="mend what it names, and run the same again: what was done already stays",
+            )  # fmt: skip
         return done.stdout
 
     def ids(self, *listing: str, labels: Sequence[str]) -> list[str]:

@@ -41,7 +41,8 @@ def move_to_server(root: Root, server: Server) -> Moved:
             empty, or the copy is not what was copied. The file is the ledger then, as before.
     """
     if root.ledger_place.exists():
-        raise LedgerError("the ledger is on a server already", where=root.ledger_place)
+        mend = "to move it on, `trajgen state pack` here and `trajgen state unpack` in a new root"
+        raise LedgerError("the ledger is on a server already", where=root.ledger_place, mend=mend)
     check_file(root)
     with closing(sqlite_store(root.ledger)) as file, closing(server_store(server.url, server.where)) as target:
         check_sqlite(file)

@@ -158,7 +158,8 @@ def _read_place(root: Root) -> PlaceFile | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise LedgerError("it cannot be read where the ledger lies", where=path, why=error.strerror) from error
+        what, mend = "it cannot be read where the ledger lies", "give this user the right to read it"
+        raise LedgerError(what, where=path, why=error.strerror, mend=mend) from error
     except (ValidationError, yaml.YAMLError, UnicodeDecodeError):
         mend = "put it back from a copy"
         raise LedgerCorruptError("this does not say where the ledger lies", where=path, mend=mend) from None

@@ -260,7 +260,7 @@ def explain(error: sa.exc.DBAPIError, where: str) -> TrajgenError:
     why = first_line(error)
     code = getattr(error.orig, "pgcode", None) or next((code for words, code in _BY_WORDS if words.search(why)), "")
     for begins, kind, what, mend in _BY_CODE:
-        if code.startswith(begins) if code else False:
+        if code and code.startswith(begins):
             return kind(what, where=where, why=why, mend=mend)
     if is_passing(error):
         mend = "start the server, or correct its address; nothing of this was written"

@@ -62,7 +62,8 @@ class WayToProxy:
             found: dict[str, Any] = json.loads(done.tail[-1])
         except (IndexError, ValueError):
             what = "whether sandboxes reach the proxy could not be asked"
-            raise HarnessError(what, where=SCRIPT, why=done.reason) from None
+            mend = "see what `trajgen dryrun` says of the environment"
+            raise HarnessError(what, where=SCRIPT, why=done.reason, mend=mend) from None
         finally:
             (self.files.proxy / "ended" / REACH_TRIAL).touch()  # its key was for this once
         return found
