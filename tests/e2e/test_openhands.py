@@ -13,7 +13,7 @@ import yaml
 from tests.docker import needs_docker
 from tests.e2e.conftest import KEY_ENV, Installation, files_with
 from tests.faults import Points
-from tests.openhands_checkout.making import SCRIPTS, StandIn, make_stand_in, row, write_rows
+from tests.openhands_checkout.making import SCRIPTS, StandIn, make_stand_in, msb_row, row, write_rows
 from tests.waiting import wait_until
 from trajgen_assets.cli.setup import prepare_root
 from trajgen_assets.cli.state import State
@@ -32,6 +32,7 @@ from trajgen_assets.core.scripted import running_scripted_model
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400), needs_docker]
 
 DATASET = "tasks"
+BENCH = "multi_swe_bench.jsonl"  # the rows that its own evaluator grades by
 BEGUN_S = 120.0
 SOLVED, UNSOLVED, DEAD = (f"acme__greeter-{number}" for number in range(1, 4))
 
@@ -41,10 +42,13 @@ def task(task_id: str, **stand_in: Any) -> dict[str, Any]:
     return row(task_id, **stand_in) | {"FAIL_TO_PASS": ["test_greeting"]}
 
 
-def configure(installation: Installation, stand_in: StandIn, base_url: str, rows: list[dict[str, Any]]) -> None:
+def configure(
+    installation: Installation, stand_in: StandIn, base_url: str, rows: list[dict[str, Any]], **openhands: Any
+) -> None:
     """A configuration as the guide's settings would be, and the rows that it names."""
     folder = installation.root.path
     write_rows(folder / "rows" / f"{DATASET}.jsonl", rows)
+    write_rows(folder / "rows" / BENCH, [msb_row(each) for each in rows])
     (folder / "verified.txt").write_text("".join(f"{each['instance_id']}\n" for each in rows))
     inputs = {
         "llm_api": {"model": "openai/scripted", "api_base_url": base_url, "api_key": f"${{{KEY_ENV}}}"},
@@ -63,6 +67,7 @@ def configure(installation: Installation, stand_in: StandIn, base_url: str, rows
             "native_tool_calling": True,
             "timeout_s": 120,
             "eval_timeout_s": 60,
+            **openhands,
         },
         "harbor_job": {"environment": "docker", "n_concurrent": 2, "max_retries": 0, "max_infra_retries": 0},
         "sft_conversion": {"enabled": True, "instance_status": "all"},
@@ -83,10 +88,22 @@ def stand_in(tmp_path: Path) -> StandIn:
     return make_stand_in(tmp_path / "made")
 
 
-def test_one_start_infers_evaluates_and_makes_training_data(installation: Installation, stand_in: StandIn) -> None:
+@pytest.mark.parametrize(
+    "openhands",
+    [
+        pytest.param({"evaluator": "velora", "native_tool_calling": True}, id="velora-native-calls"),
+        pytest.param(
+            {"evaluator": "msb", "evaluator_dataset": f"rows/{BENCH}", "native_tool_calling": False},
+            id="msb-calls-in-text",
+        ),
+    ],
+)
+def test_one_start_infers_evaluates_and_makes_training_data(
+    installation: Installation, stand_in: StandIn, openhands: dict[str, Any]
+) -> None:
     rows = [task(SOLVED), task(UNSOLVED, fixed_by="guten tag"), task(DEAD, goes="dies")]
     with running_scripted_model(scripts=SCRIPTS) as model:
-        configure(installation, stand_in, model.base_url, rows)
+        configure(installation, stand_in, model.base_url, rows, **openhands)
         code, said = installation.run("start", timeout_s=300)
     assert code == EXIT_FAILED, said  # one of the tasks came to nothing
     with open_ledger(installation.root) as ledger:
@@ -121,12 +138,15 @@ def check_left(installation: Installation, entry: TrialEntry) -> None:
 
 
 def check_data(installation: Installation) -> None:
-    """Both graded trials are training data, in both forms."""
+    """Both graded trials are training data, in both forms, with their calls as calls."""
     (job,) = installation.root.jobs.iterdir()
     folder = installation.root.sft_data / job.name
     rows = [json.loads(line) for line in (folder / "im.jsonl").read_text().splitlines()]
     assert {row["meta_info"]["unique_info"]["_instance_id"] for row in rows} == {SOLVED, UNSOLVED}
     assert len(json.loads((folder / "lf.json").read_bytes())) == len(rows)
+    for each in rows:
+        assert each["tools"]
+        assert any(message.get("tool_calls") for message in each["messages"])
 
 
 @pytest.mark.faults

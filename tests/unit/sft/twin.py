@@ -181,7 +181,7 @@ class JobOnDisk:
 def conversations_in(path: Path, scaffold: str, trial: TrialEntry) -> list[Conversation]:
     """The conversations that a scaffold finds in a trajectory."""
     reader = scaffold_for("auto", scaffold)
-    return list(reader.conversations(read_trajectory(path, trial, reader.side_call)))
+    return list(reader.conversations(reader.as_meant(read_trajectory(path, trial, reader.side_call))))
 
 
 def lines_of(path: Path) -> list[Record]:

@@ -97,8 +97,9 @@ def without_duplicates(verdict: TrialRows, trial_name: str, seen: dict[bytes, st
 def _rows(plan: Plan, trial: TrialEntry) -> tuple[Row, ...]:
     trajectory = read_trajectory(plan.job.dir / str(trial.trajectory), trial, plan.scaffold.side_call)
     origin = Origin(plan.trials, trial, trajectory.sha256, 0)
-    evidence = Evidence(trajectory.answers, fix_flags(trial.task.fix, plan.job.patch(str(trial.trial_name))))
-    conversations = enumerate(plan.scaffold.conversations(trajectory))
+    meant = plan.scaffold.as_meant(trajectory)
+    evidence = Evidence(meant.answers, fix_flags(trial.task.fix, plan.job.patch(str(trial.trial_name))))
+    conversations = enumerate(plan.scaffold.conversations(meant))
     return tuple(_row(plan, each, replace(origin, ordinal=ordinal), evidence) for ordinal, each in conversations)
 
 

@@ -50,8 +50,16 @@ class Scaffold(Protocol):
         """Say in a word or two what a call is that is no part of the agent's work; None for its work."""
         ...
 
+    def as_meant(self, trajectory: Trajectory) -> Trajectory:
+        """Return the trajectory in which the agent's calls are calls: nearly always the recorded one itself.
+
+        Raises:
+            TrialRejectedError: as `read_trajectory`.
+        """
+        ...
+
     def conversations(self, trajectory: Trajectory) -> Iterator[Conversation]:
-        """Yield every conversation of a trial in recorded order, also those to be left out.
+        """Yield every conversation of a trial, as it was meant, in recorded order, also those to be left out.
 
         Raises:
             TrialRejectedError: the trajectory changed since it was read.

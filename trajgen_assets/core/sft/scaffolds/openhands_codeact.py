@@ -5,11 +5,9 @@ by it lies beside the record in tool-call form, and that is what is converted. A
 stands in no later request: it is superseded, and the error that the agent was told goes into the message before it.
 """
 
-from collections.abc import Iterator
 from types import MappingProxyType
 
 from trajgen_assets.core.openhands.layout import TOOL_CALLS_NAME
-from trajgen_assets.core.sft.scaffolds.base import Conversation
 from trajgen_assets.core.sft.scaffolds.recorded import RecordedScaffold
 from trajgen_assets.core.sft.trajectory import Trajectory, read_beside
 
@@ -29,6 +27,6 @@ class OpenHandsCodeAct(RecordedScaffold):
     system_prompts = MappingProxyType(PROMPTS)
     has_subagents = False
 
-    def conversations(self, trajectory: Trajectory) -> Iterator[Conversation]:
-        """Yield the dialogues of a trial, in tool-call form wherever that is known."""
-        yield from super().conversations(read_beside(trajectory, TOOL_CALLS_NAME, self.side_call) or trajectory)
+    def as_meant(self, trajectory: Trajectory) -> Trajectory:
+        """Return the trajectory in tool-call form wherever that is known."""
+        return read_beside(trajectory, TOOL_CALLS_NAME, self.side_call) or trajectory

@@ -43,6 +43,10 @@ class RecordedScaffold:
     has_subagents: bool = True
     edit_tools: frozenset[str] = frozenset()
 
+    def as_meant(self, trajectory: Trajectory) -> Trajectory:
+        """Return the trajectory itself: what went over the wire is what was meant."""
+        return trajectory
+
     def conversations(self, trajectory: Trajectory) -> Iterator[Conversation]:
         """Yield the dialogues of a trial; side calls and answers to abandoned retries come with their reason."""
         seen: set[bytes] = set()
