@@ -25,7 +25,7 @@ from tests.waiting import wait_until
 from trajgen_assets.core.config.load import parse_config
 from trajgen_assets.core.errors import BusyError, DownloadError, RequirementError
 from trajgen_assets.core.intake.manifest import read_manifest
-from trajgen_assets.core.intake.remote.fetch import Fetched, fetch
+from trajgen_assets.core.intake.remote.fetch import Fetched, fetch, fetch_each
 from trajgen_assets.core.intake.remote.remote import HARBOR_REGISTRY, HUGGINGFACE, Limits, Remote
 from trajgen_assets.core.locks import is_locked, locked
 
@@ -70,6 +70,16 @@ def test_a_commit_is_downloaded_once_and_lies_there_whole(hub: Hub, remote: Remo
     hub.asked.clear()
     assert not got(remote).is_new
     assert not hub.asked
+
+
+def test_what_lies_in_its_place_is_named_and_keeps_no_other_source_back(hub: Hub, remote: Remote) -> None:
+    (remote.folder / "tasks").mkdir(parents=True)
+    other = replace(remote, base=remote.base.parent / "other")
+    refused, fetched = fetch_each([remote, other], HARBOR_ENV, lambda _: None)
+    assert isinstance(refused, DownloadError)
+    assert remote.folder.name in str(refused.where)
+    assert isinstance(fetched, Fetched)
+    assert other.is_whole
 
 
 def test_nothing_is_told_to_anybody_and_no_token_is_shown_that_was_not_named(hub: Hub, remote: Remote) -> None:

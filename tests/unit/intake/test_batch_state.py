@@ -63,6 +63,21 @@ def test_a_broken_state_is_said_and_the_others_count(folder: Path, content: byte
     assert words in found.problems[0]
 
 
+def test_the_time_of_an_older_batch_is_not_said_of_the_last_one(folder: Path) -> None:
+    write(folder, "older", {"o/r#1": "success"}, at=1)
+    (folder / BATCH_STATE / "last.json").write_bytes(b"{")
+    found = read_batch_state(folder)
+    assert (found.last_batch, found.last_elapsed_s, found.n_verified) == ("last.json", None, 1)
+
+
+def test_a_state_that_leads_nowhere_keeps_no_other_back(folder: Path) -> None:
+    write(folder, "y", {"o/r#1": "success"}, at=5)
+    for name in ("a", "z"):  # before it, and behind it
+        (folder / BATCH_STATE / f"{name}.json").symlink_to(folder / "gone")
+    found = read_batch_state(folder)
+    assert (found.n_verified, found.last_batch, found.problems) == (1, "y.json", ())
+
+
 def test_cases_that_are_nothing_of_the_kind_count_as_unknown(folder: Path) -> None:
     (folder / BATCH_STATE / "x.json").write_text(
         '{"cases": {"a": null, "b": {"status": 3}, "c": {"status": "failed"}}}'

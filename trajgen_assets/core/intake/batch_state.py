@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,9 +53,9 @@ def read_batch_state(folder: Path) -> BatchState:
     cases: dict[str, Any] = {}
     elapsed_s: float | None = None
     for path, _ in files:
-        if (state := _state(path, problems)) is not None:
-            cases |= state["cases"]
-            elapsed_s = _number(state.get("total_elapsed_seconds"))
+        state = _state(path, problems)
+        cases |= state["cases"] if state else {}
+        elapsed_s = _number(state.get("total_elapsed_seconds")) if state else None
     counts = Counter(_status(case) for case in cases.values())
     last = files[-1] if files else None
     return BatchState(
@@ -72,11 +73,12 @@ def read_batch_state(folder: Path) -> BatchState:
 
 
 def _by_age(folder: Path, pattern: str, problems: list[str]) -> list[tuple[Path, float]]:
-    """Paths with the time of their last change, oldest first; one that goes meanwhile is left out."""
+    """Paths with the time of their last change, oldest first; one that is gone, or leads nowhere, is left out."""
     found = []
     try:
         for path in folder.glob(pattern):
-            found.append((path, path.stat().st_mtime))
+            with suppress(FileNotFoundError):
+                found.append((path, path.stat().st_mtime))
     except OSError as error:
         problems.append(f"{folder.name} cannot be read: {error.strerror}")
     return sorted(found, key=lambda each: (each[1], each[0]))

@@ -63,7 +63,7 @@ def fetch(remote: Remote, harbor_env: Path, say: Say) -> Fetched:
 
     Raises:
         BusyError: somebody else downloads it now.
-        DownloadError: it could not be had whole, or is not what may lie here.
+        DownloadError: it could not be had whole, is not what may lie here, or something is in its place.
         RequirementError: the disk is full or too small for it, or Harbor is not installed.
     """
     if remote.is_whole:
@@ -164,7 +164,7 @@ def read_record(remote: Remote) -> Record:
 
 @contextmanager
 def _disk_of(remote: Remote) -> Iterator[None]:
-    """A full disk is said as that, whoever met it and in whatever words."""
+    """A full disk is said as that, whoever met it and in whatever words; any other trouble with it by its place."""
     try:
         remote.base.mkdir(parents=True, exist_ok=True)
         yield
@@ -174,9 +174,13 @@ def _disk_of(remote: Remote) -> Iterator[None]:
             raise
         raise _full(remote, error.why) from error
     except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        raise _full(remote, error.strerror) from error
+        if error.errno in _NO_ROOM:
+            raise _full(remote, error.strerror) from error
+        where, mend = (
+            error.filename2 or error.filename or remote.base,
+            "see what lies there, and whose it is; then again",
+        )
+        raise DownloadError("a download cannot be put there", where=where, why=error.strerror, mend=mend) from error
 
 
 def _full(remote: Remote, why: str | None) -> RequirementError:
