@@ -1,13 +1,13 @@
 """A disk that fills up in the middle of a job costs nothing that was finished, and the next start does the rest."""
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.disks import small_disk
 from tests.e2e.conftest import SOLVED, UNSOLVED, Installation
 from trajgen_assets.core.capture.stored import compressed_name, content_sha256, stored
 from trajgen_assets.core.capture.verdict import Capture
@@ -24,22 +24,15 @@ PATIENCE_S = 150.0
 
 @pytest.fixture
 def on_a_small_disk(tmp_path: Path, env_dir: Path, model: ScriptedModel) -> Iterator[Installation]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MB}m", "tmpfs", disk]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("a disk of its own cannot be mounted here: that takes root")
-    made = Installation(Root(disk / "root", env_dir))
-    made.configure(model.base_url)
-    text = made.config.read_text()  # no disk of this size is above the mark
-    made.config.write_text(text.replace("timeout_multiplier: 1", "timeout_multiplier: 1, min_free_gb: 0"))
-    text = made.config.read_text()
-    made.config.write_text(text.replace("    harbor_job:", "    capture: {compress: zstd}\n    harbor_job:"))
-    try:
+    with small_disk(tmp_path / "disk", f"{SIZE_MB}m") as disk:
+        made = Installation(Root(disk / "root", env_dir))
+        made.configure(model.base_url)
+        text = made.config.read_text()  # no disk of this size is above the mark
+        made.config.write_text(text.replace("timeout_multiplier: 1", "timeout_multiplier: 1, min_free_gb: 0"))
+        text = made.config.read_text()
+        made.config.write_text(text.replace("    harbor_job:", "    capture: {compress: zstd}\n    harbor_job:"))
         yield made
         assert made.processes() == []
-    finally:
-        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def fill(disk: Path) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.disks import small_disk
 from tests.e2e.conftest import Installation
 from trajgen_assets.core.ledger.store import open_ledger
 from trajgen_assets.core.paths import Root
@@ -16,14 +17,8 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True, check=False).returncode != 0:
-        pytest.skip("a disk of its own cannot be mounted here: that takes root")
-    try:
+    with small_disk(tmp_path / "disk", "50%") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @pytest.mark.parametrize("command", [("start",), ("ledger", "show"), ("setup", "--skip-environments")], ids=str)

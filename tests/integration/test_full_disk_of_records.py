@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import httpx
 import orjson
 import pytest
 
+from tests.disks import small_disk
 from tests.installed import LITELLM_ENV
 from tests.integration.model_calls import CHAT, JOB, body_of, upstream_at
 from tests.integration.upstream_twin import Upstream, serving_upstream
@@ -24,15 +24,8 @@ LONG = "x" * 5000  # so that a record does not fit into what is left of the last
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("a disk of its own cannot be mounted here: that takes root")
-    try:
+    with small_disk(tmp_path / "disk", "16m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @pytest.fixture

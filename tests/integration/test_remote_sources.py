@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from tests.configuration import NO_MODEL
+from tests.disks import small_disk
 from tests.faults import Points
 from tests.hub import REPO, REVISION, Hub, serving_hub
 from tests.installed import HARBOR_ENV
@@ -302,21 +303,14 @@ def test_killed_in_the_middle_of_a_file_it_is_fetched_again(hub: Hub, remote: Re
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("a disk of its own cannot be mounted here: that takes root")
-    try:
+def little_disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", "4m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @pytest.mark.faults
-def test_a_full_disk_is_said_as_that_and_leaves_what_stood(hub: Hub, remote: Remote, small_disk: Path) -> None:
-    remote = replace(remote, base=small_disk / "py-cc")
+def test_a_full_disk_is_said_as_that_and_leaves_what_stood(hub: Hub, remote: Remote, little_disk: Path) -> None:
+    remote = replace(remote, base=little_disk / "py-cc")
     got(replace(remote, subfolder="."))
     stood = found_in(replace(remote, subfolder=".").folder)
     hub.files[BIG] = os.urandom(6 << 20)

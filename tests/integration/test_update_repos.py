@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from resources.instance import prepare_instance
 from tests.configuration import config_text
+from tests.disks import small_disk
 from tests.faults import Points
 from tests.unit.checkouts.origins import Origin, anatomy, git
 from tests.unit.intake.conftest import write_task
@@ -245,12 +246,7 @@ def killed_at(tmp_path: Path, origin: Origin, folder: Path, point: str) -> None:
 
 
 def test_a_full_disk_leaves_what_stood(tmp_path: Path, block: Block, origin: Origin) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("a disk of its own cannot be mounted here: that takes root")
-    try:
+    with small_disk(tmp_path / "disk", "1m") as disk:
         block.pin(h={"url": str(origin.bare), "branch": "main", "path": str(disk / "h")})
         assert block.run()[0] == 0
         before = anatomy(disk / "h")
@@ -260,5 +256,3 @@ def test_a_full_disk_leaves_what_stood(tmp_path: Path, block: Block, origin: Ori
         assert (code, "No space left on device" in err) == (EXIT_FAILED, True)
         assert anatomy(disk / "h") == before
         assert [path.name for path in disk.iterdir() if ".new" in path.name] == []
-    finally:
-        subprocess.run(["umount", "--lazy", disk], check=True)
