@@ -4,6 +4,7 @@ The web UI asks for the end of a run in its own process. The engine's socket is 
 process that talks to browsers has none: it leaves a tag, and the daemon ends the run when it next looks after it.
 """
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +14,8 @@ import docker
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, ResumeRunContext
 from dagster._serdes import ConfigurableClassData
 from dagster_docker import DockerRunLauncher
+
+log = logging.getLogger(__name__)
 
 CANCEL_TAG = "trajgen/cancel_requested"
 DEPLOYMENT_LABEL = "trajgen.deployment"
@@ -75,9 +78,18 @@ class ContainerRunLauncher(DockerRunLauncher):
     def _remove_finished(self) -> None:
         """Remove the containers whose runs are over. Until then they tell how they ended."""
         ours = f"{DEPLOYMENT_LABEL}={self.container_kwargs['labels'][DEPLOYMENT_LABEL]}"
-        for container in docker.client.from_env().containers.list(
-            all=True, filters={"label": ours, "status": "exited"}
-        ):
+        ended = docker.client.from_env().containers.list(
+            all=True, filters={"label": ours, "status": "exited"}, ignore_removed=True
+        )
+        for container in ended:
             run = self._instance.get_run_by_id(container.labels.get(RUN_LABEL, ""))
             if run is None or run.is_finished:
-                container.remove()
+                _remove(container)
+
+
+def _remove(container: Any) -> None:
+    """Remove a container that ended. One that cannot be, as others are at it, keeps no run from its start."""
+    try:
+        container.remove()
+    except docker.errors.APIError as error:
+        log.warning("%s: its container is left for the next start of a run: %s", container.id, error.explanation)
