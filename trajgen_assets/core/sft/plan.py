@@ -22,7 +22,7 @@ from trajgen_assets.core.sft.task_today import TaskToday
 from trajgen_assets.core.sft.tokens.source import TokenizerFiles, find_tokenizer
 
 # Raised whenever the same inputs and settings would give other bytes than before.
-CODE_VERSION = "16"
+CODE_VERSION = "17"
 
 
 @dataclass(frozen=True)
