@@ -121,6 +121,16 @@ def test_a_click_downloads_and_the_same_content_is_one_event(hub: Hub, block: Bl
         assert "answers with commit ffff" in (failed.step_failure_data.user_failure_data.description or "")
 
 
+def test_a_click_brings_the_others_where_one_source_cannot_be_had(hub: Hub, block: Block) -> None:
+    other = SOURCE | {"dataset_name": "acme/other"}
+    block.config.write_text(config_text(Path("x"), task_sources=[other, SOURCE], task_source=None))
+    with open_instance(block.root) as instance:
+        assert not click(instance).success
+    assert [path.parent.parent.name for path in block.config.parent.glob("artifacts/sources/*/*/source.json")] == [
+        "py-cc"
+    ]
+
+
 def tick(block: Block, instance: dg.DagsterInstance) -> dg.SensorResult:
     platform = PlatformResource(root=str(block.root.path), config=str(block.config))
     result = verified_tasks(dg.build_sensor_context(instance=instance, resources={"platform": platform}))

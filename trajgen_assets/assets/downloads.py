@@ -10,7 +10,7 @@ from resources.platform import PlatformResource
 from trajgen_assets.assets.catalogue import Grain, Group, Words, entry
 from trajgen_assets.assets.failing import failing_by
 from trajgen_assets.assets.standing import is_news
-from trajgen_assets.core.intake.remote.fetch import Record, fetch, read_record
+from trajgen_assets.core.intake.remote.fetch import Record, fetch_all, read_record
 from trajgen_assets.core.redact import Redactor
 from trajgen_assets.names import DOWNLOADED_TASKS
 
@@ -29,13 +29,13 @@ NOTHING = "nothing to download"
                     "files. What is here whole is not downloaded again; the sensor never downloads."
                 ),
                 writes="a folder for each commit or version, which appears when it is whole (`download.dir`).",
-                fails="when a source cannot be had whole or is refused; what stood before stands.",
+                fails="when a source cannot be had whole or is refused; the others come, and what stood before stands.",
             ),
             skippable=True,
             group=Group.UPSTREAM,
             grain=Grain.WHOLE,
             kinds={"huggingface"},
-            code=[fetch],
+            code=[fetch_all],
         )
     ],
 )
@@ -46,7 +46,7 @@ def downloaded_tasks(
     with failing_by(Redactor.of_environ()):
         remotes = platform.configuration().remotes()
         harbor_env = platform.artifacts_root().env / "harbor-uv"
-        records = [read_record(fetch(each, harbor_env, context.log.info).remote) for each in remotes]
+        records = [read_record(each.remote) for each in fetch_all(remotes, harbor_env, context.log.info)]
     version = hashlib.sha256("".join(each.sha256 for each in records).encode()).hexdigest() if records else NOTHING
     if is_news(context.instance, DOWNLOADED_TASKS, None, version):
         yield dg.MaterializeResult(

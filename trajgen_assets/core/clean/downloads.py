@@ -56,7 +56,7 @@ def _downloads_in(base: Path) -> Iterator[Download]:
 
 
 def _led_to(root: Root) -> Iterator[Path]:
-    """What staged tasks are links to, where they are staged in place."""
+    """What staged tasks are links to, where `staging` is `link`."""
     for link in root.tasks.glob("*/*"):
         if link.is_symlink():
             yield link.resolve()

@@ -94,6 +94,21 @@ def fetch_each(remotes: Iterable[Remote], harbor_env: Path, say: Say) -> Iterato
             yield error
 
 
+def fetch_all(remotes: Iterable[Remote], harbor_env: Path, say: Say) -> list[Fetched]:
+    """Bring each source here, in turn, though others fail; `say` gets what became of those that fail.
+
+    Raises:
+        TrajgenError: one of them could not be had; the first that could not. The others are here.
+    """
+    found = list(fetch_each(remotes, harbor_env, say))
+    errors = [each for each in found if isinstance(each, TrajgenError)]
+    for error in errors:
+        say(str(error))
+    if errors:
+        raise errors[0]
+    return [each for each in found if isinstance(each, Fetched)]
+
+
 def _told_apart(fetched: Fetched) -> Fetched:
     """Refuse to take each task for verified where the download itself says which are, and to guess where it does not.
 
