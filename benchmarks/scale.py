@@ -21,6 +21,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.scale_model import Cpu, Fleet, Forecast, UnitCosts, Workload, forecast
 
+# Of these the least is not 0: something is divided by each.
+DIVISORS = {
+    "n_hosts", "cores", "memory_gb", "trials_at_once", "n_concurrent", "requests_per_min", "tokens_per_min",
+    "tokens_per_s", "batch",
+}  # fmt: skip
+
 
 def main() -> None:
     """Print a forecast, or hold one against a run."""
@@ -44,7 +50,11 @@ def _arguments() -> argparse.Namespace:
             group.add_argument(f"--{each.name.replace('_', '-')}", type=kind, default=value, help=f"default: {value}")
     parser.add_argument("--json", action="store_true", help="the forecast for programs")
     parser.add_argument("--check", type=int, metavar="N", help="roll N tasks out here, and compare")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    for name, value in vars(arguments).items():
+        if isinstance(value, int | float) and (value < 0 or (value == 0 and name in DIVISORS)):
+            parser.error(f"argument --{name.replace('_', '-')}: {value} is too small")
+    return arguments
 
 
 def _given(kind: type[Workload | Fleet], arguments: argparse.Namespace) -> dict[str, Any]:

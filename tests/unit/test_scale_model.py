@@ -91,6 +91,14 @@ def test_a_host_whose_memory_does_not_hold_its_trials_is_told() -> None:
     assert "lower them" in small.notes[0]
 
 
+@pytest.mark.parametrize(("option", "value"), [("--n-hosts", "0"), ("--requests-per-min", "0"), ("--n-tasks", "-1")])
+def test_a_figure_that_cannot_be_one_is_refused_by_its_name(option: str, value: str) -> None:
+    argv = [sys.executable, PROJECT / "benchmarks" / "scale.py", option, value]
+    done = subprocess.run(argv, check=False, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert f"{option}: {value}" in done.stderr
+
+
 def test_the_command_prints_a_table_and_the_same_for_programs() -> None:
     argv = [sys.executable, PROJECT / "benchmarks" / "scale.py", "--n-tasks", "100", "--requests-per-min", "60"]
     table = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
