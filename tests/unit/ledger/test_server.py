@@ -7,6 +7,7 @@ import pytest
 
 from tests.postgres import Cluster
 from tests.unit.ledger.twins import batch, register
+from trajgen_assets.core.dashboard.serving import state_of
 from trajgen_assets.core.errors import ConfigError, LedgerCorruptError, LedgerError, LedgerMissingError
 from trajgen_assets.core.ledger import Lease, create_ledger, open_ledger
 from trajgen_assets.core.ledger.looking import looking_at_ledger
@@ -75,6 +76,7 @@ def test_an_older_schema_on_a_server_is_updated_by_who_works_with_it_and_not_by_
     for _ in range(2):
         with pytest.raises(LedgerError, match=r"of an older schema.*trajgen ledger check"), looking_at_ledger(root):
             pass
+        state_of(root)  # by which a served dashboard tells whether it is to be made anew
     with open_ledger(root) as ledger:
         register(ledger, "a")
     with looking_at_ledger(root) as ledger:

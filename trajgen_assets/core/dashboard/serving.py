@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from trajgen_assets.core.dashboard.render import POLICY
 from trajgen_assets.core.dashboard.site import build_site, site_folder
 from trajgen_assets.core.errors import RequirementError, TrajgenError
-from trajgen_assets.core.ledger.store import open_ledger
+from trajgen_assets.core.ledger.looking import looking_at_ledger
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.scripted.running import listen, origin_of
 
@@ -108,7 +108,7 @@ def state_of(root: Root) -> tuple[int, ...]:
 def _on_server(root: Root) -> Iterable[int]:
     """A number that another state of a ledger on a server changes; none while it does not answer."""
     if root.ledger_place.exists():
-        with suppress(TrajgenError), open_ledger(root) as ledger:
+        with suppress(TrajgenError), looking_at_ledger(root) as ledger:
             yield int(ledger.fingerprint()[:15], 16)
 
 
