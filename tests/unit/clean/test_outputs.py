@@ -102,6 +102,15 @@ def test_what_git_tracks_stays(place: Place) -> None:
     assert (place.root.logs / "dagster-daemon.log").is_file()
 
 
+def test_what_git_may_track_stays_where_git_cannot_answer(place: Place) -> None:
+    git = ["git", "-C", str(place.root.path)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "-f", "logs"], check=True)
+    (place.root.path / ".git" / "HEAD").write_text("torn")
+    assert "nobody can tell whether git tracks files of it" in place.run("clean", "--yes").output
+    assert (place.root.logs / "dagster-daemon.log").is_file()
+
+
 def test_it_is_refused_while_a_job_runs(place: Place) -> None:
     before = place.bytes_of("sft_data", "logs", "tasks", "litellm")
     with job_slot(place.root.locks, 1, holder="job-x"):

@@ -51,7 +51,7 @@ def pins_of(config: Config, *, ref: str | None = None) -> dict[str, Pin]:
         ConfigError: `ref` is no name of a branch, a tag or a commit.
     """
     if ref is not None and (problem := ref_problem(ref)):
-        raise ConfigError(f"--ref {problem}", where=repr(ref))
+        raise ConfigError(f"--ref {problem}", where=repr(ref), mend="name one that the origin has: `git ls-remote URL`")
     named = config.meta_info.repositories.items()
     return {name: _pin(config, name, each, each.url, ref) for name, each in named if each.url}
 

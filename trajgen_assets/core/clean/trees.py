@@ -46,9 +46,15 @@ def why_left(path: Path, root: Path, kept: Collection[Path], *, link_may_lead_ou
         return "it lies outside of the root, behind a link"
     if named := next((each for each in kept if _holds(path, each)), None):
         return f"it holds {named}, which the configuration names"
-    if git_says(root, "ls-files", "--", str(path)):
-        return "git tracks files of it"
-    return None
+    return _why_gits(path, inside)
+
+
+def _why_gits(path: Path, root: Path) -> str | None:
+    """A git that cannot answer, as in a repository of another user, may track anything of it."""
+    tracked = git_says(root, "ls-files", "--", str(path))
+    if tracked is None and any((each / ".git").exists() for each in (root, *root.parents)):
+        return f"nobody can tell whether git tracks files of it: `git -C {root} status` says why"
+    return "git tracks files of it" if tracked else None
 
 
 def _holds(path: Path, named: Path) -> bool:

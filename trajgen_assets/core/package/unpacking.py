@@ -108,7 +108,8 @@ def _read(file: Path, place: Path, root: Root) -> Manifest:
         free = shutil.disk_usage(place).free
         if manifest.size_bytes > free:
             why = f"it takes {manifest.size_bytes:,} bytes, and {free:,} are free"
-            raise RequirementError("there is no room for the package", where=root.path, why=why)
+            mend = "make room, or unpack it elsewhere: `trajgen state unpack FILE --to ROOT`"
+            raise RequirementError("there is no room for the package", where=root.path, why=why, mend=mend)
         wanted = {each.path: each for each in manifest.files}
         while (member := tar.next()) is not None:  # iterating would begin with the first again
             packed = wanted.pop(member.name, None)
@@ -191,7 +192,7 @@ def _opened(file: Path) -> Iterator[tarfile.TarFile]:
     except FileNotFoundError as error:
         if error.filename != str(file):
             raise
-        raise PackageError("there is no such file", where=file) from error
+        raise PackageError("there is no such file", where=file, mend="name what `trajgen state pack` wrote") from error
     except (tarfile.TarError, zstandard.ZstdError, EOFError, ValueError) as error:
         raise _refused(file, f"it is damaged: {error}") from error
 

@@ -79,7 +79,8 @@ def root_of(remote: Remote, tree: Path) -> Path:
     """
     top = tree / (remote.subfolder or "")
     if not top.is_dir():
-        raise DownloadError("download.subfolder is not in it", where=remote.words, why=remote.subfolder)
+        mend = "name a folder of it as download.subfolder, or leave that out"
+        raise DownloadError("download.subfolder is not in it", where=remote.words, why=remote.subfolder, mend=mend)
     while not _holds_tasks(top):
         holding = [each for each in _folders(top) if _has_below(each)]
         if len(holding) != 1:
