@@ -59,8 +59,8 @@ class ContainerRunLauncher(DockerRunLauncher):
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Say whether the run's container runs. One that is to end is told so here: nothing else looks at each run."""
         health: CheckRunHealthResult = super().check_run_worker_health(run)
-        if CANCEL_TAG in run.tags:
-            self._interrupt(run)
+        if CANCEL_TAG in run.tags and not self._interrupt(run):
+            self._end_without_container(run.run_id)
         return health
 
     def _interrupt(self, run: dg.DagsterRun) -> bool:
@@ -71,6 +71,12 @@ class ContainerRunLauncher(DockerRunLauncher):
         self._instance.report_run_canceling(run)
         container.kill(signal="SIGTERM")
         return True
+
+    def _end_without_container(self, run_id: str) -> None:
+        """Report the end of a run that is gone already: run monitoring would resume what nobody wants any more."""
+        run = self._instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            self._instance.report_run_canceled(run, "Its container had ended before it could be told to.")
 
     def _container_of(self, run: dg.DagsterRun) -> Any | None:
         return self._get_container(run)  # type: ignore[no-untyped-call]

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 import dagster as dg
 import pytest
 from dagster._core.code_pointer import ModuleCodePointer
-from dagster._core.launcher import LaunchRunContext
+from dagster._core.launcher import LaunchRunContext, WorkerStatus
 from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
+from dagster_docker.docker_run_launcher import DOCKER_CONTAINER_ID_TAG
 
-from resources.container_launcher import DEPLOYMENT_LABEL, RUN_LABEL
+from resources.container_launcher import CANCEL_TAG, DEPLOYMENT_LABEL, RUN_LABEL
 from tests.serving import QuietHandler, serving
 
 NEW = "new"
@@ -73,6 +74,23 @@ def engine() -> Iterator[tuple[str, list[str]]]:
 def described(name: str) -> dict[str, object]:
     labels = {DEPLOYMENT_LABEL: "here", RUN_LABEL: f"run-of-{name}"}
     return {"Id": name, "State": {"Status": "exited"}, "Config": {"Labels": labels}}
+
+
+@pytest.mark.parametrize(
+    ("tags", "status"),
+    [({CANCEL_TAG: "yes"}, dg.DagsterRunStatus.CANCELED), ({}, dg.DagsterRunStatus.STARTED)],
+    ids=["cancelled", "wanted"],
+)
+def test_a_run_whose_container_died_is_over_if_it_was_cancelled_and_else_left_to_be_resumed(
+    monkeypatch: pytest.MonkeyPatch, tags: dict[str, str], status: dg.DagsterRunStatus
+) -> None:
+    with engine() as (address, _), dg.instance_for_test(overrides={"run_launcher": LAUNCHER}) as instance:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        of_container = {DOCKER_CONTAINER_ID_TAG: "removable"}
+        run = instance.create_run_for_job(idle, status=dg.DagsterRunStatus.STARTED, tags=tags | of_container)
+        health = instance.run_launcher.check_run_worker_health(run)
+        assert health.status is WorkerStatus.FAILED
+        assert instance.get_run_by_id(run.run_id).status is status
 
 
 def test_a_run_starts_whoever_else_removes_containers_that_ended(monkeypatch: pytest.MonkeyPatch) -> None:
