@@ -58,8 +58,7 @@ def clean(  # noqa: PLR0913, PLR0917  one argument for each option
     check_choices(yes=yes, dry_run=dry_run, as_json=as_json)
     state = state_of(context)
     config = configuration(state)
-    if names and not jobs:
-        raise ConfigError("clean takes jobs only with --jobs", where=names[0], mend="say `trajgen clean --jobs JOB`")
+    _refuse_idle(names or [], jobs=jobs, force=force, data_sets=data_sets)
     if jobs:
         with nullcontext() if dry_run else resting(state, config):
             choice = partial(find_job_trials, state.root, names=names or [])
@@ -86,6 +85,20 @@ def clean(  # noqa: PLR0913, PLR0917  one argument for each option
         _show(found, state, as_json=as_json, done="removed") if as_json or not going else typer.echo(
             f"removed: {said(total(going))}"
         )
+
+
+def _refuse_idle(names: Sequence[str], *, jobs: bool, force: bool, data_sets: bool) -> None:
+    """Refuse words that would be passed over in silence.
+
+    Raises:
+        ConfigError
+    """
+    if names and not jobs:
+        raise ConfigError("clean takes jobs only with --jobs", where=names[0], mend="say `trajgen clean --jobs JOB`")
+    if force and not jobs:
+        raise ConfigError("--force is about the trials of jobs", mend="say `trajgen clean --jobs JOB --force`")
+    if data_sets and jobs:
+        raise ConfigError("--jobs removes trials, and no data sets", mend="say `trajgen clean --data-sets` by itself")
 
 
 def total(outputs: Sequence[Output]) -> Size:

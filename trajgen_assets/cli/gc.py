@@ -96,12 +96,13 @@ def collect(
 ) -> None:
     """Make what jobs that are over have left smaller.
 
-    Compressing loses nothing: all of trajgen reads both forms. A version that went can be made again. While a job
-    runs, the others are refused; these two take only what is over, and make room for it.
+    Compressing loses nothing: all of trajgen reads both forms. A version that went can be made again. These two take
+    only what is over, and work while a job runs; all else is refused then.
     """
     shrink = build_cache_gb is not None
     if not any((compress, versions, jobs, runs, images, sources, shrink)):
         raise ConfigError("gc does only what it is told", mend=NO_CHOICE)
+    _refuse_idle(None if jobs else keep_gb, 0 if compress or versions or jobs or runs else older_than)
     if jobs or runs or sources or shrink:
         check_choices(yes=yes, dry_run=dry_run, as_json=as_json)
     call = Call(state_of(context), timedelta(days=older_than), dry_run, yes, as_json, {"dry_run": dry_run})
@@ -121,6 +122,19 @@ def collect(
         _shrink_build_cache(call, build_cache_gb)
     if as_json:
         typer.echo(json.dumps(call.facts))
+
+
+def _refuse_idle(keep_gb: float | None, older_than: float) -> None:
+    """Refuse options that nothing of what is asked for goes by, instead of passing over them.
+
+    Raises:
+        ConfigError
+    """
+    if keep_gb is not None:
+        raise ConfigError("--keep-gb is about the trials of jobs", mend="add --jobs, or leave it out")
+    if older_than:
+        mend = "add one of these, or leave it out"
+        raise ConfigError("--older-than is about --compress, --versions, --jobs and --runs", mend=mend)
 
 
 def _delete_jobs(call: Call, keep_gb: float | None) -> None:

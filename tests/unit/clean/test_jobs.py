@@ -12,6 +12,7 @@ import pytest
 
 from tests.faults import Points
 from tests.integration.finished_job import JOB, job_that_is_over
+from tests.trees import found_in
 from tests.unit.clean.conftest import Place
 from tests.unit.ledger.twins import batch, key
 from trajgen_assets.core.dashboard.site import build_site
@@ -174,3 +175,22 @@ def test_gc_takes_the_oldest_jobs_until_there_is_room_and_none_that_is_not_conve
     assert "stays: not-converted" in place.run("gc", "--jobs", "--keep-gb", "0", "--yes").output
     assert trials_of(place.root) == []
     assert [each.name for each in place.root.job("not-converted").dir.iterdir() if each.is_dir()]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("gc", "--versions", "--keep-gb", "5"), "--keep-gb is about"),
+        (("gc", "--images", "--older-than", "3"), "--older-than is about"),
+        (("clean", "--force", "--yes"), "--force is about"),
+        (("clean", "--jobs", "--data-sets", "--yes"), "and no data sets"),
+        (("clean", JOB, "--yes"), "only with --jobs"),
+    ],
+    ids=["keep", "older", "force", "data sets", "names"],
+)
+def test_what_would_be_passed_over_is_refused_and_nothing_goes(place: Place, words: tuple[str, ...], said: str) -> None:
+    before = found_in(place.root.path)
+    error = place.run(*words).exception
+    assert isinstance(error, ConfigError)
+    assert said in str(error)
+    assert found_in(place.root.path) == before
