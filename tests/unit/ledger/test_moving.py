@@ -143,6 +143,9 @@ def test_a_ledger_is_moved_once(filled: Root, url: str, postgres: Cluster) -> No
     move(filled, url)
     with pytest.raises(LedgerError, match="on a server already"):
         move(filled, postgres.new_database())
+    filled.ledger.unlink()  # as a root whose ledger was made on a server has none
+    with pytest.raises(LedgerError, match="on a server already"):
+        is_sealed(filled)
 
 
 def test_notes_with_characters_that_only_sqlite_holds_are_moved(filled: Root, url: str) -> None:

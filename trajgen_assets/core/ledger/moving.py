@@ -40,10 +40,7 @@ def move_to_server(root: Root, server: Server) -> Moved:
         LedgerError: the root's ledger is on a server already or went to another one, the database there is not
             empty, or the copy is not what was copied. The file is the ledger then, as before.
     """
-    if root.ledger_place.exists():
-        mend = "to move it on, `trajgen state pack` here and `trajgen state unpack` in a new root"
-        raise LedgerError("the ledger is on a server already", where=root.ledger_place, mend=mend)
-    check_file(root)
+    _check_in_file(root)
     with closing(sqlite_store(root.ledger)) as file, closing(server_store(server.url, server.where)) as target:
         check_sqlite(file)
         ask_time(target)
@@ -58,12 +55,23 @@ def move_to_server(root: Root, server: Server) -> Moved:
 
 
 def is_sealed(root: Root) -> bool:
-    """Whether the file of the root's ledger has been left for a server."""
-    check_file(root)
+    """Whether the file of the root's ledger has been left for a server, by a move that the root was not told of.
+
+    Raises:
+        LedgerError: as `move_to_server`.
+    """
+    _check_in_file(root)
     with closing(sqlite_store(root.ledger)) as file:
         check_sqlite(file)
         with file.read() as conn:
             return said(conn, MOVED_TO) is not None
+
+
+def _check_in_file(root: Root) -> None:
+    if root.ledger_place.exists():
+        mend = "to move it on, `trajgen state pack` here and `trajgen state unpack` in a new root"
+        raise LedgerError("the ledger is on a server already", where=root.ledger_place, mend=mend)
+    check_file(root)
 
 
 def copy_to_file(root: Root, copy: Path) -> None:
