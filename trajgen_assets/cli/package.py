@@ -28,7 +28,9 @@ def pack_state(
     jobs: Annotated[
         list[str] | None, typer.Option("--jobs", help=f"Also the folder of this job; repeatable; `{EVERY}` for all.")
     ] = None,
-    logs: Annotated[bool, typer.Option("--logs", help="Also the logs.")] = False,
+    logs: Annotated[
+        bool, typer.Option("--logs", help="Also the logs, and those that swegen wrote beside the sources.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be packed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:

@@ -112,11 +112,18 @@ def test_what_swegen_has_left_beside_a_source_goes_along(place: Place, tmp_path:
     (place.source / ".swegen-create-batch" / "x.json").write_text('{"cases": {}}')
     (place.source.parent / "collected_prs").mkdir()
     (place.source.parent / "collected_prs" / "prs.jsonl").write_text("{}\n")
+    (place.source.parent / "logs" / "swegen-create").mkdir(parents=True)
+    (place.source.parent / "logs" / "swegen-create" / "1.log").write_text("began\n")
     package = tmp_path / "state.tar.zst"
     assert place.run("state", "pack", str(package)).exit_code == EXIT_OK
     names = {each.path for each in read_manifest(package).files}
     assert "moved/sources/py-cc/.swegen-create-batch/x.json" in names
     assert "moved/sources/py-cc/collected_prs/prs.jsonl" in names
+    assert not [name for name in names if "swegen-create/" in name]
+    with_logs = tmp_path / "with_logs.tar.zst"
+    assert place.run("state", "pack", str(with_logs), "--logs").exit_code == EXIT_OK
+    names = {each.path for each in read_manifest(with_logs).files}
+    assert "moved/sources/py-cc/logs/swegen-create/1.log" in names
 
 
 def test_a_dry_run_lists_what_would_go_and_writes_nothing(place: Place, tmp_path: Path) -> None:

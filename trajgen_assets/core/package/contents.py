@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trajgen_assets.core import atomic
 from trajgen_assets.core.config.config import Config, redacted
-from trajgen_assets.core.intake.batch_state import BATCH_STATE
+from trajgen_assets.core.intake.batch_state import BATCH_STATE, LOGS
 from trajgen_assets.core.intake.exclusions import FILE_NAME
 from trajgen_assets.core.intake.staging import RECORDS
 from trajgen_assets.core.ledger.moving import copy_to_file
@@ -14,7 +14,7 @@ from trajgen_assets.core.package.form import LEDGER, MOVED
 from trajgen_assets.core.paths import Root
 from trajgen_assets.core.redact import Redactor
 
-COLLECTED_PRS = "collected_prs"
+COLLECTED_PRS, SWEGEN_LOGS = "collected_prs", LOGS.as_posix()
 
 
 @dataclass
@@ -70,15 +70,16 @@ def collect(root: Root, config: Config | None, contents: Contents, *, jobs: Sequ
     if config is not None:
         atomic.write_yaml(contents.draft(f"{MOVED}/config.yaml"), redacted(config))
         contents.add(f"{MOVED}/{FILE_NAME}", config.resolve(FILE_NAME), redact=True)
-        for name, path in _of_sources(config):
+        for name, path in _of_sources(config, logs=logs):
             contents.add(f"{MOVED}/sources/{name}", path.resolve(), redact=True)
 
 
-def _of_sources(config: Config) -> Iterator[tuple[str, Path]]:
+def _of_sources(config: Config, *, logs: bool) -> Iterator[tuple[str, Path]]:
     for source in config.sources():
         yield f"{source.dataset}/{source.manifest.name}", source.manifest
         yield f"{source.dataset}/{BATCH_STATE}", source.folder / BATCH_STATE
-        places = (folder / COLLECTED_PRS for folder in (source.folder, *source.folder.parents[:2]))
-        found = next((each for each in places if each.is_dir()), None)
-        if found is not None:
-            yield f"{source.dataset}/{COLLECTED_PRS}", found
+        for around in (COLLECTED_PRS, *([SWEGEN_LOGS] if logs else [])):
+            places = (folder / around for folder in (source.folder, *source.folder.parents[:2]))
+            found = next((each for each in places if each.is_dir()), None)
+            if found is not None:
+                yield f"{source.dataset}/{around}", found
