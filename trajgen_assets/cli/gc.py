@@ -217,13 +217,13 @@ def _delete_downloads(call: Call) -> None:
         done = "would be deleted" if call.dry_run else "to be deleted"
         for each in found:
             call.say(f"{each.path}: {said(each.size)} {f'stays: {each.left}' if each.left else done}")
+        n_gone = len(going)
         if going and not call.dry_run:
             agreed(
                 "delete these downloads? Other roots whose configuration names the folder lose them, too", yes=call.yes
             )
-            for each in going:
-                each.remove()
-        call.say(f"{count_of(len(going), 'download')} {'would be deleted' if call.dry_run else 'deleted'}")
+            n_gone = sum(each.remove() for each in going)
+        call.say(f"{count_of(n_gone, 'download')} {'would be deleted' if call.dry_run else 'deleted'}")
     call.facts["sources"] = [
         {"path": str(each.path), "size_bytes": each.size.size_bytes, "stays": each.left} for each in found
     ]

@@ -25,11 +25,15 @@ class Download:
     size: Size
     left: str | None = None
 
-    def remove(self) -> None:
-        """Remove it, unless somebody has begun to download it. The next call finds what is left if it is cut short."""
+    def remove(self) -> bool:
+        """Remove it, and tell whether it went: not if somebody has begun to download it.
+
+        What is left of one whose removal is cut short is found by the next call.
+        """
         with locked_if_free(self.lock) as lock:
             if lock is not None and self.path.exists():
                 remove(self.path)
+        return lock is not None
 
 
 def superseded_downloads(root: Root, config: Config | None) -> list[Download]:
