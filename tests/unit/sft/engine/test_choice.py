@@ -11,6 +11,8 @@ from tests.configuration import config_text
 from trajgen_assets.cli.main import app
 from trajgen_assets.core.errors import ConfigError
 from trajgen_assets.core.exit_codes import EXIT_OK
+from trajgen_assets.core.provision.converter_check import CONVERTERS
+from trajgen_assets.core.sft.engine.converter import FAMILIES
 
 FIT = {
     "enabled": True, "engine": "swe_data_process", "tokenizer_name": "owner/name@" + "1" * 40, "first_turn": "keep",
@@ -54,3 +56,7 @@ def test_settings_that_it_has_no_option_for_are_not(tmp_path: Path, conversion: 
 
 def test_a_conversion_that_is_switched_off_is_not_judged(tmp_path: Path) -> None:
     assert validated(tmp_path, enabled=False, tokenizer_name=None).exit_code == EXIT_OK
+
+
+def test_its_environment_is_held_to_the_modules_that_are_run() -> None:
+    assert set(CONVERTERS) == set(FAMILIES.values())

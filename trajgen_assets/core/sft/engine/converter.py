@@ -32,7 +32,6 @@ FAMILIES = {
     "terminus2": "terminus2.convert_terminus2_to_im",
 }
 TERMINUS = "terminus2"
-QUIETABLE = ("claude_code", "open_code")
 
 # What the built-in converter does to rows, and this one does not: the value that says so, for each key.
 UNDONE = {
