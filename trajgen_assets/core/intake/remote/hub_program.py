@@ -16,7 +16,7 @@ from typing import Any
 from httpx import HTTPError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
-from huggingface_hub.utils import filter_repo_objects
+from huggingface_hub.utils._paths import filter_repo_objects
 
 from trajgen_assets.core.atomic import write_json
 from trajgen_assets.core.counting import count_of
