@@ -14,7 +14,7 @@ import zstandard
 from trajgen_assets.core.atomic import open_atomic
 from trajgen_assets.core.clock import stamp
 from trajgen_assets.core.config.config import Config
-from trajgen_assets.core.errors import PackageError, RequirementError
+from trajgen_assets.core.errors import PackageError, RequirementError, TrajgenError
 from trajgen_assets.core.package.contents import Contents, collect
 from trajgen_assets.core.package.form import BLOCK_BYTES, MANIFEST, Manifest, PackedFile
 from trajgen_assets.core.paths import Root
@@ -53,6 +53,8 @@ def pack(
                 with open_atomic(file, mode=0o600) as output:
                     _write(output, manifest, contents)
             return manifest
+    except TrajgenError:  # some are errors of the system, too
+        raise
     except OSError as error:
         raise _not_written(file, error) from error
 

@@ -61,14 +61,14 @@ def unpack(file: Path, root: Root) -> Manifest:
             write_json(place / _READY, manifest.top)
             reached("package_ready")
             _move_in(root, place, manifest)
+        except TrajgenError:  # some are errors of the system, too
+            _give_up(root, place)
+            raise
         except OSError as error:
             _give_up(root, place)
             mend = "make room or give access there, and unpack it again"
             why = error.strerror or error
             raise RequirementError("the package cannot be unpacked", where=root.path, why=why, mend=mend) from error
-        except TrajgenError:
-            _give_up(root, place)
-            raise
     return manifest
 
 

@@ -188,6 +188,8 @@ def _disk_of(remote: Remote) -> Iterator[None]:
         if not is_said and disk_usage(remote.base).free > _FULL_BELOW_BYTES:
             raise
         raise _full(remote, error.why) from error
+    except TrajgenError:  # some are errors of the system, too
+        raise
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise _full(remote, error.strerror) from error
