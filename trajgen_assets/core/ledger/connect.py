@@ -1,13 +1,14 @@
 """Connections and transactions of a ledger in a SQLite file. What lies on a server is in `server`."""
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -19,6 +20,8 @@ from trajgen_assets.core.faults import reached
 BUSY_TIMEOUT_S = 30.0
 APPLICATION_ID = 0x54524A47  # "TRJG"
 
+T = TypeVar("T")
+
 SEALED = "this ledger has moved"
 """What SQLite says of a write to one that has: see `identity.seal`."""
 
@@ -29,6 +32,17 @@ _found_whole: dict[str, tuple[int, ...]] = {}  # by path: the version of the fil
 
 class Interrupted(BusyError):
     """The connection was lost, and nothing of the transaction was written: it may be done again."""
+
+
+def until_done(do: Callable[[], T]) -> T:
+    """Do it, and again as long as its connection is lost before anything of it was written; for 30 s at most."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            return do()
+        except Interrupted:
+            if time.monotonic() > deadline:
+                raise
 
 
 @dataclass(frozen=True)

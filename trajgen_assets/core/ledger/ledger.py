@@ -1,7 +1,6 @@
 """The ledger as everything else sees it: one method, one transaction."""
 
 import inspect
-import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +23,7 @@ from trajgen_assets.core.ledger import (
     slots,
     unattended,
 )
-from trajgen_assets.core.ledger.connect import BUSY_TIMEOUT_S, Interrupted, Store
+from trajgen_assets.core.ledger.connect import Store, until_done
 from trajgen_assets.core.ledger.models import (
     AskedBy,
     AttemptKind,
@@ -64,16 +63,10 @@ def _repeating(kind: type[T]) -> type[T]:
 
 def _repeated(method: Callable[..., T]) -> Callable[..., T]:
     @wraps(method)
-    def until_done(self: "Ledger", *args: Any, **kwargs: Any) -> T:
-        deadline = time.monotonic() + BUSY_TIMEOUT_S
-        while True:
-            try:
-                return method(self, *args, **kwargs)
-            except Interrupted:
-                if time.monotonic() > deadline:
-                    raise
+    def repeated(self: "Ledger", *args: Any, **kwargs: Any) -> T:
+        return until_done(lambda: method(self, *args, **kwargs))
 
-    return until_done
+    return repeated
 
 
 @_repeating

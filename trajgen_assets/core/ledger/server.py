@@ -80,6 +80,11 @@ class ServerClock:
     def __init__(self) -> None:
         self._asked: tuple[datetime, float] | None = None
 
+    @property
+    def is_set(self) -> bool:
+        """Whether the server was asked."""
+        return self._asked is not None
+
     def set(self, moment: datetime) -> None:
         """Take `moment` for the present one."""
         self._asked = (moment, time.clock_gettime(time.CLOCK_BOOTTIME))
@@ -158,8 +163,7 @@ class ServerStore(Store):
 
     @property
     def _patience_of_now_s(self) -> float:
-        is_known = self.now._asked is not None
-        return self.patience_s if is_known else min(self.patience_s, FIRST_PATIENCE_S)
+        return self.patience_s if self.now.is_set else min(self.patience_s, FIRST_PATIENCE_S)
 
     def _leave_mark(self, conn: sa.Connection) -> str:
         now = self.now()
@@ -218,8 +222,12 @@ def ask_time(store: ServerStore) -> None:
         BusyError: it does not answer.
         LedgerError: it does not let us in.
     """
-    with store.read() as conn:
-        store.now.set(conn.exec_driver_sql("SELECT clock_timestamp()").scalar_one())
+    try:
+        with store.read() as conn:
+            store.now.set(conn.exec_driver_sql("SELECT clock_timestamp()").scalar_one())
+    except Interrupted:
+        if not store.now.is_set:  # else it has answered, and went away behind that
+            raise
 
 
 def is_passing(error: sa.exc.DBAPIError) -> bool:

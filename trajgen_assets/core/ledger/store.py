@@ -20,6 +20,7 @@ from trajgen_assets.core.ledger.connect import (
     check_sqlite,
     prepare_sqlite,
     sqlite_store,
+    until_done,
 )
 from trajgen_assets.core.ledger.copying import copy_ledger, holds_ledger
 from trajgen_assets.core.ledger.identity import LEDGER_ID, check_identity, check_not_moved, identity
@@ -56,7 +57,7 @@ def open_ledger(
     else:
         store = server_with_ledger(root, server, patience_s=busy_timeout_s)
         with closed_on_error(store):
-            update_schema(store)
+            until_done(lambda: update_schema(store))
     return Ledger(store, now or store.now)
 
 
@@ -75,11 +76,15 @@ def server_with_ledger(root: Root, server: Server, *, patience_s: float = BUSY_T
     store = server_store(server.url, server.where, patience_s=patience_s)
     with closed_on_error(store):
         ask_time(store)
-        if server.ledger_id is None or not holds_ledger(store):
-            mend = REBUILD_MEND if _evidence(root) else "run `trajgen setup`"
-            raise LedgerMissingError("there is no ledger", where=server.where, mend=mend)
-        check_identity(store, server.ledger_id)
+        until_done(lambda: _check_it_is_there(root, server, store))
     return store
+
+
+def _check_it_is_there(root: Root, server: Server, store: Store) -> None:
+    if server.ledger_id is None or not holds_ledger(store):
+        mend = REBUILD_MEND if _evidence(root) else "run `trajgen setup`"
+        raise LedgerMissingError("there is no ledger", where=server.where, mend=mend)
+    check_identity(store, server.ledger_id)
 
 
 @contextmanager
