@@ -40,7 +40,7 @@ from trajgen_assets.names import (
     TRAJECTORIES,
     VERIFIED_TASKS,
 )
-from trajgen_assets.partitions import MAX_TASKS_PER_RUN, task_partitions
+from trajgen_assets.partitions import MAX_TASKS_PER_RUN, show_settled_trials, task_partitions
 
 # Runs in LiteLLM's own environment, so it is named and not imported.
 RECORDER = PROJECT / "trajgen_assets" / "guest" / "litellm" / "trajectory_record.py"
@@ -178,7 +178,9 @@ def _roll_out(context: dg.AssetExecutionContext, platform: Platform, config: Rol
     fate = _Fate()
     again = _is_again(context)
     if again:
-        recover_lost_jobs(platform)  # what the worker that died left is done or free, before more is assigned
+        # What the worker that died has left is done or free before more is assigned, and no tick settles it again.
+        recovery = recover_lost_jobs(platform)
+        show_settled_trials(context.instance, platform.root, recovery.settled)
     own = [] if config.job else _assign(context, platform, fate, force=config.force and not again)
     try:
         for job in own or filter(None, [config.job]):
