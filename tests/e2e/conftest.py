@@ -14,7 +14,8 @@ import pytest
 from tests.canaries import needles_of
 from tests.faults import Points
 from tests.installed import ENV_DIR
-from trajgen_assets.core.paths import PROJECT, Root
+from tests.postgres import Cluster
+from trajgen_assets.core.paths import DAGSTER_URL_ENV, LEDGER_URL_ENV, PROJECT, Root
 from trajgen_assets.core.scripted import ScriptedModel, running_scripted_model
 
 KEY_ENV = "TRAJGEN_E2E_KEY"
@@ -124,9 +125,27 @@ def model() -> Iterator[ScriptedModel]:
         yield scripted
 
 
+# For tests that hold wherever ledger and Dagster's storage lie: on a server they are among the long ones.
+IN_BOTH_STORES = pytest.mark.parametrize(
+    "store", ["files", pytest.param("server", marks=pytest.mark.faults)], indirect=True
+)
+
+
 @pytest.fixture
-def installation(tmp_path: Path, env_dir: Path, model: ScriptedModel) -> Iterator[Installation]:
-    made = Installation(Root(tmp_path / "root", env_dir))
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The variables that name two databases on a real Postgres, also set here; none unless a test asks for `server`."""
+    if getattr(request, "param", "files") == "files":
+        return {}
+    postgres: Cluster = request.getfixturevalue("postgres")
+    named = {name: postgres.new_database() for name in (LEDGER_URL_ENV, DAGSTER_URL_ENV)}
+    for name, address in named.items():
+        monkeypatch.setenv(name, address)
+    return named
+
+
+@pytest.fixture
+def installation(tmp_path: Path, env_dir: Path, model: ScriptedModel, store: dict[str, str]) -> Iterator[Installation]:
+    made = Installation(Root(tmp_path / "root", env_dir, store.get(LEDGER_URL_ENV)), extra_environ=store)
     made.configure(model.base_url)
     yield made
     assert made.processes() == []

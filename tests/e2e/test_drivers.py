@@ -16,7 +16,7 @@ from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from resources.instance import open_instance
 from tests.e2e.at_once import Seen, Span, most_at_once, overlap, watched
 from tests.e2e.clicks import WebUi
-from tests.e2e.conftest import KEY_ENV, SECRET, SOLVED, TASKS, UNSOLVED, Installation, files_with
+from tests.e2e.conftest import IN_BOTH_STORES, KEY_ENV, SECRET, SOLVED, TASKS, UNSOLVED, Installation, files_with
 from tests.ports import free_port
 from tests.waiting import wait_until
 from trajgen_assets.core.config.load import load_config
@@ -24,7 +24,7 @@ from trajgen_assets.core.intake.registration import register_source
 from trajgen_assets.core.ledger.ledger import Ledger
 from trajgen_assets.core.ledger.models import AskedBy, JobRow, JobState, TaskFilter
 from trajgen_assets.core.ledger.store import open_ledger
-from trajgen_assets.core.paths import Root
+from trajgen_assets.core.paths import LEDGER_URL_ENV, Root
 from trajgen_assets.core.rollout.events import EventFeed
 from trajgen_assets.core.rollout.slots import live_holders
 from trajgen_assets.core.rollout.trial_slots import this_host
@@ -58,9 +58,9 @@ Install = Callable[..., Installation]
 
 
 @pytest.fixture
-def install(tmp_path: Path, env_dir: Path, model: ScriptedModel) -> Iterator[Install]:
+def install(tmp_path: Path, env_dir: Path, model: ScriptedModel, store: dict[str, str]) -> Iterator[Install]:
     """Makes a root over so many copies of the bundled tasks."""
-    installation = Installation(Root(tmp_path / "root", env_dir))
+    installation = Installation(Root(tmp_path / "root", env_dir, store.get(LEDGER_URL_ENV)), extra_environ=store)
 
     def make(n_tasks: int, *, staging: str = "copy", automation: str = "{}") -> Installation:
         folder = tmp_path / DATASET
@@ -94,6 +94,7 @@ def span(job: JobRow) -> Span:
     return job.started_at, job.finished_at
 
 
+@IN_BOTH_STORES
 @pytest.mark.timeout(600)
 def test_two_drivers_at_once_accept_each_of_two_hundred_tasks_once(install: Install) -> None:
     many = install(200, staging="in_place")
@@ -112,6 +113,7 @@ def test_two_drivers_at_once_accept_each_of_two_hundred_tasks_once(install: Inst
     assert accepted(many) == {row.key.partition: 1 for row in rows}
 
 
+@IN_BOTH_STORES
 def test_two_campaigns_at_once_over_the_same_tasks_accept_each_once_in_each(install: Install) -> None:
     shared = install(20)  # both stage to the same folders
     drivers = [shared.begin("start", "--campaign", campaign, "--limit", "20") for campaign in ("one", "two")]
@@ -132,7 +134,11 @@ def test_two_campaigns_at_once_over_the_same_tasks_accept_each_once_in_each(inst
 
 @pytest.mark.timeout(1800)
 @pytest.mark.faults
-@pytest.mark.parametrize(("n_tasks", "selected"), [(18, slice(-8, None)), (40, slice(1, None, 4))])
+@pytest.mark.parametrize(
+    ("n_tasks", "selected", "store"),
+    [(18, slice(-8, None), "files"), (18, slice(-8, None), "server"), (40, slice(1, None, 4), "files")],
+    indirect=["store"],
+)
 def test_daemon_terminals_and_clicks_at_once_roll_out_each_task_once_within_the_slots(
     install: Install, n_tasks: int, selected: slice
 ) -> None:

@@ -24,7 +24,7 @@ import pytest
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from resources.instance import open_instance
-from tests.e2e.conftest import KEY_ENV, SECRET, TASKS, Installation
+from tests.e2e.conftest import IN_BOTH_STORES, KEY_ENV, SECRET, TASKS, Installation
 from tests.faults import Points
 from tests.waiting import wait_until
 from trajgen_assets.cli.setup import prepare_root
@@ -217,6 +217,7 @@ def host(
             made.close()
 
 
+@IN_BOTH_STORES
 @pytest.mark.parametrize("strikes", SHORT, ids=lambda strikes: "+".join(map("-".join, strikes)))
 def test_after_kills_every_task_is_accepted_once_and_nothing_is_left(
     host: Host, strikes: tuple[tuple[str, str], ...]
