@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tests.serving import QuietHandler, serving
+from tests.serving import JsonHandler, serving
 
 
 @dataclass
@@ -26,23 +26,15 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
     """A cluster on loopback."""
     cluster = Cluster(folder / "kubeconfig.yaml")
 
-    class Handler(QuietHandler):
+    class Handler(JsonHandler):
         def do_POST(self) -> None:  # noqa: N802  the name by which it is called
             job = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             cluster.jobs[job["metadata"]["name"]] = job
-            self._answer(201, job)
+            self.answer(201, job)
 
         def do_GET(self) -> None:  # noqa: N802
             job = cluster.jobs.get(self.path.split("/")[-2 if self.path.endswith("/status") else -1])
-            self._answer(200, job | {"status": cluster.status}) if job else self._answer(404, {"kind": "Status"})
-
-        def _answer(self, code: int, body: dict[str, Any]) -> None:
-            text = json.dumps(body).encode()
-            self.send_response(code)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
+            self.answer(200, job | {"status": cluster.status}) if job else self.answer(404, {"kind": "Status"})
 
     with serving(Handler) as url:
         named = [{"name": "twin", "cluster": {"server": url}}]

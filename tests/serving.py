@@ -1,14 +1,28 @@
 """Small HTTP servers for tests, on a free loopback port."""
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class QuietHandler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
+
+
+class JsonHandler(QuietHandler):
+    """Answers with JSON, or with nothing where the code says so."""
+
+    def answer(self, code: HTTPStatus | int, body: object) -> None:
+        text = b"" if code == HTTPStatus.NO_CONTENT else json.dumps(body).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
 
 
 @contextmanager

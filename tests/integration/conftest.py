@@ -1,4 +1,4 @@
-"""One LiteLLM proxy before one scripted upstream, for all tests that leave both as they are."""
+"""Started alike in several files: a LiteLLM proxy before a scripted upstream; OpenHands' stand-in and its model."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,9 @@ import pytest
 from tests.installed import LITELLM_ENV
 from tests.integration.model_calls import JOB, upstream_at
 from tests.integration.upstream_twin import Upstream, serving_upstream
+from tests.openhands_checkout.making import SCRIPTS, StandIn, make_stand_in
 from trajgen_assets.core.capture.proxy import RunningProxy, running_proxy
+from trajgen_assets.core.scripted.running import ScriptedModel, running_scripted_model
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +29,14 @@ def proxy(twin: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def trial(request: pytest.FixtureRequest) -> str:
     """A trial of its own for each test."""
     return "task__" + "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> StandIn:
+    return make_stand_in(tmp_path_factory.mktemp("openhands"))
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ScriptedModel]:
+    with running_scripted_model(scripts=SCRIPTS) as running:
+        yield running

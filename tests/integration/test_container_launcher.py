@@ -1,6 +1,5 @@
 """The launcher of containers, with an engine's API that answers as a real one does when others remove some, too."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,7 +11,7 @@ from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster_docker.docker_run_launcher import DOCKER_CONTAINER_ID_TAG
 
 from resources.container_launcher import CANCEL_TAG, DEPLOYMENT_LABEL, RUN_LABEL
-from tests.serving import QuietHandler, serving
+from tests.serving import JsonHandler, serving
 
 NEW = "new"
 ENDED = ("gone", "being-removed", "removable")
@@ -37,35 +36,27 @@ def engine() -> Iterator[tuple[str, list[str]]]:
     """Its address, and what it was asked to do. It lists containers, one of which is gone when it is looked at."""
     asked: list[str] = []
 
-    class Handler(QuietHandler):
+    class Handler(JsonHandler):
         def do_GET(self) -> None:  # noqa: N802  the name by which it is called
             path = self.path.partition("?")[0]
             if path.endswith("/version"):
-                self._answer(200, {"ApiVersion": "1.45"})
+                self.answer(200, {"ApiVersion": "1.45"})
             elif path.endswith("/containers/json"):
-                self._answer(200, [{"Id": name} for name in ENDED])
+                self.answer(200, [{"Id": name} for name in ENDED])
             else:
                 name = path.split("/")[-2]
-                self._answer(404 if name == "gone" else 200, described(name) | {"message": "No such container"})
+                self.answer(404 if name == "gone" else 200, described(name) | {"message": "No such container"})
 
         def do_POST(self) -> None:  # noqa: N802
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             asked.append(self.path.partition("?")[0].rpartition("/")[2])
-            self._answer(201, {"Id": NEW})
+            self.answer(201, {"Id": NEW})
 
         def do_DELETE(self) -> None:  # noqa: N802
             name = self.path.partition("?")[0].rpartition("/")[2]
             asked.append(f"remove {name}")
             code = {"being-removed": 409, "removable": 204}[name]
-            self._answer(code, {"message": "removal of container is already in progress"})
-
-        def _answer(self, code: int, body: object) -> None:
-            text = b"" if code == 204 else json.dumps(body).encode()
-            self.send_response(code)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
+            self.answer(code, {"message": "removal of container is already in progress"})
 
     with serving(Handler) as url:
         yield url.replace("http://", "tcp://"), asked

@@ -15,7 +15,7 @@ import pytest
 from tests.docker import needs_docker
 from tests.faults import Points
 from tests.integration.openhands_jobs import JOB, Job, claimed, configured, drive_elsewhere, follow
-from tests.openhands_checkout.making import SCRIPTS, StandIn, make_stand_in, row
+from tests.openhands_checkout.making import StandIn, row
 from tests.waiting import wait_until
 from trajgen_assets.core.openhands.layout import RunFolder
 from trajgen_assets.core.openhands.leftovers import PREFIX, remove_containers
@@ -27,23 +27,12 @@ from trajgen_assets.core.rollout.causes import Cause
 from trajgen_assets.core.rollout.docker import ask_docker
 from trajgen_assets.core.rollout.patch import publish_patch
 from trajgen_assets.core.rollout.reap import reap
-from trajgen_assets.core.scripted.running import ScriptedModel, running_scripted_model
+from trajgen_assets.core.scripted.running import ScriptedModel
 
 BASE_IMAGE = "trajgen/sample-base:1"
 GOOD, BAD, THIRD, FOURTH = (f"acme__greeter-{number}" for number in range(1, 5))
 
 Make = Callable[..., Job]
-
-
-@pytest.fixture(scope="module")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> StandIn:
-    return make_stand_in(tmp_path_factory.mktemp("openhands"))
-
-
-@pytest.fixture(scope="module")
-def model() -> Iterator[ScriptedModel]:
-    with running_scripted_model(scripts=SCRIPTS) as running:
-        yield running
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.openhands_checkout.making import StandIn, make_stand_in, row
+from tests.openhands_checkout.making import StandIn, row
 from tests.waiting import wait_until
 from trajgen_assets.core.openhands.evaluation import Evaluation, EvaluationClass
 from trajgen_assets.core.openhands.evaluators import Bench, EvaluatorName, Handed, begin_evaluation
@@ -18,11 +18,6 @@ PATCH = (
     "diff --git a/greeting.txt b/greeting.txt\n--- a/greeting.txt\n+++ b/greeting.txt\n@@ -1 +1 @@\n-hallo\n+hello\n"
 )
 WRONG = PATCH.replace("+hello", "+guten tag")
-
-
-@pytest.fixture(scope="module")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> StandIn:
-    return make_stand_in(tmp_path_factory.mktemp("stand_in"))
 
 
 @pytest.fixture

@@ -2,29 +2,17 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.openhands_checkout.making import SCRIPTS, StandIn, make_stand_in, msb_row, row, write_rows
+from tests.openhands_checkout.making import StandIn, msb_row, row, write_rows
 from trajgen_assets.core.scripted.faults import Fault
-from trajgen_assets.core.scripted.running import ScriptedModel, running_scripted_model
+from trajgen_assets.core.scripted.running import ScriptedModel
 
 Row = dict[str, Any]
 FOLDER = Path("tasks.jsonl-train", "CodeActAgent", "scripted_maxiter_8")
-
-
-@pytest.fixture(scope="module")
-def stand_in(tmp_path_factory: pytest.TempPathFactory) -> StandIn:
-    return make_stand_in(tmp_path_factory.mktemp("openhands"))
-
-
-@pytest.fixture(scope="module")
-def model() -> Iterator[ScriptedModel]:
-    with running_scripted_model(scripts=SCRIPTS) as running:
-        yield running
 
 
 class Run:
